@@ -1,0 +1,73 @@
+//! Names each commit boundary, so that a test can kill the daemon exactly there.
+//!
+//! `SAAS_EXPORT_CRASH_AT=name` (or `name:3` for the third passage) makes the process kill itself with SIGKILL at that
+//! point. Only builds with debug assertions look; a release build has no crash points.
+
+/// Every crash point, in the order in which a task passes them.
+pub const POINTS: &[&str] = &[
+    "task.submitted",
+    "task.started",
+    "partitions.stored",
+    "schema.stored",
+    "page.fetched",
+    "page.encoded",
+    "journal.created",
+    "journal.written",
+    "journal.synced",
+    "cut.stored",
+    "segment.finished",
+    "segment.synced",
+    "segment.verified",
+    "segment.before_commit",
+    "segment.committed",
+    "journal.removed",
+    "lane.done",
+    "stream.extracted",
+    "task.extracted",
+    "delivery.started",
+    "delivery.copied",
+    "delivery.linked",
+    "delivery.before_commit",
+    "delivery.committed",
+    "spool.removed",
+    "manifest.composed",
+    "manifest.sums_written",
+    "manifest.written",
+    "manifest.latest_written",
+    "manifest.committed",
+    "task.before_end",
+    "task.ended",
+];
+
+/// Dies here if the environment asks for it.
+#[inline]
+pub fn point(name: &'static str) {
+    if cfg!(debug_assertions) {
+        armed::pass(name);
+    }
+}
+
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    struct Armed {
+        name: String,
+        left: AtomicU64,
+    }
+
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+
+    pub fn pass(name: &'static str) {
+        debug_assert!(super::POINTS.contains(&name), "crash point {name} is not listed");
+        let armed = ARMED.get_or_init(|| {
+            let text = std::env::var("SAAS_EXPORT_CRASH_AT").ok()?;
+            let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
+            Some(Armed { name: name.to_owned(), left: AtomicU64::new(nth.parse().unwrap_or(1)) })
+        });
+        let Some(armed) = armed else { return };
+        if armed.name == name && armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}

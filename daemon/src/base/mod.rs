@@ -1,0 +1,10 @@
+//! The foundation every other module stands on: ids, clock, secrets, errors, retry, byte budget, durable files, crash points.
+
+pub mod budget;
+pub mod clock;
+pub mod crash;
+pub mod error;
+pub mod fsio;
+pub mod ids;
+pub mod retry;
+pub mod secret;

@@ -1,0 +1,188 @@
+//! The rows of the ledger as the rest of the daemon sees them.
+
+use crate::base::ids::{RequestKey, TaskId};
+use crate::model::offset::Offset;
+use crate::model::schema::Schema;
+use crate::model::segment::{Counts, SegmentId};
+use crate::model::task::{TaskState, Waiting};
+use jiff::Timestamp;
+
+/// A task.
+#[derive(Clone, Debug)]
+pub struct TaskRow {
+    /// Its id.
+    pub id: TaskId,
+    /// Name of the export.
+    pub export: String,
+    /// What makes an equal request this task.
+    pub key: RequestKey,
+    /// Parameters, in order of name.
+    pub params: Vec<(String, String)>,
+    /// Word of the format.
+    pub format: String,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Why it is there, for a person; empty where the state says it all.
+    pub reason: String,
+    /// Class of the last error.
+    pub error_class: Option<String>,
+    /// Why it does not move, while it waits.
+    pub waiting: Option<Waiting>,
+    /// Attempts in a row without progress, the current one included.
+    pub attempt: u32,
+    /// Place in the queue: smaller is earlier.
+    pub queue_pos: i64,
+    /// The export's effective configuration as JSON, without secrets.
+    pub config: String,
+    /// Who asked for it.
+    pub actor: String,
+    /// When it was created; `now` of everything the task computes.
+    pub created_at: Timestamp,
+    /// When it first got a slot.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// When it may be tried again.
+    pub not_before: Option<Timestamp>,
+    /// Whether all its data lie in the spool or beyond, and only delivery is left.
+    pub extracted: bool,
+}
+
+/// A stream of a task.
+#[derive(Clone, Debug, Default)]
+pub struct StreamRow {
+    /// Name of the stream.
+    pub stream: String,
+    /// The task's schema, once the sample is read.
+    pub schema: Option<Schema>,
+    /// Its version in the ledger.
+    pub schema_version: u32,
+    /// Types seen beside the schema.
+    pub observed: Option<Schema>,
+    /// Sums over its segments.
+    pub counts: Counts,
+    /// Pages in its segments.
+    pub pages: u64,
+    /// JSON bytes in its segments.
+    pub source_bytes: u64,
+    /// Bytes of its segments.
+    pub bytes: u64,
+    /// Number of its segments.
+    pub segments: u64,
+    /// Records in all, where the source says so.
+    pub total: Option<u64>,
+    /// Whether every lane is at its end.
+    pub extracted: bool,
+    /// The error that ended it.
+    pub error: Option<String>,
+    /// Remarks for the report, e.g. a dropped journal.
+    pub notes: Vec<String>,
+}
+
+/// A lane of a stream.
+#[derive(Clone, Debug)]
+pub struct LaneRow {
+    /// Lane number.
+    pub lane: u32,
+    /// Revision; raised when the lane had to be read again.
+    pub revision: u32,
+    /// The committed offset.
+    pub offset: Offset,
+    /// Number of the next segment.
+    pub next_n: u64,
+    /// Whether the lane is at its end.
+    pub done: bool,
+}
+
+/// A segment.
+#[derive(Clone, Debug)]
+pub struct SegmentRow {
+    /// Which.
+    pub id: SegmentId,
+    /// File name.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// CRC-32C.
+    pub crc32c: u32,
+    /// What became of its records.
+    pub counts: Counts,
+    /// Pages in it.
+    pub pages: u64,
+    /// JSON bytes in it.
+    pub source_bytes: u64,
+    /// The lane's offset before it.
+    pub first: Offset,
+    /// The lane's offset after it.
+    pub last: Offset,
+    /// Whether a later revision replaced it.
+    pub superseded: bool,
+    /// When it was committed.
+    pub created_at: Timestamp,
+}
+
+/// A segment at a destination.
+#[derive(Clone, Debug)]
+pub struct DeliveryRow {
+    /// Which segment.
+    pub segment: SegmentRow,
+    /// Name of the destination.
+    pub destination: String,
+    /// Whether it is verified there.
+    pub verified: bool,
+    /// Tries so far.
+    pub attempts: u32,
+    /// The last error.
+    pub error: Option<String>,
+}
+
+/// A manifest at a destination.
+#[derive(Clone, Debug)]
+pub struct ManifestRow {
+    /// Name of the stream.
+    pub stream: String,
+    /// Name of the destination.
+    pub destination: String,
+    /// Its bytes, as composed once.
+    pub bytes: Vec<u8>,
+    /// When it was published.
+    pub published_at: Option<Timestamp>,
+}
+
+/// A line of the audit.
+#[derive(Clone, Debug)]
+pub struct AuditRow {
+    /// Position; grows without gaps being promised.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// The task, if it is about one.
+    pub task: Option<String>,
+    /// The export, if it is about one.
+    pub export: Option<String>,
+    /// Who: `uid 1000 (anna)`, `daemon`.
+    pub actor: String,
+    /// What: a task event or e.g. `segment_committed`, `published`, `reload`.
+    pub action: String,
+    /// State before, for a transition.
+    pub from_state: Option<TaskState>,
+    /// State after, for a transition.
+    pub to_state: Option<TaskState>,
+    /// Why, for a person.
+    pub reason: String,
+    /// More, as a JSON object.
+    pub detail: Option<String>,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// Only of this export.
+    pub export: Option<String>,
+    /// Only in one of these states; all if empty.
+    pub states: Vec<TaskState>,
+    /// At most this many, newest first.
+    pub limit: u32,
+}

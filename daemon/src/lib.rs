@@ -1,0 +1,9 @@
+//! saas-export-daemon: every configured SaaS, exported into files you own, exactly once.
+
+pub mod base;
+pub mod config;
+pub mod formats;
+pub mod ledger;
+pub mod model;
+pub mod queue;
+pub mod record;

@@ -1,0 +1,59 @@
+//! Where a lane stands: partition, page cursor, records read. Small, serialisable, never a clock.
+
+use serde::{Deserialize, Serialize};
+
+/// What to ask the source for next, in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageCursor {
+    /// The first page.
+    Start,
+    /// The page behind an opaque cursor.
+    Token(String),
+    /// The page at this absolute URL.
+    Url(String),
+    /// The page of this number.
+    Page(u64),
+    /// The page that starts at this record.
+    Record(u64),
+    /// Nothing more in this partition.
+    End,
+}
+
+/// Where a lane stands after a page (DESIGN: "offset").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offset {
+    /// Index of the partition in the stream's partition list.
+    pub partition: u32,
+    /// What to ask for next there.
+    pub cursor: PageCursor,
+    /// Pages of the lane before this offset.
+    pub pages: u64,
+    /// Records of the lane before this offset.
+    pub records: u64,
+}
+
+impl Offset {
+    /// The start of a lane whose first partition is `partition`.
+    pub fn start(partition: u32) -> Self {
+        Self { partition, cursor: PageCursor::Start, pages: 0, records: 0 }
+    }
+}
+
+/// One lane of a stream in a task: lane `lane` of `of` reads the partitions i with i mod `of` = `lane`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneId {
+    /// Number of this lane, from 0.
+    pub lane: u32,
+    /// Lanes of the stream.
+    pub of: u32,
+}
+
+/// A part of a stream that is read in order by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Position in the stream's list, from 0.
+    pub index: u32,
+    /// Values for `{{ partition.NAME }}` in the stream's templates; empty for an unpartitioned stream.
+    pub values: std::collections::BTreeMap<String, String>,
+}

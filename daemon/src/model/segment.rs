@@ -1,0 +1,143 @@
+//! A sealed segment, and the step of an offset that travels with it.
+
+use super::offset::Offset;
+use serde::{Deserialize, Serialize};
+
+/// Which segment: unique within a task, and the base of its file name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SegmentId {
+    /// The stream it belongs to.
+    pub stream: String,
+    /// Lane within the stream.
+    pub lane: u32,
+    /// Position within the lane, from 0, without gaps.
+    pub n: u64,
+    /// Revision of the lane; 0 unless the lane had to be read again.
+    pub revision: u32,
+}
+
+impl SegmentId {
+    /// The file name, e.g. `part-0-000003.parquet` or `part-0-000003-r1.parquet`.
+    pub fn file_name(&self, extension: &str) -> String {
+        match self.revision {
+            0 => format!("part-{}-{:06}.{extension}", self.lane, self.n),
+            r => format!("part-{}-{:06}-r{r}.{extension}", self.lane, self.n),
+        }
+    }
+}
+
+/// Why a segment ended where it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutReason {
+    /// It reached `chunk_size`.
+    Size,
+    /// The lane ended.
+    End,
+}
+
+/// What became of the records of some pages. `read = written + rejected + duplicate + filtered + over_limit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records the source gave.
+    pub read: u64,
+    /// Records in the file.
+    pub written: u64,
+    /// Records in the quarantine.
+    pub rejected: u64,
+    /// Records dropped as exact repetitions.
+    pub duplicate: u64,
+    /// Records dropped by a filter.
+    pub filtered: u64,
+    /// Records beyond a limit of the export.
+    pub over_limit: u64,
+    /// Values kept in `_rescued` (not part of the sum: their records are written).
+    pub rescued: u64,
+}
+
+impl Counts {
+    /// Adds another count.
+    pub fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.rejected += other.rejected;
+        self.duplicate += other.duplicate;
+        self.filtered += other.filtered;
+        self.over_limit += other.over_limit;
+        self.rescued += other.rescued;
+    }
+
+    /// Whether every record read is accounted for (promise 8).
+    pub fn balanced(&self) -> bool {
+        self.read == self.written + self.rejected + self.duplicate + self.filtered + self.over_limit
+    }
+}
+
+/// One immutable file of whole pages, synced and verified in the spool: what a ledger row of a segment holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// Which segment.
+    pub id: SegmentId,
+    /// File name in the spool and at every destination.
+    pub name: String,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+    /// CRC-32C (Castagnoli) of the file.
+    pub crc32c: u32,
+    /// Records accounted for.
+    pub counts: Counts,
+    /// Pages in it.
+    pub pages: u64,
+    /// JSON bytes that its pages held.
+    pub source_bytes: u64,
+    /// Why it ended.
+    pub cut: CutReason,
+    /// From where to where it moves the lane.
+    pub delta: CheckpointDelta,
+}
+
+/// A step of a lane's offset. It says where it expects the lane to stand, so a gap or an overlap is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointDelta {
+    /// Where the lane must stand.
+    pub from: Offset,
+    /// Where it stands afterwards.
+    pub to: Offset,
+}
+
+/// A step that does not start where the lane stands.
+#[derive(Debug, thiserror::Error)]
+#[error("the lane stands at {stands:?}, the segment starts at {starts:?}")]
+pub struct NotContiguous {
+    /// Where the ledger says the lane is.
+    pub stands: Offset,
+    /// Where the segment starts.
+    pub starts: Offset,
+}
+
+impl CheckpointDelta {
+    /// The offset after this step, if it starts where the lane stands.
+    pub fn try_apply(&self, stands: &Offset) -> Result<Offset, NotContiguous> {
+        if &self.from == stands {
+            Ok(self.to.clone())
+        } else {
+            Err(NotContiguous { stands: stands.clone(), starts: self.from.clone() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_or_an_overlap_is_refused() {
+        let a = Offset::start(0);
+        let b = Offset { pages: 1, records: 10, ..a.clone() };
+        let delta = CheckpointDelta { from: a.clone(), to: b.clone() };
+        assert_eq!(delta.try_apply(&a).unwrap(), b);
+        assert!(delta.try_apply(&b).is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! How the rest of the daemon speaks to the dispatcher: typed commands with typed answers.
+
+use crate::base::ids::{Name, TaskId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that may wait in the dispatcher's inbox; callers wait beyond that.
+pub const INBOX: usize = 64;
+
+/// Who asks, as the kernel says; goes into the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor(pub String);
+
+impl Actor {
+    /// The daemon itself.
+    pub fn daemon() -> Self {
+        Self("daemon".into())
+    }
+}
+
+/// A request for a task.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which export.
+    pub export: String,
+    /// Parameters of this run.
+    pub params: BTreeMap<String, String>,
+    /// Word of the format, where it is not the export's own.
+    pub format: Option<String>,
+    /// Who asks.
+    pub actor: Actor,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The task.
+    pub task: TaskId,
+    /// False where an equal request is still open and this is its task.
+    pub created: bool,
+}
+
+/// What a command is about.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One task.
+    Task(TaskId),
+    /// An export: its open tasks and its schedule.
+    Export(Name),
+    /// Everything.
+    All,
+}
+
+/// What to do with a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Stop, keep everything.
+    Pause,
+    /// Go on, at the head of the queue.
+    Resume,
+    /// End without publishing.
+    Cancel,
+    /// Run a failed or cancelled task again.
+    Retry,
+}
+
+/// Why a command was not carried out; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The daemon cannot do it now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// What a reload found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// What is in force from now on, a line each.
+    pub applied: Vec<String>,
+    /// What takes effect only after a restart, a line each.
+    pub needs_restart: Vec<String>,
+}
+
+/// Live figures of a task that is Processing; sums over its streams, segments in the making included.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Records read from the source.
+    pub records: u64,
+    /// JSON bytes read.
+    pub source_bytes: u64,
+    /// Bytes encoded.
+    pub bytes: u64,
+    /// Pages read.
+    pub pages: u64,
+    /// Records in all, where the source says so for every stream.
+    pub total: Option<u64>,
+    /// Requests that failed and were tried again.
+    pub retries: u64,
+    /// Records per second over the last seconds.
+    pub rate: f64,
+}
+
+/// A command in the dispatcher's inbox.
+pub enum Command {
+    /// Create a task, or find the open one of an equal request.
+    Submit(Request, oneshot::Sender<Result<Submitted, Refusal>>),
+    /// Act on tasks; answers with those it changed.
+    Act(Act, Target, Actor, oneshot::Sender<Result<Vec<TaskId>, Refusal>>),
+    /// Read the configuration again.
+    Reload(Actor, oneshot::Sender<Result<ReloadReport, Refusal>>),
+    /// Live figures of the tasks that are Processing, by task id.
+    Progress(oneshot::Sender<BTreeMap<String, Progress>>),
+    /// Stop every task at a page boundary and end.
+    Drain(oneshot::Sender<()>),
+}
+
+/// The dispatcher's inbox.
+#[derive(Clone)]
+pub struct QueueHandle {
+    inbox: mpsc::Sender<Command>,
+}
+
+impl QueueHandle {
+    /// A handle and the inbox that the dispatcher reads.
+    pub fn new() -> (Self, mpsc::Receiver<Command>) {
+        let (inbox, commands) = mpsc::channel(INBOX);
+        (Self { inbox }, commands)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, wait) = oneshot::channel();
+        self.inbox.send(command(answer)).await.ok()?;
+        wait.await.ok()
+    }
+
+    /// Creates a task, or finds the open one of an equal request.
+    pub async fn submit(&self, request: Request) -> Result<Submitted, Refusal> {
+        self.ask(|answer| Command::Submit(request, answer)).await.unwrap_or_else(|| Err(going_away()))
+    }
+
+    /// Pauses, resumes, cancels or retries; answers with the tasks that changed.
+    pub async fn act(&self, act: Act, target: Target, actor: Actor) -> Result<Vec<TaskId>, Refusal> {
+        self.ask(|answer| Command::Act(act, target, actor, answer)).await.unwrap_or_else(|| Err(going_away()))
+    }
+
+    /// Reads the configuration again.
+    pub async fn reload(&self, actor: Actor) -> Result<ReloadReport, Refusal> {
+        self.ask(|answer| Command::Reload(actor, answer)).await.unwrap_or_else(|| Err(going_away()))
+    }
+
+    /// Live figures of the tasks that are Processing.
+    pub async fn progress(&self) -> BTreeMap<String, Progress> {
+        self.ask(Command::Progress).await.unwrap_or_default()
+    }
+
+    /// Stops every task at a page boundary.
+    pub async fn drain(&self) {
+        let _ = self.ask(Command::Drain).await;
+    }
+}
+
+fn going_away() -> Refusal {
+    Refusal::Unavailable("the daemon is shutting down; try again in a moment".into())
+}

@@ -1,0 +1,3 @@
+//! The queue: one dispatcher loop owns what is running; policy is a pure function.
+
+pub mod handle;

@@ -1,0 +1,4 @@
+//! Records: raw JSON slices of a page, the schema of a task, and the conversion from one to the other.
+
+pub mod page;
+pub mod convert;

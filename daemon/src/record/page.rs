@@ -1,0 +1,35 @@
+//! A page: one answer of the source, the unit of fetching, with the offset after it.
+
+use crate::base::budget::BytePermit;
+use crate::model::offset::Offset;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// One answer of the source. Records are slices of `body`; nothing is copied out of it until it is converted.
+#[derive(Debug)]
+pub struct Page {
+    /// The bytes that hold the records (the decoded body of the answer).
+    pub body: Bytes,
+    /// Where each record lies in `body`; whole, grammatically valid JSON values of any type.
+    pub records: Vec<Range<u32>>,
+    /// Where the lane stands before this page.
+    pub offset_before: Offset,
+    /// Where the lane stands after this page.
+    pub offset_after: Offset,
+    /// Records in the whole partition, where the source says so.
+    pub total: Option<u64>,
+    /// The permit for the bytes, if the page is counted in a budget.
+    pub permit: Option<BytePermit>,
+}
+
+impl Page {
+    /// The records as raw JSON text.
+    pub fn raw_records(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.records.iter().map(|range| self.body.get(range.start as usize..range.end as usize).unwrap_or_default())
+    }
+
+    /// JSON bytes of the records alone.
+    pub fn record_bytes(&self) -> u64 {
+        self.records.iter().map(|range| u64::from(range.end - range.start)).sum()
+    }
+}

@@ -1,0 +1,61 @@
+//! Where data come from. A source reads the pages of a partition in order, from any offset it gave before.
+
+use crate::base::error::Classify;
+use crate::base::ids::Name;
+use crate::model::offset::{LaneId, Offset, Partition};
+use crate::record::page::Page;
+use std::sync::Arc;
+
+pub mod rest;
+
+/// An error of a source, with its class.
+pub type SourceError = Box<dyn ClassifiedError>;
+
+/// An error that says its class and may travel between threads.
+pub trait ClassifiedError: Classify + Send + Sync + 'static {}
+impl<E: Classify + Send + Sync + 'static> ClassifiedError for E {}
+
+/// A configured API, index, topic or bucket.
+#[derive(Clone)]
+pub enum Source {
+    /// A REST API.
+    Rest(Arc<rest::RestSource>),
+}
+
+impl Source {
+    /// The partitions of a stream, in order; at least one. The list is stored before it is dealt to lanes.
+    pub async fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, SourceError> {
+        match self {
+            Self::Rest(source) => source.partitions(stream).await,
+        }
+    }
+
+    /// Opens a lane of a stream at `from`. `partitions` is the stored list of the whole stream.
+    pub fn open(
+        &self,
+        stream: &Name,
+        partitions: Arc<[Partition]>,
+        lane: LaneId,
+        from: Offset,
+    ) -> Result<PageStream, SourceError> {
+        match self {
+            Self::Rest(source) => source.open(stream, partitions, lane, from).map(PageStream::Rest),
+        }
+    }
+}
+
+/// The pages of a lane, in order, to its end.
+pub enum PageStream {
+    /// Pages of a REST API.
+    Rest(rest::RestPages),
+}
+
+impl PageStream {
+    /// The next page; `None` when the lane is at its end. Dropping the future loses nothing: the next call asks again.
+    /// Each page's `offset_after` is where to open again; the last page's cursor is `End` in the lane's last partition.
+    pub async fn next(&mut self) -> Result<Option<Page>, SourceError> {
+        match self {
+            Self::Rest(pages) => pages.next().await,
+        }
+    }
+}
