@@ -3,7 +3,8 @@
 use super::error::FetchError;
 use super::limit::{Limiter, RequestPermit};
 use super::mask::Mask;
-use super::origin::{OriginRule, Reach};
+use super::origin::{OriginError, OriginRule, Reach};
+use super::query;
 use super::retry::{LONGEST_WAIT, RetryBudget, retry_after};
 use super::stats::{SourceStats, WaitGuard};
 use crate::base::clock;
@@ -63,19 +64,9 @@ impl std::fmt::Debug for Private {
 }
 
 impl Private {
-    /// `url` without the private parameters, which servers like to repeat in their links.
+    /// Takes the private parameters out of `url`: servers like to repeat them in their links.
     pub fn strip(&self, url: &mut Url) {
-        let Some(query) = url.query() else { return };
-        let private = |pair: &&str| {
-            let name = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned());
-            self.query.iter().any(|(key, _)| Some(key) == name.as_ref())
-        };
-        let kept: Vec<&str> = query.split('&').filter(|pair| !private(pair)).collect();
-        if kept.len() == query.split('&').count() {
-            return;
-        }
-        let kept = kept.join("&");
-        url.set_query(Some(kept.as_str()).filter(|kept| !kept.is_empty()));
+        query::strip(url, |name| self.query.iter().any(|(key, _)| key == name));
     }
 }
 
@@ -224,7 +215,7 @@ impl Fetcher {
             }
             headers.extend(ask.private.headers.clone());
         } else if self.mask.finds(url.as_str()) {
-            return Err(FetchError::Redirect(super::origin::OriginError::Credential));
+            return Err(FetchError::Redirect(OriginError::Credential));
         }
         let mut request = self.client.request(ask.method.clone(), url).headers(headers);
         if let Some(body) = &ask.body {

@@ -6,5 +6,6 @@ pub mod http;
 pub mod limit;
 pub mod mask;
 pub mod origin;
+pub mod query;
 pub mod retry;
 pub mod stats;
