@@ -1,4 +1,5 @@
 //! Records: raw JSON slices of a page, the schema of a task, and the conversion from one to the other.
 
-pub mod page;
 pub mod convert;
+pub mod json;
+pub mod page;
