@@ -2,4 +2,5 @@
 
 pub mod convert;
 pub mod json;
+pub mod locate;
 pub mod page;
