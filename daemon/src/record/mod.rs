@@ -4,3 +4,4 @@ pub mod convert;
 pub mod json;
 pub mod locate;
 pub mod page;
+pub mod scalar;
