@@ -8,4 +8,4 @@ pub mod model;
 pub mod net;
 pub mod queue;
 pub mod record;
-//SRC
+pub mod sources;

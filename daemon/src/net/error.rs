@@ -185,11 +185,9 @@ impl Classify for FetchError {
                 _ if self.retryable() => wait.map_or(ErrorClass::Transient, ErrorClass::Throttled),
                 _ => ErrorClass::Config,
             },
-            Self::Tls(_)
-            | Self::Redirect(_)
-            | Self::RedirectLoop(_)
-            | Self::RedirectMethod(_)
-            | Self::Request(_) => ErrorClass::Config,
+            Self::Tls(_) | Self::Redirect(_) | Self::RedirectLoop(_) | Self::RedirectMethod(_) | Self::Request(_) => {
+                ErrorClass::Config
+            }
         }
     }
 }

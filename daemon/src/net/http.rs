@@ -111,8 +111,7 @@ fn trust(mut builder: ClientBuilder, settings: &ClientSettings<'_>) -> Result<Cl
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
-    fsio::read_limited(path, MAX_PEM)
-        .map_err(|cause| SetupError::File { key, path: path.display().to_string(), cause })
+    fsio::read_limited(path, MAX_PEM).map_err(|cause| SetupError::File { key, path: path.display().to_string(), cause })
 }
 
 fn pem_error(key: &'static str, path: &Path, wanted: &'static str) -> SetupError {

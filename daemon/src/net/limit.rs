@@ -51,7 +51,12 @@ impl Limiter {
     pub fn new(per_second: Option<f64>, concurrency: u32) -> Self {
         let concurrency = concurrency.max(1);
         Self {
-            state: Mutex::new(State { interval: interval(per_second), next: clock::monotonic(), pause: None, concurrency }),
+            state: Mutex::new(State {
+                interval: interval(per_second),
+                next: clock::monotonic(),
+                pause: None,
+                concurrency,
+            }),
             slots: Arc::new(Semaphore::new(concurrency as usize)),
             debt: AtomicU32::new(0),
             changed: Notify::new(),

@@ -221,7 +221,8 @@ mod tests {
             let path = matches!(&found, Ok((url, Reach::Home)) if url.starts_with("https://api.shop.example/"));
             assert!(refused || (path && !reference.contains("//")), "{reference}: {found:?}");
         }
-        for reference in ["\\\\evil.example/", "/\\evil.example/", "https:\\\\evil.example", "/a\tb", "/a\nb", "\u{0}"] {
+        for reference in ["\\\\evil.example/", "/\\evil.example/", "https:\\\\evil.example", "/a\tb", "/a\nb", "\u{0}"]
+        {
             assert_eq!(follow(reference), Err(OriginError::Ambiguous), "{reference:?}");
         }
         for reference in ["http://api.shop.example/x", "http://plain.example/x", "http://api.shop.example:443/"] {
@@ -249,7 +250,8 @@ mod tests {
 
     #[test]
     fn listed_origins_are_bare() {
-        for bad in ["cdn.example", "https://a@cdn.example", "https://cdn.example/x", "https://cdn.example?x", "ftp://x"] {
+        for bad in ["cdn.example", "https://a@cdn.example", "https://cdn.example/x", "https://cdn.example?x", "ftp://x"]
+        {
             assert_eq!(Origin::parse(bad), None, "{bad}");
         }
     }

@@ -4,6 +4,7 @@ use super::spec::At;
 use crate::base::error::{Classify, ErrorClass};
 use crate::base::ids::Name;
 use crate::net::error::{FetchError, SetupError};
+use crate::net::origin::OriginError;
 
 /// An error of a REST source. It never holds a URL's query, a header or a body of ours.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,17 @@ pub enum RestError {
         /// Why.
         reason: String,
     },
+    /// A next page that lies where the source must not lead.
+    #[error("follow stream {stream} of source {source_name} to its next page")]
+    Leave {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+        /// Why.
+        #[source]
+        cause: OriginError,
+    },
     /// A task of ours died.
     #[error("read stream {stream} of source {source_name}: the reading task ended")]
     Died {
@@ -121,6 +133,7 @@ impl Classify for RestError {
             Self::Setup { cause, .. } => cause.class(),
             Self::Config { .. } | Self::UnknownStream { .. } => ErrorClass::Config,
             Self::Read { cause, .. } => cause.class(),
+            Self::Leave { cause, .. } => cause.class(),
             Self::Next { .. } => ErrorClass::Data,
             Self::Offset { .. } | Self::Died { .. } => ErrorClass::Bug,
         }

@@ -150,7 +150,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told() {
-        for bad in ["https://a; rel=next", "<x; rel=next", "<x> rel=next", "<x>; rel=\"next", "<x>; =next", "<x>; rel=\"a\"b"] {
+        for bad in
+            ["https://a; rel=next", "<x; rel=next", "<x> rel=next", "<x>; rel=\"next", "<x>; =next", "<x>; rel=\"a\"b"]
+        {
             assert!(find([bad], "next").is_err(), "{bad}");
         }
     }

@@ -17,7 +17,6 @@ pub use error::RestError;
 pub use pages::RestPages;
 pub use spec::fingerprint;
 
-use super::SourceError;
 use crate::base::ids::Name;
 use crate::base::retry::RetryPolicy;
 use crate::base::secret::Resolve;
@@ -120,7 +119,7 @@ impl RestSource {
         self.fetcher.limiter.clone()
     }
 
-    /// What makes a stored offset of `stream` usable (DESIGN: "a changed stream fingerprint"); 64 hex digits.
+    /// What makes a stored offset of `stream` usable after a change of the configuration; 64 hex digits.
     pub fn fingerprint(&self, stream: &Name) -> Result<String, RestError> {
         self.spec(stream).map(|spec| spec.fingerprint.clone())
     }
@@ -130,25 +129,27 @@ impl RestSource {
         self.api.streams.get(stream).ok_or_else(unknown)
     }
 
-    pub(super) async fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, SourceError> {
-        Ok(self.spec(stream).map_err(Box::new)?.partitions())
+    /// The partitions of a stream, in order; at least one.
+    pub fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, RestError> {
+        Ok(self.spec(stream)?.partitions())
     }
 
-    pub(super) fn open(
+    /// Opens a lane of a stream at `from`.
+    pub fn open(
         &self,
         stream: &Name,
         partitions: Arc<[Partition]>,
         lane: LaneId,
         from: Offset,
-    ) -> Result<RestPages, SourceError> {
+    ) -> Result<RestPages, RestError> {
         let reader = pages::Reader {
             source: self.api.name.clone(),
             stream: stream.clone(),
-            spec: self.spec(stream).map_err(Box::new)?.clone(),
+            spec: self.spec(stream)?.clone(),
             params: self.params.clone(),
             fetcher: self.fetcher.clone(),
         };
-        Ok(RestPages::open(reader, partitions, lane, from).map_err(Box::new)?)
+        RestPages::open(reader, partitions, lane, from)
     }
 }
 

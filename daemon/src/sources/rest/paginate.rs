@@ -223,7 +223,8 @@ impl Pager {
             Self::NextUrl { from } => Ok(from.read(seen)?.map_or(Lead::End, Lead::Reference)),
             Self::Link { rel } => {
                 let headers = seen.headers.get_all(header::LINK).into_iter().map(|value| value.to_str());
-                let headers = headers.collect::<Result<Vec<_>, _>>().map_err(|_| "the Link header is not ASCII text")?;
+                let headers =
+                    headers.collect::<Result<Vec<_>, _>>().map_err(|_| "the Link header is not ASCII text")?;
                 let target = link::find(headers, rel).map_err(|error| error.to_string())?;
                 Ok(target.map_or(Lead::End, |target| Lead::Reference(target.to_owned())))
             }

@@ -32,8 +32,7 @@ pub struct Request {
 impl Request {
     /// Renders the templates of a stream for one partition.
     pub fn render(spec: &StreamSpec, values: &Values) -> Result<Self, At> {
-        let text =
-            |key: &str, text: &Text| spec.templates.render(text, values).map_err(|reason| At::new(key, &reason));
+        let text = |key: &str, text: &Text| spec.templates.render(text, values).map_err(|reason| At::new(key, &reason));
         let path = text("path", &spec.path)?;
         let mut url = join(&spec.base, &path).map_err(|reason| At::new("path", reason))?;
         let shared = &spec.shared;
@@ -72,6 +71,18 @@ impl Request {
         Ok(Self { method, url, headers, body, private: Arc::new(private), every })
     }
 
+    /// What a lane without partitions has; it is never asked.
+    pub fn nothing(spec: &StreamSpec) -> Self {
+        Self {
+            method: spec.method.clone(),
+            url: spec.base.clone(),
+            headers: HeaderMap::new(),
+            body: None,
+            private: Arc::default(),
+            every: Vec::new(),
+        }
+    }
+
     /// The request for the page at `cursor`; `None` where the cursor is not one of this paginator's.
     pub fn ask(&self, pager: &Pager, cursor: &PageCursor) -> Option<Ask> {
         let parameters = pager.parameters(cursor)?;
@@ -96,7 +107,13 @@ impl Request {
             url.query_pairs_mut().extend_pairs(parameters.iter().map(|(name, value)| (name, text(value))));
         }
         let body = body.map(|body| Bytes::from(body.to_string()));
-        Some(Ask { method: self.method.clone(), url, headers: self.headers.clone(), body, private: self.private.clone() })
+        Some(Ask {
+            method: self.method.clone(),
+            url,
+            headers: self.headers.clone(),
+            body,
+            private: self.private.clone(),
+        })
     }
 }
 
