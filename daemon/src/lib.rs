@@ -1,11 +1,15 @@
 //! saas-export-daemon: every configured SaaS, exported into files you own, exactly once.
 
+pub mod app;
 pub mod base;
 pub mod config;
+pub mod destinations;
 pub mod formats;
+pub mod host;
 pub mod ledger;
 pub mod model;
 pub mod net;
 pub mod queue;
 pub mod record;
 pub mod sources;
+pub mod transfer;

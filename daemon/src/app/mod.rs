@@ -80,7 +80,7 @@ async fn serve_signals(queue: &QueueHandle, dispatcher: &mut tokio::task::JoinHa
     let received = |signal: Option<()>| signal.is_some();
     loop {
         tokio::select! {
-            _ = dispatcher => {
+            _ = &mut *dispatcher => {
                 tracing::error!("the dispatcher has ended by a bug");
                 return ExitCode::FAILURE;
             }

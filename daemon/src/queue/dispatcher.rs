@@ -125,6 +125,7 @@ impl<E: Engine> Dispatcher<E> {
             } else if let Err(error) = self.fill().await {
                 tracing::error!(EXPORT_ERROR_CLASS = "ledger", "failed to start tasks: {}", Chain(&error));
             }
+            let quiet = self.until_wake();
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.command(command).await,
@@ -135,7 +136,7 @@ impl<E: Engine> Dispatcher<E> {
                     Err(error) => self.panicked(&error).await,
                 },
                 Some(id) = self.extracted.1.recv() => self.only_delivery_left(&id),
-                () = tokio::time::sleep(self.until_wake()) => {}
+                () = tokio::time::sleep(quiet) => {}
             }
         }
         if let Some(done) = self.drain {
@@ -173,7 +174,10 @@ impl<E: Engine> Dispatcher<E> {
     }
 
     fn progress(&self) -> BTreeMap<String, Progress> {
-        let read = |run: &Running| Progress { waiting: run.waiting.clone(), ..run.progress.read() };
+        let read = |run: &Running| {
+            let live = run.progress.read();
+            Progress { waiting: run.waiting.clone().or(live.waiting), ..live }
+        };
         self.running.iter().map(|(id, run)| (id.to_string(), read(run))).collect()
     }
 
@@ -341,7 +345,9 @@ impl<E: Engine> Dispatcher<E> {
 
 fn backoff(attempt: u32) -> Duration {
     let mut waits = RETRY.waits();
-    (1..attempt.min(16)).for_each(|_| drop(waits.next_wait(None)));
+    for _ in 1..attempt.min(16) {
+        let _ = waits.next_wait(None);
+    }
     waits.next_wait(None).unwrap_or(RETRY.max).max(Duration::from_millis(500))
 }
 
