@@ -3,6 +3,7 @@
 pub mod base;
 pub mod config;
 pub mod formats;
+pub mod host;
 pub mod ledger;
 pub mod model;
 pub mod queue;

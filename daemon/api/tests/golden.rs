@@ -90,8 +90,7 @@ fn tasks() {
         published_at: Some(text("2026-11-21T03:00:00Z")),
     };
     check("task_detail", &TaskDetail { task: summary(), streams: vec![stream], manifests: vec![published] });
-    let submit =
-        Submit { params: BTreeMap::from([(text("region"), text("eu"))]), format: Some(text("csv")) };
+    let submit = Submit { params: BTreeMap::from([(text("region"), text("eu"))]), format: Some(text("csv")) };
     check("submit", &submit);
     check("submit_empty", &Submit::default());
     check("submitted", &Submitted { task: summary().id, created: true });
@@ -162,12 +161,8 @@ fn files_and_offsets() {
         sha256: "9f86d081".repeat(8),
     };
     check("files", &Files { export: text("shop-nightly"), destinations: vec![text("lake")], files: vec![entry] });
-    let problem = VerifyProblem {
-        destination: text("lake"),
-        stream: text("orders"),
-        path,
-        problem: text("SHA-256 differs"),
-    };
+    let problem =
+        VerifyProblem { destination: text("lake"), stream: text("orders"), path, problem: text("SHA-256 differs") };
     let report = VerifyReport { task: summary().id, ok: false, files: 20, bytes: 1_000, problems: vec![problem] };
     check("verify_report", &report);
     let cursors = [

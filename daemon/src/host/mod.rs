@@ -1,0 +1,4 @@
+//! systemd and the kernel: the only modules that know on what kind of machine the daemon runs.
+
+pub mod peer;
+pub mod socket;
