@@ -1,1 +1,31 @@
-//! x
+//! Wire types of the saas-export-daemon control API (HTTP/1.1 and JSON over a Unix socket, paths below `/v1`).
+//!
+//! Field names are stable: a release adds fields, it never renames or removes one. Times are RFC 3339 in UTC, sizes are
+//! bytes, durations are seconds. A field without a value is left out.
+
+pub mod answer;
+pub mod event;
+pub mod export;
+pub mod files;
+pub mod offsets;
+pub mod status;
+pub mod task;
+
+pub use answer::{Answer, Error, ErrorCode};
+pub use event::Event;
+pub use export::{Export, ParamSpec, TaskRef};
+pub use files::{FileEntry, Files, VerifyProblem, VerifyReport};
+pub use offsets::{Cursor, LaneOffset, Offset, OffsetsDoc, StreamOffsets};
+pub use status::{Access, Caller, CheckReport, LedgerHealth, ReloadReport, Status, TaskCounts, Version};
+pub use task::{
+    Acted, Counts, Progress, Published, StreamDetail, Submit, Submitted, TaskDetail, TaskState, TaskSummary, Waiting,
+};
+
+/// Where the daemon listens unless its configuration says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/saas-export/control.sock";
+
+/// Name of the header that makes a POST repeatable: the same key gives the same answer.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// An instant as RFC 3339 text in UTC, e.g. `2026-11-21T02:45:01Z`.
+pub type Time = String;

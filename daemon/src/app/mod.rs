@@ -40,8 +40,8 @@ pub async fn run(cli: &Cli) -> ExitCode {
         Ok(ledger) => ledger,
         Err(code) => return code,
     };
-    let listener = match socket::listen(&config.daemon.socket).await {
-        Ok(listener) => listener,
+    let mut socket = match socket::listen(&config.daemon.socket).await {
+        Ok(socket) => socket,
         Err(error) => return fail("open the control socket", &error),
     };
     let engine = Arc::new(AppEngine::new(files, config, secrets, ledger.clone()));
@@ -49,7 +49,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let dispatcher = Dispatcher::new(engine.clone(), ledger.clone());
     let alive = dispatcher.heartbeat();
     let stop = CancellationToken::new();
-    let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks::hooks(&engine));
+    let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks::hooks(&engine, &ledger));
     let control = tokio::spawn(control::serve(listener, Arc::new(state), stop.clone()));
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive));

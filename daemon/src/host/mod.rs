@@ -2,3 +2,5 @@
 
 pub mod log;
 pub mod notify;
+pub mod peer;
+pub mod socket;

@@ -1,0 +1,376 @@
+//! The command line: what can be said to exportctl.
+
+use crate::exit;
+use clap::{Args, Parser, Subcommand};
+use saas_export_api::{DEFAULT_SOCKET, TaskState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  exportctl status                               how is everything?
+  exportctl run shop-nightly --wait              export now, and wait for the end
+  exportctl run crm --param region=eu --format csv
+  exportctl watch                                live progress of whatever runs
+  exportctl tasks --state failed                 what went wrong lately?
+  exportctl show 20261121T0245                   one task; the start of its id is enough
+  exportctl pause --all                          e.g. before maintenance of the source
+  exportctl files shop-nightly --latest          paths of the newest published files
+  exportctl tasks --json | jq -r '.[].id'        every command speaks JSON
+  exportctl query GET /v1/status                 the same API as curl --unix-socket
+";
+
+/// Drives saas-export-daemon over its control socket.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = format!("{EXAMPLES}\n{}", exit::HELP), max_term_width = 110)]
+pub struct Cli {
+    /// Control socket of the daemon.
+    #[arg(long, global = true, env = "SAAS_EXPORT_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Print JSON with stable field names.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no messages, only data and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// How the daemon and its open tasks are
+    Status,
+    /// The configured exports and how they last went
+    Exports,
+    /// Run an export now
+    #[command(after_help = "\
+A request equal to one whose task is still open gives that task.
+Ctrl-C while waiting detaches: the task goes on.
+
+Examples:
+  exportctl run shop-nightly
+  exportctl run shop-nightly --wait --timeout 2h
+  exportctl run crm --param region=eu --param since=2026-01-01 --format parquet")]
+    Run(Run),
+    /// The tasks, newest first
+    #[command(after_help = "\
+Examples:
+  exportctl tasks --export shop-nightly --limit 5
+  exportctl tasks --state failed,cancelled")]
+    Tasks(Tasks),
+    /// Everything about a task
+    Show(TaskArg),
+    /// Live progress of a task to its end, or of all tasks until none runs
+    #[command(after_help = "\
+Ctrl-C detaches: the task goes on. In a pipe, a line every few seconds.
+
+Examples:
+  exportctl watch
+  exportctl watch 20261121T024501Z-9f86d081")]
+    Watch(Watch),
+    /// Stop a task, an export with its schedule, or everything; keeps what was fetched
+    Pause(Act),
+    /// Go on with what was paused, at the head of the queue
+    Resume(Act),
+    /// End without publishing
+    #[command(after_help = "\
+Examples:
+  exportctl cancel 20261121T0245
+  exportctl cancel shop-nightly
+  exportctl cancel --all --yes")]
+    Cancel(Cancel),
+    /// Run a failed or cancelled task again, from where it stands
+    Retry(TaskArg),
+    /// Read a task's published files and compare them with the ledger; exit code 9 if they differ
+    Verify(Verify),
+    /// Paths of published data files
+    #[command(after_help = "\
+Plain output is one absolute path per line, of one destination, for other programs:
+  duckdb -c \"select count(*) from read_parquet([$(exportctl files shop --latest | sed \"s/.*/'&'/\" | paste -sd,)])\"
+  exportctl files shop --latest --json | jq '.files[] | {path, rows, sha256}'")]
+    Files(Files),
+    /// Where the lanes of a task stand in the source
+    #[command(subcommand)]
+    Offsets(Offsets),
+    /// The daemon's configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Read the configuration again; open tasks keep theirs
+    Reload(Reload),
+    /// Versions of exportctl and of the daemon
+    Version,
+    /// Print a completion script
+    #[command(after_help = "\
+Examples:
+  exportctl completions bash > /etc/bash_completion.d/exportctl
+  exportctl completions zsh > ~/.zfunc/_exportctl
+  exportctl completions fish > ~/.config/fish/completions/exportctl.fish")]
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Send a request as it is, and print the answer as it comes
+    #[command(after_help = "\
+Examples:
+  exportctl query GET /v1/tasks?limit=3
+  exportctl query GET '/v1/events?since=0&follow'
+  exportctl query POST /v1/exports/crm/run --data '{\"params\": {\"region\": \"eu\"}}'")]
+    Query(Query),
+    /// Wait until the daemon answers
+    Waitready {
+        /// How long at most, e.g. 30s or 2m.
+        #[arg(long, default_value = "60s", value_parser = span, value_name = "TIME")]
+        timeout: Duration,
+    },
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Name of the export.
+    pub export: String,
+    /// A parameter that the export declares; repeat for more.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    pub params: Vec<(String, String)>,
+    /// Format of the files: parquet, csv, ndjson or json.
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Wait for the end and exit with its outcome.
+    #[arg(long, short)]
+    pub wait: bool,
+    /// The longest to wait, e.g. 90s or 2h; then exit code 6, and the task goes on.
+    #[arg(long, requires = "wait", value_parser = span, value_name = "TIME")]
+    pub timeout: Option<Duration>,
+    /// Ctrl-C while waiting cancels the task.
+    #[arg(long, requires = "wait")]
+    pub cancel_on_interrupt: bool,
+}
+
+/// `tasks`.
+#[derive(Debug, Args)]
+pub struct Tasks {
+    /// Only of this export.
+    #[arg(long)]
+    pub export: Option<String>,
+    /// Only in these states, separated by commas: pending, processing, paused, succeeded, failed, cancelled.
+    #[arg(long, value_delimiter = ',', value_parser = state)]
+    pub state: Vec<TaskState>,
+    /// At most this many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+}
+
+/// A task.
+#[derive(Debug, Args)]
+pub struct TaskArg {
+    /// Id of the task, or its unique start.
+    pub task: String,
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Id of the task, or its unique start; without it, all open tasks.
+    pub task: Option<String>,
+    /// Ctrl-C cancels the task.
+    #[arg(long, requires = "task")]
+    pub cancel_on_interrupt: bool,
+}
+
+/// `pause` and `resume`.
+#[derive(Debug, Args)]
+pub struct Act {
+    /// A task (id or its unique start) or an export.
+    #[arg(value_name = "TASK|EXPORT", required_unless_present = "all", conflicts_with = "all")]
+    pub target: Option<String>,
+    /// Everything.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `cancel`.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// What.
+    #[command(flatten)]
+    pub act: Act,
+    /// Do not ask; needed with --all.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Id of the task, or its unique start.
+    pub task: String,
+    /// Only at this destination.
+    #[arg(long)]
+    pub destination: Option<String>,
+}
+
+/// `files`.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// A task (id or its unique start) or an export.
+    #[arg(value_name = "TASK|EXPORT")]
+    pub target: String,
+    /// Of an export: only the newest published files of each stream.
+    #[arg(long)]
+    pub latest: bool,
+    /// The destination whose paths are printed; by default the export's first one.
+    #[arg(long)]
+    pub destination: Option<String>,
+}
+
+/// `offsets`.
+#[derive(Debug, Subcommand)]
+pub enum Offsets {
+    /// Print the offsets of a task, or of an export's newest open task; the output is the input of `set`
+    Show {
+        /// A task (id or its unique start) or an export.
+        #[arg(value_name = "TASK|EXPORT")]
+        target: String,
+    },
+    /// Set the offsets of a paused, failed or cancelled task
+    #[command(after_help = "\
+Example:
+  exportctl pause TASK && exportctl offsets show TASK > offsets.json
+  editor offsets.json && exportctl offsets set TASK offsets.json && exportctl resume TASK")]
+    Set {
+        /// Id of the task, or its unique start.
+        task: String,
+        /// The document that `show` printed, edited; `-` is stdin.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Read a task's streams, or one of them, again from the start
+    Reset {
+        /// Id of the task, or its unique start.
+        task: String,
+        /// Only this stream.
+        #[arg(long)]
+        stream: Option<String>,
+        /// Really: what was fetched is fetched again.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check the configuration file as it is now, without using it; exit code 1 if it has mistakes
+    Check,
+}
+
+/// `reload`.
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// Wait until it is done, for ExecReload=; it always is.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `query`.
+#[derive(Debug, Args)]
+pub struct Query {
+    /// GET, POST, PUT or DELETE.
+    pub method: String,
+    /// Path and query, e.g. /v1/status.
+    pub path: String,
+    /// The body: JSON, `@FILE`, or `-` for stdin.
+    #[arg(long, short)]
+    pub data: Option<String>,
+}
+
+/// Reads `NAME=VALUE`.
+fn param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write it as NAME=VALUE, e.g. region=eu".into()),
+    }
+}
+
+/// Reads a state.
+fn state(text: &str) -> Result<TaskState, String> {
+    let states = TaskState::ALL;
+    states.into_iter().find(|state| state.word() == text.to_lowercase()).ok_or_else(|| {
+        let words: Vec<&str> = states.iter().map(|state| state.word()).collect();
+        format!("states are {}", words.join(", "))
+    })
+}
+
+/// Reads a duration with a unit.
+fn span(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    parsed.and_then(|span| Duration::try_from(span).ok()).ok_or_else(|| "write e.g. 90s, 5m or 2h".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("exportctl").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound_and_its_help_complete() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        let help = command.render_long_help().to_string();
+        for word in ["Examples:", "Exit codes:", "verify: files are not", "SAAS_EXPORT_SOCKET", "waitready"] {
+            assert!(help.contains(word), "{word} is not in\n{help}");
+        }
+    }
+
+    #[test]
+    fn what_is_understood() {
+        for line in [
+            "status --json",
+            "--socket /tmp/s exports",
+            "run shop --param a=b=c --param d= --format csv --wait --timeout 5m --cancel-on-interrupt",
+            "tasks --state failed,Paused --limit 3 --export e",
+            "pause --all",
+            "cancel shop",
+            "cancel --all --yes",
+            "files shop --latest",
+            "offsets set 2026 -",
+            "offsets reset 2026 --stream orders --yes",
+            "config check",
+            "reload --wait",
+            "completions fish",
+            "query POST /v1/pause -d {}",
+            "waitready --timeout 2s",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for line in [
+            "",
+            "run",
+            "run shop --param region",
+            "run shop --param =eu",
+            "run shop --timeout 5m",
+            "run shop --wait --timeout 5",
+            "run shop --wait --timeout -5s",
+            "tasks --state gone",
+            "tasks --limit 0",
+            "pause",
+            "pause shop --all",
+            "watch --cancel-on-interrupt",
+            "offsets",
+            "completions csh-but-not-really",
+        ] {
+            assert_eq!(parse(line).err().map(|error| error.exit_code()), Some(2), "{line}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Published files, and what a verification found.
+
+use serde::{Deserialize, Serialize};
+
+/// Published data files, in the order in which they are read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// Name of the export.
+    pub export: String,
+    /// Destinations of the export, in its own order.
+    pub destinations: Vec<String>,
+    /// The files.
+    pub files: Vec<FileEntry>,
+}
+
+/// A published data file at a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// The task that wrote it.
+    pub task: String,
+    /// Name of the stream.
+    pub stream: String,
+    /// Name of the destination.
+    pub destination: String,
+    /// Where it is: an absolute path.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Records in it.
+    pub rows: u64,
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+}
+
+/// What a verification of a task's published files found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// The task.
+    pub task: String,
+    /// Whether every file is there and has the bytes that the ledger says.
+    pub ok: bool,
+    /// Files read.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// What is wrong; empty where `ok`.
+    pub problems: Vec<VerifyProblem>,
+}
+
+/// A file that is not what the ledger says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyProblem {
+    /// Name of the destination.
+    pub destination: String,
+    /// Name of the stream.
+    pub stream: String,
+    /// Which file.
+    pub path: String,
+    /// What is wrong with it, for a person.
+    pub problem: String,
+}

@@ -1,0 +1,68 @@
+//! Where the lanes of a task stand; the document that is read is the one that is written.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The offsets of a task. Setting refuses a document of another task, and a lane whose revision has changed since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetsDoc {
+    /// Name of the export.
+    pub export: String,
+    /// Id of the task.
+    pub task: String,
+    /// Streams, by name.
+    pub streams: BTreeMap<String, StreamOffsets>,
+}
+
+/// The offsets of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOffsets {
+    /// Its lanes, in order.
+    pub lanes: Vec<LaneOffset>,
+}
+
+/// The offset of a lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneOffset {
+    /// Lane number, from 0.
+    pub lane: u32,
+    /// Raised each time the lane has to be read again.
+    pub revision: u32,
+    /// The committed offset.
+    pub offset: Offset,
+}
+
+/// Where a lane stands after a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offset {
+    /// Index of the partition in the stream's list.
+    pub partition: u32,
+    /// What to ask for next there.
+    pub cursor: Cursor,
+    /// Pages of the lane before this offset.
+    pub pages: u64,
+    /// Records of the lane before this offset.
+    pub records: u64,
+}
+
+/// What to ask the source for next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cursor {
+    /// The first page.
+    Start,
+    /// The page behind an opaque cursor.
+    Token(String),
+    /// The page at this absolute URL.
+    Url(String),
+    /// The page of this number.
+    Page(u64),
+    /// The page that starts at this record.
+    Record(u64),
+    /// Nothing more in this partition.
+    End,
+}

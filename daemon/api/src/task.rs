@@ -1,0 +1,221 @@
+//! Tasks: how one is asked for, and what is known about it.
+
+use crate::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// In the queue, or waiting for its next attempt.
+    Pending,
+    /// Extracting or delivering.
+    Processing,
+    /// Stopped by an operator; keeps its place.
+    Paused,
+    /// Everything verified and published.
+    Succeeded,
+    /// Ended by an error; `retry` starts it again.
+    Failed,
+    /// Ended by an operator; `retry` starts it again.
+    Cancelled,
+}
+
+impl TaskState {
+    /// Every state, in the order of a task's life.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Processing, Self::Paused, Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// Whether the task is over.
+    pub fn closed(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The word used in JSON and in queries.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What to run: the body of `POST /v1/exports/{export}/run`; an empty body means all defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Submit {
+    /// Parameters that the export declares.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// Word of a format (`parquet`, `csv`, `ndjson`, `json`) other than the export's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+}
+
+/// What became of a request for a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Id of the task.
+    pub task: String,
+    /// False where an equal request is still open and this is its task.
+    pub created: bool,
+}
+
+/// The tasks that a pause, resume, cancel or retry changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Their ids; empty where nothing had to change.
+    pub tasks: Vec<String>,
+}
+
+/// Why a task does not move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// A sentence for a person, e.g. `disk full: 12 MB missing on /srv/exports`.
+    pub reason: String,
+    /// When it goes on by itself, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+/// How far a task is; sums over its streams. What is not committed yet is included while the task is processing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Records read from the source.
+    pub records: u64,
+    /// JSON bytes read from the source.
+    pub source_bytes: u64,
+    /// Bytes encoded.
+    pub bytes: u64,
+    /// Pages read.
+    pub pages: u64,
+    /// Records in all, where the source says so for every stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Requests that failed and were tried again.
+    pub retries: u64,
+    /// Records per second over the last seconds; 0 while nothing runs.
+    pub rate: f64,
+    /// Seconds to the end at this rate, where `total` is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
+}
+
+/// A task in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSummary {
+    /// Its id, `<UTC creation>-<8 hex digits>`.
+    pub id: String,
+    /// Name of the export.
+    pub export: String,
+    /// Parameters of this run.
+    pub params: BTreeMap<String, String>,
+    /// Word of the file format.
+    pub format: String,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Why it is there, for a person; empty where the state says it all.
+    pub reason: String,
+    /// Class of the last error: `transient`, `throttled`, `auth`, `config`, `data`, `full`, `conflict`, `bug`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_class: Option<String>,
+    /// Why it does not move, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+    /// Attempts in a row without progress, the current one included.
+    pub attempt: u32,
+    /// Who asked for it.
+    pub actor: String,
+    /// Whether all its data are fetched and only delivery is left.
+    pub extracted: bool,
+    /// When it was created.
+    pub created_at: Time,
+    /// When it first ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// A task with everything that is known about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDetail {
+    /// What a list shows.
+    pub task: TaskSummary,
+    /// Its streams, in order of name.
+    pub streams: Vec<StreamDetail>,
+    /// Its manifests: one per stream and destination.
+    pub manifests: Vec<Published>,
+}
+
+/// What became of the records of a stream: `read = written + rejected + duplicate + filtered + over_limit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records that the source gave.
+    pub read: u64,
+    /// Records in files.
+    pub written: u64,
+    /// Records in the quarantine.
+    pub rejected: u64,
+    /// Records dropped as exact repetitions.
+    pub duplicate: u64,
+    /// Records dropped by a filter.
+    pub filtered: u64,
+    /// Records beyond a limit of the export.
+    pub over_limit: u64,
+    /// Values kept in `_rescued`; their records are written.
+    pub rescued: u64,
+}
+
+/// A stream of a task; committed figures only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamDetail {
+    /// Its name.
+    pub name: String,
+    /// What became of its records.
+    pub counts: Counts,
+    /// Pages read.
+    pub pages: u64,
+    /// JSON bytes read.
+    pub source_bytes: u64,
+    /// Bytes of its segments.
+    pub bytes: u64,
+    /// Number of its segments.
+    pub segments: u64,
+    /// Records in all, where the source says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Columns of its schema; none before the sample is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<u32>,
+    /// Whether all its data are fetched.
+    pub extracted: bool,
+    /// The error that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Remarks, e.g. that a journal was dropped.
+    pub notes: Vec<String>,
+}
+
+/// A manifest at a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Name of the stream.
+    pub stream: String,
+    /// Name of the destination.
+    pub destination: String,
+    /// When it was published; none while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Time>,
+}

@@ -1,0 +1,240 @@
+//! Golden JSON: every wire type reads and writes the documents in `golden/`, which a release adds to and never edits.
+
+use saas_export_api::*;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::Path;
+
+/// The stored text is exactly what the value is written as, and reads back as the value.
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.json"));
+    let written = serde_json::to_string_pretty(value).unwrap() + "\n";
+    if std::env::var_os("GOLDEN_ADD").is_some() && !path.exists() {
+        std::fs::write(&path, &written).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(written, stored, "{name} is written differently");
+    assert_eq!(&serde_json::from_str::<T>(&stored).unwrap(), value, "{name} is read differently");
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn summary() -> TaskSummary {
+    TaskSummary {
+        id: text("20261121T024501Z-9f86d081"),
+        export: text("shop-nightly"),
+        params: BTreeMap::from([(text("region"), text("eu"))]),
+        format: text("parquet"),
+        state: TaskState::Processing,
+        reason: text("attempt 2 of 3"),
+        error_class: Some(text("transient")),
+        waiting: Some(Waiting {
+            reason: text("disk full: 12 MB missing on /srv/exports"),
+            until: Some(text("2026-11-21T02:50:00Z")),
+        }),
+        attempt: 2,
+        actor: text("uid 1000 (anna)"),
+        extracted: false,
+        created_at: text("2026-11-21T02:45:01Z"),
+        started_at: Some(text("2026-11-21T02:45:02.5Z")),
+        ended_at: None,
+        retry_at: Some(text("2026-11-21T02:50:00Z")),
+        progress: Progress {
+            records: 120_000,
+            source_bytes: 48_000_000,
+            bytes: 9_000_000,
+            pages: 1_200,
+            total: Some(1_000_000),
+            retries: 3,
+            rate: 4_000.5,
+            eta_seconds: Some(220),
+        },
+    }
+}
+
+#[test]
+fn tasks() {
+    check("task_summary", &summary());
+    let small = TaskSummary {
+        params: BTreeMap::new(),
+        state: TaskState::Pending,
+        reason: String::new(),
+        error_class: None,
+        waiting: None,
+        started_at: None,
+        retry_at: None,
+        progress: Progress::default(),
+        ..summary()
+    };
+    check("task_summary_small", &small);
+    let stream = StreamDetail {
+        name: text("orders"),
+        counts: Counts { read: 10, written: 4, rejected: 1, duplicate: 2, filtered: 2, over_limit: 1, rescued: 7 },
+        pages: 5,
+        source_bytes: 1_000,
+        bytes: 300,
+        segments: 1,
+        total: Some(10),
+        columns: Some(12),
+        extracted: true,
+        error: Some(text("refused by the source: 403")),
+        notes: vec![text("the page journal was dropped: the source shifted")],
+    };
+    let published = Published {
+        stream: text("orders"),
+        destination: text("lake"),
+        published_at: Some(text("2026-11-21T03:00:00Z")),
+    };
+    check("task_detail", &TaskDetail { task: summary(), streams: vec![stream], manifests: vec![published] });
+    let submit = Submit { params: BTreeMap::from([(text("region"), text("eu"))]), format: Some(text("csv")) };
+    check("submit", &submit);
+    check("submit_empty", &Submit::default());
+    check("submitted", &Submitted { task: summary().id, created: true });
+    check("acted", &Acted { tasks: vec![summary().id] });
+}
+
+#[test]
+fn exports_and_status() {
+    let reference = |state| TaskRef {
+        id: summary().id,
+        state,
+        created_at: text("2026-11-21T02:45:01Z"),
+        ended_at: Some(text("2026-11-21T03:00:00Z")),
+    };
+    let export = Export {
+        name: text("shop-nightly"),
+        source: text("shop"),
+        streams: vec![text("orders")],
+        to: vec![text("lake")],
+        format: text("parquet"),
+        params: BTreeMap::from([(
+            text("region"),
+            ParamSpec { kind: text("string"), one_of: Some(vec![text("eu"), text("us")]), default: Some(text("eu")) },
+        )]),
+        paused: false,
+        last_task: Some(reference(TaskState::Failed)),
+        last_success: Some(reference(TaskState::Succeeded)),
+    };
+    check("export", &export);
+    let status = Status {
+        version: text("0.1.0"),
+        started_at: text("2026-11-21T00:00:00Z"),
+        uptime_seconds: 9_901,
+        config: text("/etc/export/config.yaml"),
+        tasks: TaskCounts { running: 1, paused: 0, queued: 2 },
+        ledger: LedgerHealth { healthy: false, reason: Some(text("write the ledger: disk full")) },
+        paused_exports: vec![text("crm")],
+        open: vec![summary()],
+        caller: Caller { actor: text("uid 1000 (anna)"), access: Access::Operate },
+    };
+    check("status", &status);
+    let version = Version {
+        name: text("saas-export-daemon"),
+        version: text("0.1.0"),
+        api: vec![text("v1")],
+        extensions: vec![],
+        openapi: text("/v1/openapi.json"),
+    };
+    check("version", &version);
+    check(
+        "reload_report",
+        &ReloadReport { applied: vec![text("exports.crm: new")], needs_restart: vec![text("daemon.state_dir")] },
+    );
+    let problem = text("config.yaml:3:5: exports.crm.sorce: unknown key; did you mean source?");
+    check("check_report", &CheckReport { config: text("/etc/export/config.yaml"), ok: false, problems: vec![problem] });
+}
+
+#[test]
+fn files_and_offsets() {
+    let path = text("/srv/exports/shop-nightly/orders/20261121T024501Z-9f86d081/part-0-000000.parquet");
+    let entry = FileEntry {
+        task: summary().id,
+        stream: text("orders"),
+        destination: text("lake"),
+        path: path.clone(),
+        bytes: 50_000_000,
+        rows: 1_000_000,
+        sha256: "9f86d081".repeat(8),
+    };
+    check("files", &Files { export: text("shop-nightly"), destinations: vec![text("lake")], files: vec![entry] });
+    let problem =
+        VerifyProblem { destination: text("lake"), stream: text("orders"), path, problem: text("SHA-256 differs") };
+    let report = VerifyReport { task: summary().id, ok: false, files: 20, bytes: 1_000, problems: vec![problem] };
+    check("verify_report", &report);
+    let cursors = [
+        Cursor::Start,
+        Cursor::Token(text("eyJpZCI6MX0=")),
+        Cursor::Url(text("https://api.shop.example/v2/orders?page=2")),
+        Cursor::Page(7),
+        Cursor::Record(700),
+        Cursor::End,
+    ];
+    let lanes = cursors
+        .into_iter()
+        .zip(0..)
+        .map(|(cursor, lane)| LaneOffset {
+            lane,
+            revision: 1,
+            offset: Offset { partition: lane, cursor, pages: 6, records: 600 },
+        })
+        .collect();
+    let doc = OffsetsDoc {
+        export: text("shop-nightly"),
+        task: summary().id,
+        streams: BTreeMap::from([(text("orders"), StreamOffsets { lanes })]),
+    };
+    check("offsets", &doc);
+}
+
+#[test]
+fn events() {
+    let event: Event<Value> = Event {
+        seq: 42,
+        at: text("2026-11-21T02:46:00Z"),
+        task: Some(summary().id),
+        export: Some(text("shop-nightly")),
+        actor: text("uid 1000 (anna)"),
+        action: text("pause"),
+        from: Some(TaskState::Processing),
+        to: Some(TaskState::Paused),
+        reason: text("asked by an operator"),
+        detail: Some(json!({ "segments": 3 })),
+    };
+    check("event", &event);
+    let small = Event { task: None, export: None, from: None, to: None, detail: None, ..event };
+    check("event_small", &small);
+}
+
+#[test]
+fn envelopes() {
+    check("answer_sync", &Answer::Sync { result: Acted { tasks: vec![] } });
+    check(
+        "answer_async",
+        &Answer::Async {
+            location: format!("/v1/tasks/{}", summary().id),
+            result: Submitted { task: summary().id, created: false },
+        },
+    );
+    let error = Error {
+        code: ErrorCode::Forbidden,
+        message: text("uid 1000 (anna) may look but not act"),
+        hint: Some(text("ask an administrator for the group saas-export-operator")),
+    };
+    check("answer_error", &Answer::<Acted>::Error { error });
+}
+
+#[test]
+fn an_unknown_kind_of_error_is_still_an_error() {
+    let error: Error = serde_json::from_str(r#"{"code": "brand_new", "message": "no"}"#).unwrap();
+    assert_eq!(error.code, ErrorCode::Internal);
+}
+
+#[test]
+fn unknown_fields_of_a_request_are_refused_and_those_of_an_answer_ignored() {
+    assert!(serde_json::from_str::<Submit>(r#"{"path": "/etc/passwd"}"#).is_err());
+    assert!(serde_json::from_str::<Acted>(r#"{"tasks": [], "new": 1}"#).is_ok());
+}
