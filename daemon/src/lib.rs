@@ -5,5 +5,7 @@ pub mod config;
 pub mod formats;
 pub mod ledger;
 pub mod model;
+pub mod net;
 pub mod queue;
 pub mod record;
+pub mod sources;
