@@ -64,11 +64,13 @@ fn exposure(path: &Path, owner: u32, mode: u32) -> Vec<Problem> {
     let mut problems = Vec::new();
     let own = nix::unistd::geteuid().as_raw();
     if owner != 0 && owner != own {
-        let problem = Problem::of_file(&name, format!("belongs to uid {owner}, which is neither root nor this process's user"));
+        let problem =
+            Problem::of_file(&name, format!("belongs to uid {owner}, which is neither root nor this process's user"));
         problems.push(problem.hint(format!("run: chown root:root {quoted}")));
     }
     if mode & 0o077 != 0 {
-        let problem = Problem::of_file(&name, format!("is open to its group or to others (mode {:04o})", mode & 0o7777));
+        let problem =
+            Problem::of_file(&name, format!("is open to its group or to others (mode {:04o})", mode & 0o7777));
         problems.push(problem.hint(format!("run: chmod 0600 {quoted}")));
     }
     problems

@@ -98,7 +98,8 @@ exports: { e: { source: s, to: [d] } }
     #[test]
     fn changes_are_told_without_secrets() {
         let new = OLD.replace("parallel: 2", "parallel: 4, state_dir: /other").replace("old-value", "new-value");
-        let new = new.replace("{ x: { path: /x } }", "{ y: { path: /y } }").replace("to: [d]", "to: [d], chunk_size: 9MB");
+        let new =
+            new.replace("{ x: { path: /x } }", "{ y: { path: /y } }").replace("to: [d]", "to: [d], chunk_size: 9MB");
         let changes = diff(&parse(OLD, "f").unwrap(), &parse(&new, "f").unwrap());
         assert_eq!(
             changes.applied,

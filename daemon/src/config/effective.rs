@@ -44,7 +44,9 @@ impl Config {
         let problems = walked.mistakes.into_iter().map(|m| problem(m.path.to_string(), m.message, m.hint)).collect();
         match Problems::collect(problems) {
             Some(problems) => Err(problems),
-            None => serde_json::from_value(walked.value).map_err(|error| Problem::of_file(FILE, error.to_string()).into()),
+            None => {
+                serde_json::from_value(walked.value).map_err(|error| Problem::of_file(FILE, error.to_string()).into())
+            }
         }
     }
 }

@@ -65,6 +65,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
 
 fn read(text: &str, file: &str) -> Result<Loaded, Problems> {
     let document = load::document(text, file)?;
+    let mut problems = document.problems;
     let walked = walk::walk(&document.value);
     let mut mistakes = walked.mistakes;
     let config = match serde_json::from_value::<Config>(walked.value) {
@@ -81,7 +82,11 @@ fn read(text: &str, file: &str) -> Result<Loaded, Problems> {
             None
         }
     };
-    match (Problems::collect(placed(file, &document.positions, mistakes)), config) {
+    // Where something stands that YAML should not hold, what else is wrong with it is no news.
+    let told: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
+    let placed = placed(file, &document.positions, mistakes).into_iter();
+    problems.extend(placed.filter(|problem| !told.contains(&(problem.line, problem.column))));
+    match (Problems::collect(problems), config) {
         (None, Some(config)) => Ok(Loaded { config, file: file.to_owned(), positions: document.positions }),
         (Some(problems), _) => Err(problems),
         (None, None) => Err(Problem::of_file(file, "cannot be read").into()),

@@ -113,7 +113,7 @@ impl Problems {
         if problems.is_empty() {
             return None;
         }
-        problems.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+        problems.sort_by_key(|problem| (problem.line, problem.column));
         problems.dedup();
         if let Some(first) = problems.get(MAX_PROBLEMS).cloned() {
             let more = problems.len() - MAX_PROBLEMS;

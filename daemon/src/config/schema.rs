@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 pub const ID: &str = "urn:saas-export:config:1";
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let mut schema = schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
+    let mut schema =
+        schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
     schema.insert("$id".into(), ID.into());
     schema.insert("title".into(), "config.yaml of saas-export-daemon".into());
     schema.to_value()

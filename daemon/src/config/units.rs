@@ -101,7 +101,9 @@ impl TryFrom<String> for Mode {
         let digits = text.len() == 4 && text.starts_with('0');
         match u32::from_str_radix(&text, 8) {
             Ok(mode) if digits && mode & 0o600 == 0o600 => Ok(Self(mode)),
-            _ => Err(format!("{} is not a file mode: write e.g. \"0640\" (the owner must read and write)", shown(&text))),
+            _ => {
+                Err(format!("{} is not a file mode: write e.g. \"0640\" (the owner must read and write)", shown(&text)))
+            }
         }
     }
 }

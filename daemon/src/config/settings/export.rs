@@ -86,7 +86,7 @@ pub enum ParamType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaxRejected {
-    /// Part of the records read, 0 to 1.
+    /// Part of the records read.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rate: f64,
     /// Number of records.

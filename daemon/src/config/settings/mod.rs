@@ -24,7 +24,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Version of this format; always 1.
+    /// Version of this format.
     #[schemars(range(min = 1, max = 1))]
     pub version: u32,
     /// Settings of the daemon itself.

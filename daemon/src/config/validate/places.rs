@@ -17,7 +17,10 @@ impl Check<'_> {
         let socket = top.key("socket");
         self.absolute(&socket, &config.daemon.socket);
         if config.daemon.socket.as_os_str().len() > MAX_SOCKET_PATH {
-            self.wrong(Mistake::value(&socket, format!("is longer than the {MAX_SOCKET_PATH} bytes of a socket's path")));
+            self.wrong(Mistake::value(
+                &socket,
+                format!("is longer than the {MAX_SOCKET_PATH} bytes of a socket's path"),
+            ));
         }
         let mut taken: Vec<(KeyPath, &Path)> = Vec::new();
         let destinations = config.destinations.iter().map(|(name, destination)| {
@@ -33,7 +36,9 @@ impl Check<'_> {
                 continue;
             }
             // Components compare without doubled and final slashes.
-            if let Some((other, place)) = taken.iter().find(|(_, place)| dir.starts_with(place) || place.starts_with(dir)) {
+            if let Some((other, place)) =
+                taken.iter().find(|(_, place)| dir.starts_with(place) || place.starts_with(dir))
+            {
                 let how = match (dir == *place, dir.starts_with(place)) {
                     (true, _) => "is the same directory as",
                     (_, true) => "lies within",

@@ -63,7 +63,8 @@ impl Check<'_> {
 
     /// The path below the base URL.
     pub(super) fn request_path(&mut self, path: &KeyPath, text: &str) {
-        let scheme = text.split_once("://").is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric()));
+        let scheme =
+            text.split_once("://").is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric()));
         let mistake = if scheme || text.starts_with("//") {
             Mistake::value(path, "must not be an absolute URL").hint("write only what follows base_url, e.g. /orders")
         } else if !text.is_empty() && !text.starts_with('/') {

@@ -14,8 +14,11 @@ impl Check<'_> {
             for (name, stream) in &rest.streams {
                 let path = KeyPath::of(&["sources", source.as_str(), "rest", "streams", name.as_str()]);
                 let config = self.config;
-                let users: Vec<(&Name, &Export)> =
-                    config.exports.iter().filter(|(_, export)| export.source == *source && uses(export, name)).collect();
+                let users: Vec<(&Name, &Export)> = config
+                    .exports
+                    .iter()
+                    .filter(|(_, export)| export.source == *source && uses(export, name))
+                    .collect();
                 self.stream_templates(&path, stream, &users);
             }
         }
@@ -56,7 +59,8 @@ impl Check<'_> {
                 self.wrong(mistake.hint("write {{ partition.value }}"));
             }
             _ => {
-                let mistake = Mistake::value(path, format!("{{{{ {root}.{name} }}}}: there is no {root:?} in templates"));
+                let mistake =
+                    Mistake::value(path, format!("{{{{ {root}.{name} }}}}: there is no {root:?} in templates"));
                 let meant = did_you_mean(root, ["param", "partition"]);
                 let hint = meant.map_or("known: param, partition".into(), |meant| format!("did you mean {meant:?}?"));
                 self.wrong(mistake.hint(hint));

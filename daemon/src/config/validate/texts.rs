@@ -26,6 +26,7 @@ impl Check<'_> {
 
 /// `sources.NAME.rest.streams.NAME.{path, headers, query, body}` and what is below.
 fn is_template(path: &KeyPath) -> bool {
-    let stream = path.key_at(0) == Some("sources") && path.key_at(2) == Some("rest") && path.key_at(3) == Some("streams");
+    let stream =
+        path.key_at(0) == Some("sources") && path.key_at(2) == Some("rest") && path.key_at(3) == Some("streams");
     stream && matches!(path.key_at(5), Some("path" | "headers" | "query" | "body"))
 }

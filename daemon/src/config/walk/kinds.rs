@@ -62,9 +62,8 @@ impl Walker {
         });
         let one_of = format!("the key is one of {}", names(kinds));
         self.wrong(match (map.keys().next(), inside) {
-            (Some(_), Some((name, _))) => {
-                Mistake::value(path, "the key that names the kind is missing").hint(format!("write {{ {name}: {{ … }} }}"))
-            }
+            (Some(_), Some((name, _))) => Mistake::value(path, "the key that names the kind is missing")
+                .hint(format!("write {{ {name}: {{ … }} }}")),
             (Some(key), None) => {
                 let mistake = Mistake::key(&path.key(key), format!("there is no kind {}", shown(key)));
                 match did_you_mean(key, kinds.iter().map(|(name, _)| *name)) {
@@ -81,7 +80,8 @@ impl Walker {
         let one_of = || format!("one of {}", words.join(", "));
         let Value::String(text) = value else {
             let mistake = Mistake::value(path, format!("expected a word, found {}", found(value)));
-            let meant = words.iter().find(|word| value.is_number() && **word == value.to_string());
+            let number = value.as_number().map(ToString::to_string);
+            let meant = words.iter().find(|word| number.as_deref() == Some(**word));
             self.wrong(match meant {
                 Some(word) => mistake.hint(format!("put it in quotes: {word:?}")),
                 None => mistake.hint(one_of()),

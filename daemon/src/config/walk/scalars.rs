@@ -16,7 +16,7 @@ impl Walker {
             "integer" => number(shape, value, true),
             "number" => number(shape, value, false),
             "boolean" if value.is_boolean() => Ok(()),
-            "boolean" => Err(mismatch("true or false", value, None)),
+            "boolean" => Err(mismatch("true or false", value, switch(value))),
             _ => Ok(()),
         };
         match outcome {
@@ -33,6 +33,15 @@ type Wrong = (String, Option<String>);
 
 fn mismatch(expected: &str, value: &Value, hint: Option<&str>) -> Wrong {
     (format!("expected {expected}, found {}", found(value)), hint.map(str::to_owned))
+}
+
+/// The switch that a word of older YAML meant.
+fn switch(value: &Value) -> Option<&'static str> {
+    match value.as_str()?.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "y" | "true" => Some("write true"),
+        "no" | "off" | "n" | "false" => Some("write false"),
+        _ => None,
+    }
 }
 
 fn text(shape: &Shape, value: &Value) -> Result<(), Wrong> {
