@@ -9,7 +9,8 @@ use crate::config::{self, Problems};
 use crate::destinations::Destination;
 use crate::destinations::local::{Local, PRIVATE};
 use crate::ledger::rows::TaskRow;
-use crate::ledger::{Ledger, NewTask};
+use crate::ledger::Ledger;
+use crate::ledger::input::NewTask;
 use crate::net::limit::Limiter;
 use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request};
@@ -113,6 +114,7 @@ impl Engine for AppEngine {
             key: RequestKey::new(name.as_str(), &params, format),
             params,
             format: format.to_owned(),
+            streams: streams_of(export, &config).iter().map(ToString::to_string).collect(),
             config: effective.effective_for(name.as_str()).unwrap_or_default().to_string(),
             actor: request.actor.0.clone(),
             at: clock::now(),
@@ -159,8 +161,7 @@ impl AppEngine {
         let settings::Source::Rest(rest) = config.sources.get(&export.source).ok_or("find the task's source")?;
         let params = with_defaults(&export.params, &row.params);
         let source = self.source(&export.source, rest, params)?;
-        let names = if export.streams.is_empty() { rest.streams.keys().cloned().collect() } else { export.streams.clone() };
-        let streams = names.into_iter().map(|name| {
+        let streams = streams_of(export, &config).into_iter().map(|name| {
             let settings = rest.streams.get(&name).ok_or_else(|| format!("find stream {name}"))?.clone();
             let fingerprint = fingerprint(&settings);
             Ok(StreamPlan { name, settings, fingerprint })
@@ -197,6 +198,14 @@ impl AppEngine {
             extracted: control.extracted,
             row,
         })
+    }
+}
+
+/// The export's streams, in order: those it names, or all of its source.
+fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
+    match config.sources.get(&export.source) {
+        Some(settings::Source::Rest(rest)) if export.streams.is_empty() => rest.streams.keys().cloned().collect(),
+        _ => export.streams.clone(),
     }
 }
 

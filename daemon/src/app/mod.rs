@@ -65,7 +65,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     stop.cancel();
     watchdog.abort();
     let _ = control.await;
-    ledger.close().await;
+    close(&ledger).await;
     tracing::info!("saas-export-daemon has stopped");
     ended
 }
@@ -101,12 +101,19 @@ async fn reload(queue: &QueueHandle, _hangup: &mut Signal) {
 
 /// Opens the ledger and takes over what a dead daemon left.
 pub async fn open_ledger(config: &Config) -> Result<Ledger, ExitCode> {
-    let opened = Ledger::open(&config.daemon.state_dir).await.map_err(|error| ledger_failed(&error))?;
+    let opened = Ledger::open(&config.daemon.state_dir).map_err(|error| ledger_failed(&error))?;
     let recovered = opened.recover().await.map_err(|error| ledger_failed(&error))?;
     for row in recovered {
         tracing::warn!(EXPORT_TASK = %row.id, EXPORT_NAME = %row.export, "task {} recovered: {}", row.id, row.reason);
     }
     Ok(opened)
+}
+
+/// Closes the ledger, so that the next start finds it without a log to replay.
+pub async fn close(ledger: &Ledger) {
+    if let Err(error) = ledger.close().await {
+        tracing::warn!("failed to close the ledger: {}", Chain(&error));
+    }
 }
 
 fn ledger_failed(error: &LedgerError) -> ExitCode {

@@ -262,7 +262,8 @@ impl Lane {
             self.seal(CutReason::End).await?;
         } else {
             let to = self.open.as_ref().map_or(&self.row.offset, |open| &open.last).clone();
-            self.run.finish_lane(self.row.lane, &self.row.offset, &to).await?;
+            let delta = CheckpointDelta { from: self.row.offset.clone(), to };
+            self.run.finish_lane(self.row.lane, &delta).await?;
             if let Some(open) = self.open.take() {
                 let path = self.journal_path();
                 open.segment.discard();
