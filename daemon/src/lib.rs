@@ -6,5 +6,7 @@ pub mod formats;
 pub mod host;
 pub mod ledger;
 pub mod model;
+pub mod net;
 pub mod queue;
 pub mod record;
+pub mod sources;

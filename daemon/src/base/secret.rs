@@ -24,6 +24,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Fills `${NAME}` in texts of the configuration with what `auth.env` says.
+pub trait Resolve {
+    /// The text with every placeholder replaced. The error names the unknown placeholder, never a value.
+    fn resolve(&self, text: &str) -> Result<Secret, String>;
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -31,12 +31,15 @@ pub struct Offset {
     pub pages: u64,
     /// Records of the lane before this offset.
     pub records: u64,
+    /// Records of the partition before this offset: what tells a paginator that `total` is complete.
+    #[serde(default)]
+    pub partition_records: u64,
 }
 
 impl Offset {
     /// The start of a lane whose first partition is `partition`.
     pub fn start(partition: u32) -> Self {
-        Self { partition, cursor: PageCursor::Start, pages: 0, records: 0 }
+        Self { partition, cursor: PageCursor::Start, pages: 0, records: 0, partition_records: 0 }
     }
 }
 

@@ -112,9 +112,9 @@ pub struct CheckpointDelta {
 #[error("the lane stands at {stands:?}, the segment starts at {starts:?}")]
 pub struct NotContiguous {
     /// Where the ledger says the lane is.
-    pub stands: Offset,
+    pub stands: Box<Offset>,
     /// Where the segment starts.
-    pub starts: Offset,
+    pub starts: Box<Offset>,
 }
 
 impl CheckpointDelta {
@@ -123,7 +123,7 @@ impl CheckpointDelta {
         if &self.from == stands {
             Ok(self.to.clone())
         } else {
-            Err(NotContiguous { stands: stands.clone(), starts: self.from.clone() })
+            Err(NotContiguous { stands: Box::new(stands.clone()), starts: Box::new(self.from.clone()) })
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Turns the raw records of a page into what an encoder takes.
 
-use crate::model::segment::Counts;
 use crate::model::schema::Schema;
+use crate::model::segment::Counts;
 use arrow_array::RecordBatch;
 
 /// A converted page.

@@ -1,4 +1,8 @@
 //! Records: raw JSON slices of a page, the schema of a task, and the conversion from one to the other.
 
-pub mod page;
 pub mod convert;
+pub mod infer;
+pub mod json;
+pub mod locate;
+pub mod page;
+pub mod scalar;

@@ -3,13 +3,21 @@
 use crate::base::error::Classify;
 use crate::base::ids::Name;
 use crate::model::offset::{LaneId, Offset, Partition};
+use crate::net::stats::SourceStats;
 use crate::record::page::Page;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub mod rest;
 
 /// An error of a source, with its class.
 pub type SourceError = Box<dyn ClassifiedError>;
+
+impl From<rest::RestError> for SourceError {
+    fn from(error: rest::RestError) -> Self {
+        Box::new(error)
+    }
+}
 
 /// An error that says its class and may travel between threads.
 pub trait ClassifiedError: Classify + Send + Sync + 'static {}
@@ -23,10 +31,32 @@ pub enum Source {
 }
 
 impl Source {
+    /// The source as one task sees it: its parameters, a fresh budget of retries, figures from zero.
+    #[must_use]
+    pub fn for_task(&self, params: BTreeMap<String, String>) -> Self {
+        match self {
+            Self::Rest(source) => Self::Rest(Arc::new(source.for_task(params))),
+        }
+    }
+
+    /// Live figures of this task's requests.
+    pub fn stats(&self) -> Arc<SourceStats> {
+        match self {
+            Self::Rest(source) => source.stats(),
+        }
+    }
+
+    /// What makes a stored offset of a stream usable after a change of the configuration.
+    pub fn fingerprint(&self, stream: &Name) -> Result<String, SourceError> {
+        match self {
+            Self::Rest(source) => Ok(source.fingerprint(stream)?),
+        }
+    }
+
     /// The partitions of a stream, in order; at least one. The list is stored before it is dealt to lanes.
     pub async fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, SourceError> {
         match self {
-            Self::Rest(source) => source.partitions(stream).await,
+            Self::Rest(source) => Ok(source.partitions(stream)?),
         }
     }
 
@@ -39,7 +69,7 @@ impl Source {
         from: Offset,
     ) -> Result<PageStream, SourceError> {
         match self {
-            Self::Rest(source) => source.open(stream, partitions, lane, from).map(PageStream::Rest),
+            Self::Rest(source) => Ok(PageStream::Rest(source.open(stream, partitions, lane, from)?)),
         }
     }
 }
@@ -55,7 +85,7 @@ impl PageStream {
     /// Each page's `offset_after` is where to open again; the last page's cursor is `End` in the lane's last partition.
     pub async fn next(&mut self) -> Result<Option<Page>, SourceError> {
         match self {
-            Self::Rest(pages) => pages.next().await,
+            Self::Rest(pages) => Ok(pages.next().await?),
         }
     }
 }

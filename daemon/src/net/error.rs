@@ -1,0 +1,216 @@
+//! What can go wrong with a request. No message holds a path, a query, a header or a body of ours.
+
+use super::origin::OriginError;
+use crate::base::error::{Classify, ErrorClass};
+use crate::config::units::Size;
+use http::StatusCode;
+use std::error::Error as _;
+use std::time::Duration;
+
+/// The wait where a server asks to slow down without saying for how long.
+const UNTOLD_WAIT: Duration = Duration::from_secs(60);
+
+/// A client that cannot be built from its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A file of the TLS settings cannot be read.
+    #[error("read {path} (`tls.{key}`)")]
+    File {
+        /// Key below `tls`.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A file of the TLS settings does not hold what it should.
+    #[error("{path} (`tls.{key}`) does not hold {wanted} in PEM form")]
+    Pem {
+        /// Key below `tls`.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// What it should hold.
+        wanted: &'static str,
+    },
+    /// The proxy's URL is none.
+    #[error("`proxy.url` is not a URL like http://proxy.example:3128")]
+    Proxy,
+    /// A placeholder has no value.
+    #[error("{key}: {reason}")]
+    Secret {
+        /// Which setting.
+        key: String,
+        /// Names the placeholder.
+        reason: String,
+    },
+    /// The client itself.
+    #[error("set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+impl Classify for SetupError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Config
+    }
+}
+
+/// A request that did not bring an answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No connection.
+    #[error("no connection")]
+    Connect(#[source] reqwest::Error),
+    /// The other side's certificate or TLS version is not accepted.
+    #[error("the TLS handshake failed (`tls.ca_file` and `tls.min_version` say what is accepted)")]
+    Tls(#[source] reqwest::Error),
+    /// The proxy wants other credentials.
+    #[error("the proxy refuses the credentials (`proxy.username`, `proxy.password`)")]
+    ProxyAuth,
+    /// The connection broke before the answer.
+    #[error("the connection broke before the answer")]
+    Reset(#[source] reqwest::Error),
+    /// Nothing came for too long.
+    #[error("nothing came for {0:?} (`keep_alive.read_timeout`)")]
+    TimedOut(Duration),
+    /// The body broke off.
+    #[error("the body of the answer broke off after {received} bytes")]
+    Cut {
+        /// Bytes received, after decompression.
+        received: u64,
+        /// Why.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// The body is too large.
+    #[error("the body of the answer is larger than {0} after decompression (`max_body`)")]
+    TooLarge(Size),
+    /// The body came whole and is not what it should be.
+    #[error("the body of the answer cannot be used: {reason}")]
+    Unreadable {
+        /// Why, without data.
+        reason: String,
+        /// Whether it looks like a body that was cut on its way.
+        cut: bool,
+    },
+    /// An answer other than 2xx.
+    #[error("the server answered {status}{}", said(.message))]
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// The server's own words, masked; may be empty.
+        message: String,
+        /// Retry-After.
+        wait: Option<Duration>,
+    },
+    /// A redirect that is not followed.
+    #[error("the redirect is not followed")]
+    Redirect(#[from] OriginError),
+    /// Round and round.
+    #[error("more than {0} redirects in a row")]
+    RedirectLoop(usize),
+    /// A redirect that would turn a POST into a GET, or that names no place.
+    #[error("the server answered {0} to a request that cannot be redirected")]
+    RedirectMethod(StatusCode),
+    /// No retries left in the task.
+    #[error("all {size} retries of the task are used up (`retry.per_task`)")]
+    Budget {
+        /// How many there were.
+        size: u32,
+        /// The last failure.
+        #[source]
+        cause: Box<FetchError>,
+    },
+    /// A request that could not be sent as it was built.
+    #[error("the request cannot be sent as configured")]
+    Request(#[source] reqwest::Error),
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(" and says {message:?}") }
+}
+
+impl FetchError {
+    /// Sorts an error of the client. The URL is dropped: its query may hold credentials.
+    pub fn from_client(error: reqwest::Error, read_timeout: Duration) -> Self {
+        let error = error.without_url();
+        if error.is_connect() {
+            return match chain_finds(&error) {
+                Some(Found::Tls) => Self::Tls(error),
+                Some(Found::ProxyAuth) => Self::ProxyAuth,
+                None => Self::Connect(error),
+            };
+        }
+        if error.is_timeout() {
+            Self::TimedOut(read_timeout)
+        } else if error.is_builder() {
+            Self::Request(error)
+        } else {
+            Self::Reset(error)
+        }
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::Cut { .. } => true,
+            Self::Unreadable { cut, .. } => *cut,
+            Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429),
+            _ => false,
+        }
+    }
+
+    /// The wait that the server asked for.
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Status { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+}
+
+impl Classify for FetchError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::Cut { .. } | Self::Budget { .. } => {
+                ErrorClass::Transient
+            }
+            Self::Unreadable { cut: true, .. } => ErrorClass::Transient,
+            Self::Unreadable { cut: false, .. } | Self::TooLarge(_) => ErrorClass::Data,
+            Self::ProxyAuth => ErrorClass::Auth,
+            Self::Status { status, wait, .. } => match status.as_u16() {
+                401 | 403 | 407 => ErrorClass::Auth,
+                429 => ErrorClass::Throttled(wait.unwrap_or(UNTOLD_WAIT)),
+                _ if self.retryable() => wait.map_or(ErrorClass::Transient, ErrorClass::Throttled),
+                _ => ErrorClass::Config,
+            },
+            Self::Tls(_) | Self::Redirect(_) | Self::RedirectLoop(_) | Self::RedirectMethod(_) | Self::Request(_) => {
+                ErrorClass::Config
+            }
+        }
+    }
+}
+
+enum Found {
+    Tls,
+    ProxyAuth,
+}
+
+/// Looks through the causes of a failed connection for one that no retry mends.
+fn chain_finds(error: &reqwest::Error) -> Option<Found> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref::<rustls::Error>());
+        if tls.is_some() {
+            return Some(Found::Tls);
+        }
+        // The client's type for this is private; its words are all there is.
+        if error.to_string().contains("proxy authorization required") {
+            return Some(Found::ProxyAuth);
+        }
+        cause = error.source();
+    }
+    None
+}

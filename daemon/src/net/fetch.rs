@@ -1,0 +1,291 @@
+//! Sends one request until it is answered: limits, redirects, body limits and retries in one place.
+
+use super::error::FetchError;
+use super::limit::{Limiter, RequestPermit};
+use super::mask::Mask;
+use super::origin::{OriginError, OriginRule, Reach};
+use super::query;
+use super::retry::{LONGEST_WAIT, RetryBudget, retry_after};
+use super::stats::{SourceStats, WaitGuard};
+use crate::base::clock;
+use crate::base::retry::RetryPolicy;
+use crate::config::units::Size;
+use crate::model::task::Waiting;
+use bytes::{Bytes, BytesMut};
+use http::header::LOCATION;
+use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
+use reqwest::{Client, Response};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use url::Url;
+
+/// Redirects in a row that are followed.
+const MAX_REDIRECTS: usize = 5;
+
+/// How much of a refusal's body is read for the server's own words.
+const MAX_REFUSAL: usize = 16 << 10;
+
+/// Characters of the server's own words that are repeated.
+const MAX_SAID: usize = 200;
+
+/// Waits shorter than this are not worth a word in the status.
+const SHOWN_WAIT: Duration = Duration::from_secs(1);
+
+/// A request, with what may travel anywhere apart from what belongs to the configured origin alone.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// GET or POST.
+    pub method: Method,
+    /// Where to, without the private query.
+    pub url: Url,
+    /// Headers for any origin.
+    pub headers: HeaderMap,
+    /// JSON body.
+    pub body: Option<Bytes>,
+    /// What only the configured origin gets.
+    pub private: Arc<Private>,
+}
+
+/// Credentials and whatever else the configuration made secret: for the configured origin alone.
+#[derive(Clone, Default)]
+pub struct Private {
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Query parameters.
+    pub query: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Private {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Private({} headers, {} parameters)", self.headers.len(), self.query.len())
+    }
+}
+
+impl Private {
+    /// Takes the private parameters out of `url`: servers like to repeat them in their links.
+    pub fn strip(&self, url: &mut Url) {
+        query::strip(url, |name| self.query.iter().any(|(key, _)| key == name));
+    }
+}
+
+/// An answer with status 2xx and its whole body.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The URL that answered, after redirects, without the private query.
+    pub url: Url,
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The decoded body.
+    pub body: Bytes,
+}
+
+/// What a reader says of a body it cannot use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Why, without data.
+    pub reason: String,
+    /// Whether it looks like a body that was cut on its way.
+    pub cut: bool,
+}
+
+/// Sends the requests of one task to one source.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    /// Name of the source, for what status says.
+    pub source: String,
+    /// The client.
+    pub client: Client,
+    /// Where requests may go.
+    pub origins: Arc<OriginRule>,
+    /// The source's shared budget of requests.
+    pub limiter: Arc<Limiter>,
+    /// Retries of one request.
+    pub policy: RetryPolicy,
+    /// Retries of the task.
+    pub budget: Arc<RetryBudget>,
+    /// The largest body.
+    pub max_body: Size,
+    /// The longest silence, for messages.
+    pub read_timeout: Duration,
+    /// What servers must not be allowed to repeat in our messages.
+    pub mask: Arc<Mask>,
+    /// Live figures.
+    pub stats: Arc<SourceStats>,
+}
+
+impl Fetcher {
+    /// Sends `ask` until `read` can use the answer. A body that `read` calls cut is asked for again.
+    pub async fn fetch<T>(
+        &self,
+        ask: &Ask,
+        read: impl Fn(&Answer) -> Result<T, Unreadable>,
+    ) -> Result<(Answer, T), FetchError> {
+        let mut waits = self.policy.waits();
+        let mut stale_retry = ask.method == Method::GET;
+        loop {
+            let error = match self.once(ask).await {
+                Ok(answer) => match read(&answer) {
+                    Ok(value) => return Ok((answer, value)),
+                    Err(Unreadable { reason, cut }) => FetchError::Unreadable { reason, cut },
+                },
+                Err(error) => error,
+            };
+            if !error.retryable() {
+                return Err(error);
+            }
+            // A kept connection that the server closed just now is no failure of the server. The client does not say which
+            // connection it used; before the first answer there was none to keep.
+            if matches!(error, FetchError::Reset(_)) && stale_retry && self.stats.answers.load(Ordering::Relaxed) > 0 {
+                stale_retry = false;
+                self.stats.count_immediate();
+                continue;
+            }
+            let asked = error.asked_wait().filter(|wait| !wait.is_zero());
+            if asked.is_some_and(|wait| wait > LONGEST_WAIT) {
+                return Err(error);
+            }
+            let Some(wait) = waits.next_wait(asked) else { return Err(error) };
+            if !self.budget.take() {
+                return Err(FetchError::Budget { size: self.budget.size(), cause: Box::new(error) });
+            }
+            self.stats.retries.fetch_add(1, Ordering::Relaxed);
+            if asked.is_some() {
+                self.limiter.pause(wait);
+            } else {
+                let until = clock::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+                let _shown = self.show(wait, format!("source {}: {error}; trying again", self.source), until);
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    fn show(&self, wait: Duration, reason: String, until: Timestamp) -> Option<WaitGuard> {
+        (wait >= SHOWN_WAIT).then(|| self.stats.wait(Waiting { reason, until: Some(until) }))
+    }
+
+    async fn permit(&self) -> RequestPermit {
+        let pause = self.limiter.paused();
+        let _shown = pause.and_then(|pause| {
+            let wait = pause.until.saturating_duration_since(clock::monotonic());
+            self.show(wait, format!("source {} asks to wait (Retry-After)", self.source), pause.shown)
+        });
+        self.limiter.acquire().await
+    }
+
+    /// One try: the request and the redirects it leads to, under one permit.
+    async fn once(&self, ask: &Ask) -> Result<Answer, FetchError> {
+        let _permit = self.permit().await;
+        let mut url = ask.url.clone();
+        ask.private.strip(&mut url);
+        let mut reach = self.origins.reach(&url)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(ask, &url, reach).await?;
+            let status = response.status();
+            if status.is_success() {
+                return self.answer(url, response).await;
+            }
+            if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Err(self.refusal(response).await);
+            }
+            let keeps_method = matches!(status.as_u16(), 307 | 308);
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let Some(location) = location.filter(|_| keeps_method || ask.method == Method::GET) else {
+                return Err(FetchError::RedirectMethod(status));
+            };
+            (url, reach) = self.origins.follow(&url, location)?;
+            ask.private.strip(&mut url);
+        }
+        Err(FetchError::RedirectLoop(MAX_REDIRECTS))
+    }
+
+    async fn send(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Response, FetchError> {
+        let mut url = url.clone();
+        let mut headers = ask.headers.clone();
+        if reach == Reach::Home {
+            if !ask.private.query.is_empty() {
+                url.query_pairs_mut().extend_pairs(&ask.private.query);
+            }
+            // A private header replaces an open one of the same name.
+            for name in ask.private.headers.keys() {
+                headers.remove(name);
+            }
+            headers.extend(ask.private.headers.clone());
+        } else if self.mask.finds(url.as_str()) {
+            return Err(FetchError::Redirect(OriginError::Credential));
+        }
+        let mut request = self.client.request(ask.method.clone(), url).headers(headers);
+        if let Some(body) = &ask.body {
+            request = request.body(body.clone());
+        }
+        self.stats.requests.fetch_add(1, Ordering::Relaxed);
+        let response = request.send().await.map_err(|error| FetchError::from_client(error, self.read_timeout))?;
+        self.stats.answers.fetch_add(1, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    async fn answer(&self, url: Url, mut response: Response) -> Result<Answer, FetchError> {
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let body = self.body(response).await?;
+        self.stats.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        Ok(Answer { url, status, headers, body })
+    }
+
+    /// The body, never more than `max_body` of it: a compressed one is counted as it unfolds.
+    async fn body(&self, mut response: Response) -> Result<Bytes, FetchError> {
+        let most = self.max_body.0.min(u64::from(u32::MAX));
+        let told = response.content_length();
+        if told.is_some_and(|told| told > most) {
+            return Err(FetchError::TooLarge(self.max_body));
+        }
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(body.freeze()),
+                Err(error) if error.is_timeout() => return Err(FetchError::TimedOut(self.read_timeout)),
+                Err(error) => {
+                    return Err(FetchError::Cut { received: body.len() as u64, cause: error.without_url() });
+                }
+            };
+            if (body.len() + chunk.len()) as u64 > most {
+                return Err(FetchError::TooLarge(self.max_body));
+            }
+            if body.is_empty() {
+                // Bounded by `max_body` above.
+                body.reserve(usize::try_from(told.unwrap_or_default()).unwrap_or_default().max(chunk.len()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+
+    async fn refusal(&self, mut response: Response) -> FetchError {
+        let status = response.status();
+        let wait = retry_after(response.headers());
+        if wait.is_some() || status == StatusCode::TOO_MANY_REQUESTS {
+            self.stats.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_REFUSAL {
+                break;
+            }
+        }
+        FetchError::Status { status, message: self.mask.clean(&own_words(&body), MAX_SAID), wait }
+    }
+}
+
+/// The server's own words: `message`, `error` or `error.message` of a JSON body, and nothing of any other body.
+fn own_words(body: &[u8]) -> String {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return String::new() };
+    [value.get("message"), value.get("error"), value.pointer("/error/message")]
+        .into_iter()
+        .flatten()
+        .find_map(serde_json::Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,104 @@
+//! Keeps secrets out of texts that come from elsewhere, however the other side wrote them back.
+
+use base64::Engine as _;
+use std::fmt;
+
+/// Below this many bytes a secret is not replaced but the whole text dropped: a mask over each `a` tells what it hides.
+const SHORTEST: usize = 6;
+
+/// What stands where a secret stood.
+const HIDDEN: &str = "[secret]";
+
+/// Every form in which the secrets of a source could come back.
+#[derive(Clone, Default)]
+pub struct Mask {
+    needles: Vec<String>,
+}
+
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mask({} forms)", self.needles.len())
+    }
+}
+
+impl Mask {
+    /// Adds a secret: as it is, in base64, and as a URL carries it.
+    pub fn add(&mut self, secret: &str) {
+        if secret.is_empty() {
+            return;
+        }
+        let base64 = base64::engine::general_purpose::STANDARD_NO_PAD.encode(secret);
+        let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let percent = form.replace('+', "%20");
+        for needle in [secret.to_owned(), base64, form, percent] {
+            if !self.needles.contains(&needle) {
+                self.needles.push(needle);
+            }
+        }
+        // The longest first: a secret may contain another.
+        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+    }
+
+    /// Whether `text` holds a secret that is long enough to be recognised.
+    pub fn finds(&self, text: &str) -> bool {
+        self.needles.iter().any(|needle| needle.len() >= SHORTEST && text.contains(needle.as_str()))
+    }
+
+    /// One line of at most `most` characters of `text`: no secrets, no control characters. Empty where even that would tell.
+    pub fn clean(&self, text: &str, most: usize) -> String {
+        let mut text = text.to_owned();
+        for needle in &self.needles {
+            if text.contains(needle.as_str()) {
+                if needle.len() < SHORTEST {
+                    return String::new();
+                }
+                text = text.replace(needle.as_str(), HIDDEN);
+            }
+        }
+        let visible = text.chars().map(|c| if c.is_control() || is_bidi(c) { ' ' } else { c });
+        let one_line: String = visible.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
+        if one_line.chars().count() <= most {
+            return one_line;
+        }
+        one_line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    }
+}
+
+/// Characters that make a terminal show text in another order than it is.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_form_of_a_secret_passes() {
+        let mut mask = Mask::default();
+        mask.add("p4ss word/+");
+        for text in ["p4ss word/+", "cDRzcyB3b3JkLys=", "p4ss+word%2F%2B", "p4ss%20word%2F%2B"] {
+            let clean = mask.clean(&format!("no: {text}!"), 200);
+            assert!(clean.starts_with("no: [secret]"), "{clean}");
+        }
+    }
+
+    #[test]
+    fn a_secret_across_the_cut_does_not_show_its_head() {
+        let mut mask = Mask::default();
+        mask.add("canary-canary");
+        assert_eq!(mask.clean("abcdef canary-canary", 10), "abcdef [s…");
+    }
+
+    #[test]
+    fn short_secrets_drop_the_text() {
+        let mut mask = Mask::default();
+        mask.add("abc");
+        assert_eq!(mask.clean("the key abc is wrong", 200), "");
+    }
+
+    #[test]
+    fn control_characters_become_spaces() {
+        assert_eq!(Mask::default().clean("a\u{1b}[31m\r\nb\u{202e}c", 200), "a [31m b c");
+    }
+}

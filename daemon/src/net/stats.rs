@@ -1,0 +1,95 @@
+//! Live figures of the requests of one task: what status and progress show.
+
+use crate::model::task::Waiting;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// Counters that only grow, and what the task waits for right now.
+#[derive(Debug)]
+pub struct SourceStats {
+    /// Requests sent, retries and redirects included.
+    pub requests: AtomicU64,
+    /// Requests answered.
+    pub answers: AtomicU64,
+    /// Requests that failed and were tried again.
+    pub retries: AtomicU64,
+    /// Answers that asked to wait (429, or Retry-After).
+    pub throttled: AtomicU64,
+    /// Bytes of bodies, after decompression.
+    pub bytes: AtomicU64,
+    waiting: watch::Sender<Option<Waiting>>,
+    waiters: Mutex<u32>,
+    immediate: AtomicU32,
+}
+
+impl Default for SourceStats {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            waiting: watch::Sender::new(None),
+            waiters: Mutex::new(0),
+            immediate: AtomicU32::new(0),
+        }
+    }
+}
+
+impl SourceStats {
+    /// Follows what the task waits for; `None` while it does not wait.
+    pub fn waiting(&self) -> watch::Receiver<Option<Waiting>> {
+        self.waiting.subscribe()
+    }
+
+    /// Says that a request waits, until the guard is dropped.
+    pub fn wait(self: &Arc<Self>, waiting: Waiting) -> WaitGuard {
+        *self.waiters.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.waiting.send_replace(Some(waiting));
+        WaitGuard(self.clone())
+    }
+
+    /// Counts a retry on a stale connection, which no budget counts.
+    pub fn count_immediate(&self) {
+        self.immediate.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Retries on stale connections.
+    pub fn immediate(&self) -> u32 {
+        self.immediate.load(Ordering::Relaxed)
+    }
+}
+
+/// Held while a request waits.
+#[derive(Debug)]
+pub struct WaitGuard(Arc<SourceStats>);
+
+impl Drop for WaitGuard {
+    fn drop(&mut self) {
+        let mut waiters = self.0.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiters = waiters.saturating_sub(1);
+        if *waiters == 0 {
+            self.0.waiting.send_replace(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_waiter_clears_the_sign() {
+        let stats = Arc::new(SourceStats::default());
+        let seen = stats.waiting();
+        let waiting = |reason: &str| Waiting { reason: reason.into(), until: None };
+        let first = stats.wait(waiting("a"));
+        let second = stats.wait(waiting("b"));
+        drop(first);
+        assert_eq!(seen.borrow().as_ref().unwrap().reason, "b");
+        drop(second);
+        assert_eq!(*seen.borrow(), None);
+    }
+}

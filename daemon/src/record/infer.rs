@@ -1,0 +1,79 @@
+//! Infers the schema of a task from its first records.
+
+mod shape;
+
+#[cfg(test)]
+mod tests;
+
+use super::page::Page;
+use crate::model::schema::{Schema, Type};
+use shape::Shapes;
+use std::collections::BTreeMap;
+
+/// JSON bytes of records after which a sample is complete.
+pub const SAMPLE_BYTES: u64 = 16_000_000;
+
+/// Pages after which a sample is complete.
+pub const SAMPLE_PAGES: u32 = 50;
+
+/// What the first records of a stream look like. The same pages in the same order give the same schema.
+#[derive(Debug)]
+pub struct Sample {
+    declared: BTreeMap<String, Type>,
+    seen: Observed,
+    bytes: u64,
+    pages: u32,
+}
+
+impl Sample {
+    /// An empty sample; `declared` types (dots lead into objects) win over what will be seen.
+    pub fn new(declared: &BTreeMap<String, Type>) -> Self {
+        Self { declared: declared.clone(), seen: Observed::default(), bytes: 0, pages: 0 }
+    }
+
+    /// Looks at every record of a page. What is no object tells nothing.
+    pub fn add(&mut self, page: &Page) {
+        for raw in page.raw_records() {
+            self.seen.record(raw);
+        }
+        self.bytes += page.record_bytes();
+        self.pages += 1;
+    }
+
+    /// Whether the sample is complete: by count and never by time, so that it is the same in every run.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= SAMPLE_BYTES || self.pages >= SAMPLE_PAGES
+    }
+
+    /// The schema of the task, never narrower than the `last` one.
+    pub fn finish(self, last: Option<&Schema>) -> Schema {
+        let seen = self.seen.schema();
+        let mut schema = last.map_or(seen.clone(), |last| last.merge(&seen));
+        schema.declare(&self.declared);
+        schema
+    }
+}
+
+/// The types of the values that were seen so far.
+#[derive(Debug, Default)]
+pub struct Observed {
+    fields: Shapes,
+    room: shape::Room,
+}
+
+impl Observed {
+    /// Looks at a whole record.
+    pub fn record(&mut self, raw: &[u8]) {
+        self.fields.object(raw, &mut self.room);
+    }
+
+    /// Looks at one value of a top-level field.
+    pub fn field(&mut self, name: &str, raw: &[u8]) {
+        self.fields.field(name.as_bytes(), raw, &mut self.room);
+    }
+
+    /// What was seen, in order of first appearance.
+    pub fn schema(&self) -> Schema {
+        Schema { fields: self.fields.to_fields() }
+    }
+}

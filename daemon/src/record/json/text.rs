@@ -1,0 +1,88 @@
+//! String tokens, and what their escapes stand for.
+
+use super::{JsonError, JsonErrorKind};
+
+/// A string token, escapes checked but not resolved.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// The bytes between the quotes.
+    pub raw: &'a [u8],
+    /// Whether there is a backslash in them.
+    pub escaped: bool,
+    /// Where they start.
+    pub offset: usize,
+}
+
+impl<'a> Text<'a> {
+    /// The text that the token stands for: borrowed when nothing is escaped, else resolved into `scratch`, whose former
+    /// content is lost. A lone surrogate is [`JsonErrorKind::Unrepresentable`].
+    #[inline]
+    pub fn decode<'s>(&self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], JsonError>
+    where
+        'a: 's,
+    {
+        if !self.escaped {
+            return Ok(self.raw);
+        }
+        scratch.clear();
+        self.decode_onto(scratch)?;
+        Ok(scratch)
+    }
+
+    /// Appends the text that the token stands for to `out`. On an error `out` may hold a part of it.
+    pub fn decode_onto(&self, out: &mut Vec<u8>) -> Result<(), JsonError> {
+        let mut rest = self.raw;
+        while let Some(at) = memchr::memchr(b'\\', rest) {
+            out.extend_from_slice(&rest[..at]);
+            let bad =
+                |message, kind| JsonError { offset: self.offset + (self.raw.len() - rest.len()) + at, kind, message };
+            let escape = rest.get(at + 1).copied().unwrap_or(0);
+            rest = if escape == b'u' {
+                let (c, used) = unicode_escape(&rest[at..])
+                    .ok_or(bad("a lone surrogate stands for no character", JsonErrorKind::Unrepresentable))?;
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                &rest[at + used..]
+            } else {
+                out.push(simple_escape(escape).ok_or(bad(BAD_ESCAPE, JsonErrorKind::Syntax))?);
+                &rest[at + 2..]
+            };
+        }
+        out.extend_from_slice(rest);
+        Ok(())
+    }
+}
+
+pub(super) const BAD_ESCAPE: &str = "this escape does not exist";
+
+/// The byte that a backslash before `byte` stands for, unless it is a `u`.
+pub(super) fn simple_escape(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'"' | b'\\' | b'/' => byte,
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
+}
+
+/// The character of the `\uXXXX` (or pair of them) at the start of `at`, and the bytes it took.
+fn unicode_escape(at: &[u8]) -> Option<(char, usize)> {
+    let unit = hex4(at.get(2..6)?)?;
+    if !(0xD800..0xE000).contains(&unit) {
+        return Some((char::from_u32(unit)?, 6));
+    }
+    if unit >= 0xDC00 || at.get(6..8)? != b"\\u" {
+        return None;
+    }
+    let low = hex4(at.get(8..12)?)?;
+    if !(0xDC00..0xE000).contains(&low) {
+        return None;
+    }
+    Some((char::from_u32(0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00))?, 12))
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, &byte| Some(value << 4 | char::from(byte).to_digit(16)?))
+}

@@ -1,0 +1,126 @@
+//! What every request of a source carries: configured headers and query, and the credentials, bound to the origin.
+
+use super::spec::At;
+use super::template::split_placeholders;
+use crate::base::secret::{Resolve, Secret};
+use crate::config::settings::{Auth, Rest};
+use crate::config::units::SecretText;
+use crate::net::fetch::Private;
+use crate::net::mask::Mask;
+use base64::Engine as _;
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Headers, query and credentials of every request.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// Headers that may travel to any listed origin.
+    pub headers: HeaderMap,
+    /// Query parameters without secrets.
+    pub query: Vec<(String, String)>,
+    /// Configured headers and secret parameters, for the configured origin alone.
+    pub private: Private,
+    /// Credentials: they win over a stream's own headers.
+    pub credentials: Private,
+}
+
+impl Shared {
+    /// Resolves what the source configures; every secret goes into `mask`.
+    pub fn of_source(settings: &Rest, secrets: &dyn Resolve, mask: &mut Mask) -> Result<Self, At> {
+        let mut shared = Self::default();
+        shared.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        for (name, text) in &settings.headers {
+            let at = |reason: String| At::new(&format!("headers.{name}"), &reason);
+            let (value, secret) = fill(text, secrets, mask).map_err(at)?;
+            let (key, value) = header(name, value.expose(), true).map_err(at)?;
+            if is_open(&key) && !secret {
+                shared.headers.insert(key, open(value));
+            } else {
+                shared.private.headers.insert(key, value);
+            }
+        }
+        for (name, text) in &settings.query {
+            let (value, secret) = fill(text, secrets, mask).map_err(|r| At::new(&format!("query.{name}"), &r))?;
+            let to = if secret { &mut shared.private.query } else { &mut shared.query };
+            to.push((name.clone(), value.expose().to_owned()));
+        }
+        if let Some(auth) = &settings.auth {
+            shared.authenticate(auth, secrets, mask)?;
+        }
+        Ok(shared)
+    }
+
+    fn authenticate(&mut self, auth: &Auth, secrets: &dyn Resolve, mask: &mut Mask) -> Result<(), At> {
+        let mut credential = |key: &str, text: &SecretText| {
+            let (value, _) = fill(text, secrets, mask).map_err(|reason| At::new(&format!("auth.{key}"), &reason))?;
+            // Also one that stands in the configuration as it is.
+            mask.add(value.expose());
+            Ok(value)
+        };
+        let (key, name, value) = match auth {
+            Auth::Bearer(bearer) => {
+                let token = credential("bearer.token", &bearer.token)?;
+                ("bearer.token", AUTHORIZATION.as_str(), Secret::new(format!("Bearer {}", token.expose())))
+            }
+            Auth::Basic(basic) => {
+                let user = credential("basic.username", &basic.username)?;
+                let password = credential("basic.password", &basic.password)?;
+                let pair = format!("{}:{}", user.expose(), password.expose());
+                mask.add(&pair);
+                let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+                ("basic", AUTHORIZATION.as_str(), Secret::new(format!("Basic {pair}")))
+            }
+            Auth::ApiKey(api_key) => {
+                let value = credential("api_key.value", &api_key.value)?;
+                match (&api_key.header, &api_key.query) {
+                    (Some(name), None) => ("api_key", name.as_str(), value),
+                    (None, Some(name)) => {
+                        self.credentials.query.push((name.clone(), value.expose().to_owned()));
+                        return Ok(());
+                    }
+                    _ => return Err(At::new("auth.api_key", "give exactly one of `header` and `query`")),
+                }
+            }
+        };
+        let (name, value) =
+            header(name, value.expose(), true).map_err(|reason| At::new(&format!("auth.{key}"), &reason))?;
+        self.credentials.headers.insert(name, value);
+        Ok(())
+    }
+}
+
+/// Whether a configured header says nothing about who asks, so that it may go to any listed origin.
+pub fn is_open(name: &HeaderName) -> bool {
+    [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE].contains(name)
+}
+
+/// A checked header. The error never holds the value.
+pub fn header(name: &str, value: &str, private: bool) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is not the name of a header".to_owned())?;
+    let mut value = HeaderValue::from_str(value)
+        .map_err(|_| "the value has a character that no header may have (a line break?)".to_owned())?;
+    value.set_sensitive(private);
+    Ok((name, value))
+}
+
+fn open(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(false);
+    value
+}
+
+/// The value of a text, and whether a secret is in it. The secrets go into `mask` one by one: a server may repeat just one.
+fn fill(text: &SecretText, secrets: &dyn Resolve, mask: &mut Mask) -> Result<(Secret, bool), String> {
+    let mut filled = String::new();
+    let mut secret = false;
+    for (part, placeholder) in split_placeholders(&text.0) {
+        if placeholder {
+            let value = secrets.resolve(part)?;
+            mask.add(value.expose());
+            filled.push_str(value.expose());
+            secret = true;
+        } else {
+            filled.push_str(part);
+        }
+    }
+    Ok((Secret::new(filled), secret))
+}

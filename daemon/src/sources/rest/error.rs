@@ -1,0 +1,141 @@
+//! What can go wrong with a REST source, named by source, stream and configuration key.
+
+use super::spec::At;
+use crate::base::error::{Classify, ErrorClass};
+use crate::base::ids::Name;
+use crate::net::error::{FetchError, SetupError};
+use crate::net::origin::OriginError;
+
+/// An error of a REST source. It never holds a URL's query, a header or a body of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum RestError {
+    /// The client cannot be set up.
+    #[error("set up source {source_name}")]
+    Setup {
+        /// The source.
+        source_name: Name,
+        /// Why.
+        #[source]
+        cause: SetupError,
+    },
+    /// A setting cannot be used.
+    #[error("use `sources.{source_name}.rest.{key}`: {reason}")]
+    Config {
+        /// The source.
+        source_name: Name,
+        /// Key path below the source.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No such stream.
+    #[error("read stream {stream} of source {source_name}: there is no such stream")]
+    UnknownStream {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+    },
+    /// An offset that does not belong to the lane.
+    #[error("open stream {stream} of source {source_name}: the offset does not belong to this lane")]
+    Offset {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+    },
+    /// A request that failed.
+    #[error("read stream {stream} of source {source_name}{advice}")]
+    Read {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+        /// What to look at; empty or ` (…)`.
+        advice: String,
+        /// Why.
+        #[source]
+        cause: FetchError,
+    },
+    /// An answer that does not lead on.
+    #[error("find the next page of stream {stream} of source {source_name}: {reason}")]
+    Next {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+        /// Why.
+        reason: String,
+    },
+    /// A next page that lies where the source must not lead.
+    #[error("follow stream {stream} of source {source_name} to its next page")]
+    Leave {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+        /// Why.
+        #[source]
+        cause: OriginError,
+    },
+    /// A task of ours died.
+    #[error("read stream {stream} of source {source_name}: the reading task ended")]
+    Died {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+    },
+}
+
+impl RestError {
+    /// A setting of `source` that cannot be used.
+    pub(super) fn config(source: &Name, key: &str, reason: &str) -> Self {
+        Self::Config { source_name: source.clone(), key: key.to_owned(), reason: reason.to_owned() }
+    }
+
+    /// A failed request, with what to look at.
+    pub(super) fn read(source: &Name, stream: &Name, cause: FetchError) -> Self {
+        let advice = advice(source, stream, &cause);
+        Self::Read { source_name: source.clone(), stream: stream.clone(), advice, cause }
+    }
+}
+
+impl At {
+    /// The error of this place in the settings of `source`.
+    pub(super) fn error(self, source: &Name) -> RestError {
+        RestError::config(source, &self.key, &self.reason)
+    }
+}
+
+/// What an operator can do about a status that no retry mends.
+fn advice(source: &Name, stream: &Name, cause: &FetchError) -> String {
+    let FetchError::Status { status, .. } = cause else { return String::new() };
+    let rest = format!("sources.{source}.rest");
+    let here = format!("{rest}.streams.{stream}");
+    match status.as_u16() {
+        401 => format!(" (the credentials are missing, wrong or expired: check `{rest}.auth` and auth.env)"),
+        403 => format!(" (the credentials of `{rest}.auth` have no right to this stream: ask for it at the API)"),
+        404 => format!(" (nothing is there: check `{rest}.base_url` and `{here}.path`)"),
+        407 => format!(" (the proxy refuses: check `{rest}.proxy`)"),
+        410 => format!(" (the API no longer has this: check `{here}.path`, or start again if a cursor expired)"),
+        400 | 422 => format!(" (the API refuses the parameters: check `{here}.query`, `.body` and `.paginate`)"),
+        405 => format!(" (the API wants another method: check `{here}.method`)"),
+        429 => format!(" (the API asks for fewer requests: lower `{rest}.rate`)"),
+        status if (300..500).contains(&status) => format!(" (check `{here}`)"),
+        _ => String::new(),
+    }
+}
+
+impl Classify for RestError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Setup { cause, .. } => cause.class(),
+            Self::Config { .. } | Self::UnknownStream { .. } => ErrorClass::Config,
+            Self::Read { cause, .. } => cause.class(),
+            Self::Leave { cause, .. } => cause.class(),
+            Self::Next { .. } => ErrorClass::Data,
+            Self::Offset { .. } | Self::Died { .. } => ErrorClass::Bug,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A REST API that answers JSON, as a source: the configured streams, compiled once, and the pages of their lanes.
+
+mod auth;
+mod error;
+mod link;
+mod pages;
+mod paginate;
+mod request;
+mod spec;
+mod template;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::RestError;
+pub use pages::RestPages;
+pub use spec::fingerprint;
+
+use crate::base::ids::Name;
+use crate::base::retry::RetryPolicy;
+use crate::base::secret::Resolve;
+use crate::config::settings::Rest;
+use crate::config::units::Size;
+use crate::model::offset::{LaneId, Offset, Partition};
+use crate::net::error::SetupError;
+use crate::net::fetch::Fetcher;
+use crate::net::http::{self, ClientSettings};
+use crate::net::limit::Limiter;
+use crate::net::mask::Mask;
+use crate::net::origin::{Origin, OriginRule};
+use crate::net::retry::RetryBudget;
+use crate::net::stats::SourceStats;
+use auth::Shared;
+use spec::StreamSpec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+/// A configured REST API, for one task: the compiled streams are shared, parameters, retry budget and figures are its own.
+#[derive(Clone, Debug)]
+pub struct RestSource {
+    api: Arc<Api>,
+    params: Arc<BTreeMap<String, String>>,
+    fetcher: Fetcher,
+}
+
+/// What all tasks of a source share.
+#[derive(Debug)]
+struct Api {
+    name: Name,
+    streams: BTreeMap<Name, Arc<StreamSpec>>,
+    retries_per_task: u32,
+}
+
+impl RestSource {
+    /// Compiles a source from its settings. Reads the files of its TLS settings; asks nothing of the network. `limiter` is
+    /// the source's shared budget of requests: whoever owns it may set new rates under running tasks.
+    pub fn new(name: Name, settings: &Rest, secrets: &dyn Resolve, limiter: Arc<Limiter>) -> Result<Self, RestError> {
+        let setup = |cause: SetupError| RestError::Setup { source_name: name.clone(), cause };
+        let bad = |key: &str, reason: &str| RestError::config(&name, key, reason);
+        let base = base_url(&settings.base_url).map_err(|reason| bad("base_url", reason))?;
+        let home = Origin::of(&base).ok_or_else(|| bad("base_url", "an http or https URL is needed"))?;
+        let others = settings.allowed_origins.iter().map(|text| {
+            Origin::parse(text).ok_or_else(|| bad("allowed_origins", "each is like https://host or https://host:port"))
+        });
+        let origins = OriginRule::new(home, others.collect::<Result<_, _>>()?);
+        let mut mask = Mask::default();
+        let shared = Shared::of_source(settings, secrets, &mut mask).map_err(|at| at.error(&name))?;
+        let mut streams = BTreeMap::new();
+        for (stream, wanted) in &settings.streams {
+            let spec = StreamSpec::compile(wanted, &base, &shared, secrets, &mut mask)
+                .map_err(|at| at.below(&format!("streams.{stream}")).error(&name))?;
+            streams.insert(stream.clone(), Arc::new(spec));
+        }
+        let client = http::client(
+            &ClientSettings {
+                keep_alive: &settings.keep_alive,
+                proxy: settings.proxy.as_ref(),
+                tls: &settings.tls,
+                needs_tls: origins.needs_tls(),
+            },
+            secrets,
+        )
+        .map_err(setup)?;
+        let fetcher = Fetcher {
+            source: name.to_string(),
+            client,
+            origins: Arc::new(origins),
+            limiter,
+            policy: policy(settings),
+            budget: Arc::new(RetryBudget::new(settings.retry.per_task)),
+            max_body: Size(settings.max_body.0),
+            read_timeout: settings.keep_alive.read_timeout.0,
+            mask: Arc::new(mask),
+            stats: Arc::default(),
+        };
+        let api = Arc::new(Api { name, streams, retries_per_task: settings.retry.per_task });
+        Ok(Self { api, params: Arc::default(), fetcher })
+    }
+
+    /// The source as one task sees it: its parameters for `{{ param.NAME }}`, a fresh budget of retries, figures from zero.
+    #[must_use]
+    pub fn for_task(&self, params: BTreeMap<String, String>) -> Self {
+        let mut fetcher = self.fetcher.clone();
+        fetcher.budget = Arc::new(RetryBudget::new(self.api.retries_per_task));
+        fetcher.stats = Arc::default();
+        Self { api: self.api.clone(), params: Arc::new(params), fetcher }
+    }
+
+    /// Live figures of this task's requests.
+    pub fn stats(&self) -> Arc<SourceStats> {
+        self.fetcher.stats.clone()
+    }
+
+    /// The budget of requests that all tasks of the source share.
+    pub fn limiter(&self) -> Arc<Limiter> {
+        self.fetcher.limiter.clone()
+    }
+
+    /// What makes a stored offset of `stream` usable after a change of the configuration; 64 hex digits.
+    pub fn fingerprint(&self, stream: &Name) -> Result<String, RestError> {
+        self.spec(stream).map(|spec| spec.fingerprint.clone())
+    }
+
+    fn spec(&self, stream: &Name) -> Result<&Arc<StreamSpec>, RestError> {
+        let unknown = || RestError::UnknownStream { source_name: self.api.name.clone(), stream: stream.clone() };
+        self.api.streams.get(stream).ok_or_else(unknown)
+    }
+
+    /// The partitions of a stream, in order; at least one.
+    pub fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, RestError> {
+        Ok(self.spec(stream)?.partitions())
+    }
+
+    /// Opens a lane of a stream at `from`.
+    pub fn open(
+        &self,
+        stream: &Name,
+        partitions: Arc<[Partition]>,
+        lane: LaneId,
+        from: Offset,
+    ) -> Result<RestPages, RestError> {
+        let reader = pages::Reader {
+            source: self.api.name.clone(),
+            stream: stream.clone(),
+            spec: self.spec(stream)?.clone(),
+            params: self.params.clone(),
+            fetcher: self.fetcher.clone(),
+        };
+        RestPages::open(reader, partitions, lane, from)
+    }
+}
+
+fn policy(settings: &Rest) -> RetryPolicy {
+    let at_least = |wait: Duration| wait.max(Duration::from_millis(1));
+    RetryPolicy {
+        attempts: settings.retry.attempts.max(1),
+        initial: at_least(settings.retry.initial.0),
+        max: at_least(settings.retry.max.0),
+    }
+}
+
+/// `base_url` must be plain: what it leaves out cannot be lost when a path is appended.
+fn base_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "an absolute URL is needed")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("no user name or password may be in it: use `auth`");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("no query or fragment may be in it: use `query`");
+    }
+    Ok(url)
+}

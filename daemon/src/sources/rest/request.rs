@@ -1,0 +1,159 @@
+//! The requests of one partition: rendered once, then only the page's parameters change.
+
+use super::auth::header;
+use super::paginate::Pager;
+use super::spec::{At, StreamSpec, travels};
+use super::template::{Text, Values};
+use crate::config::settings::ParamIn;
+use crate::model::offset::PageCursor;
+use crate::net::fetch::{Ask, Private};
+use crate::net::query;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use url::Url;
+
+/// The rendered requests of a partition.
+#[derive(Debug)]
+pub struct Request {
+    method: Method,
+    /// URL of the first page, without the page's parameters and without secrets.
+    pub url: Url,
+    headers: HeaderMap,
+    body: Option<Value>,
+    /// What belongs to the configured origin alone.
+    pub private: Arc<Private>,
+    /// Parameters of every request, also of one to a next URL.
+    every: Vec<(String, String)>,
+}
+
+impl Request {
+    /// Renders the templates of a stream for one partition.
+    pub fn render(spec: &StreamSpec, values: &Values) -> Result<Self, At> {
+        let text = |key: &str, text: &Text| spec.templates.render(text, values).map_err(|reason| At::new(key, &reason));
+        let path = text("path", &spec.path)?;
+        let mut url = join(&spec.base, &path).map_err(|reason| At::new("path", reason))?;
+        let shared = &spec.shared;
+        let (mut headers, mut private) = (shared.headers.clone(), shared.private.clone());
+        for (name, template) in &spec.headers {
+            let key = format!("headers.{name}");
+            let open = travels(name, template);
+            let (name, value) =
+                header(name.as_str(), &text(&key, template)?, !open).map_err(|reason| At::new(&key, &reason))?;
+            headers.remove(&name);
+            private.headers.remove(&name);
+            let to = if open { &mut headers } else { &mut private.headers };
+            to.insert(name, value);
+        }
+        let mut open_query = shared.query.clone();
+        for (name, template) in &spec.query {
+            let value = text(&format!("query.{name}"), template)?;
+            open_query.retain(|(key, _)| key != name);
+            private.query.retain(|(key, _)| key != name);
+            let to = if template.is_secret() { &mut private.query } else { &mut open_query };
+            to.push((name.clone(), value));
+        }
+        private.headers.extend(shared.credentials.headers.clone());
+        private.query.extend(shared.credentials.query.iter().cloned());
+        if !open_query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&open_query);
+        }
+        let mut body = spec.body.as_ref().map(|body| body.render(&|t| text("body", t))).transpose()?;
+        if body.is_none() && spec.pager.place() == Some(ParamIn::Body) {
+            body = Some(Value::Object(Map::new()));
+        }
+        if body.is_some() {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        }
+        let (method, every) = (spec.method.clone(), shared.query.clone());
+        Ok(Self { method, url, headers, body, private: Arc::new(private), every })
+    }
+
+    /// What a lane without partitions has; it is never asked.
+    pub fn nothing(spec: &StreamSpec) -> Self {
+        Self {
+            method: spec.method.clone(),
+            url: spec.base.clone(),
+            headers: HeaderMap::new(),
+            body: None,
+            private: Arc::default(),
+            every: Vec::new(),
+        }
+    }
+
+    /// The request for the page at `cursor`; `None` where the cursor is not one of this paginator's.
+    pub fn ask(&self, pager: &Pager, cursor: &PageCursor) -> Option<Ask> {
+        let parameters = pager.parameters(cursor)?;
+        let mut body = self.body.clone();
+        let mut url = match cursor {
+            PageCursor::Url(next) => {
+                let mut url = Url::parse(next).ok()?;
+                for (name, value) in self.every.iter().filter(|(name, _)| !query::has(&url, name)).collect::<Vec<_>>() {
+                    url.query_pairs_mut().append_pair(name, value);
+                }
+                url
+            }
+            _ => self.url.clone(),
+        };
+        if pager.place() == Some(ParamIn::Body) {
+            if let Some(Value::Object(fields)) = &mut body {
+                fields.extend(parameters);
+            }
+        } else if !parameters.is_empty() {
+            query::strip(&mut url, |name| parameters.iter().any(|(param, _)| param == name));
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            url.query_pairs_mut().extend_pairs(parameters.iter().map(|(name, value)| (name, text(value))));
+        }
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        Some(Ask {
+            method: self.method.clone(),
+            url,
+            headers: self.headers.clone(),
+            body,
+            private: self.private.clone(),
+        })
+    }
+}
+
+/// Appends a path to the base. No part of the path may lead upwards: a parameter must not reach another endpoint.
+fn join(base: &Url, path: &str) -> Result<Url, &'static str> {
+    let plain = path.split(['?', '#']).next().unwrap_or_default();
+    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if plain.split('/').any(dots) {
+        return Err("a part of the path is `.` or `..`");
+    }
+    if path.contains(['\\', '#']) || path.chars().any(char::is_control) {
+        return Err("a backslash, `#` or control character is in the path");
+    }
+    let joined = match path.trim_start_matches('/') {
+        "" => base.to_string(),
+        path => format!("{}/{path}", base.as_str().trim_end_matches('/')),
+    };
+    Url::parse(&joined).map_err(|_| "the path does not make a URL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_base() {
+        let base = Url::parse("https://api.example/v2/").unwrap();
+        for (path, url) in [
+            ("/orders", "https://api.example/v2/orders"),
+            ("orders/", "https://api.example/v2/orders/"),
+            ("//evil.example/x", "https://api.example/v2/evil.example/x"),
+            ("@evil.example", "https://api.example/v2/@evil.example"),
+            ("https://evil.example/", "https://api.example/v2/https://evil.example/"),
+            ("/a..b?x=../y", "https://api.example/v2/a..b?x=../y"),
+            ("", "https://api.example/v2/"),
+        ] {
+            assert_eq!(join(&base, path).unwrap().as_str(), url, "{path}");
+        }
+        for bad in ["..", "/a/../b", "/a/%2E./b", "a/.%2e", "./a", "\\\\evil", "a#b", "a\nb"] {
+            assert!(join(&base, bad).is_err(), "{bad}");
+        }
+    }
+}

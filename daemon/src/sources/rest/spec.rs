@@ -1,0 +1,195 @@
+//! A stream as it is configured, compiled once: templates, paths, paginator. Nothing here depends on a task.
+
+use super::auth::{Shared, header, is_open};
+use super::paginate::{Pager, Place};
+use super::template::{Templates, Text};
+use crate::base::ids::hex;
+use crate::base::secret::Resolve;
+use crate::config::settings::{Method, ParamIn, PartitionBy, Stream};
+use crate::model::offset::Partition;
+use crate::net::mask::Mask;
+use crate::record::locate::Locator;
+use http::HeaderName;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use url::Url;
+
+/// A place in the settings that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct At {
+    /// Key path.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl At {
+    /// A place and what is wrong with it.
+    pub fn new(key: &str, reason: &str) -> Self {
+        Self { key: key.to_owned(), reason: reason.to_owned() }
+    }
+
+    /// The same place, seen from further up.
+    pub fn below(self, prefix: &str) -> Self {
+        Self { key: format!("{prefix}.{}", self.key), reason: self.reason }
+    }
+}
+
+/// A compiled stream.
+#[derive(Debug)]
+pub struct StreamSpec {
+    /// GET or POST.
+    pub method: http::Method,
+    /// `base_url`.
+    pub base: Url,
+    /// Path below it.
+    pub path: Text,
+    /// Query of the first request.
+    pub query: Vec<(String, Text)>,
+    /// Headers of every request of the stream.
+    pub headers: Vec<(HeaderName, Text)>,
+    /// JSON body.
+    pub body: Option<Body>,
+    /// What all requests of the source carry.
+    pub shared: Arc<Shared>,
+    /// The compiled templates.
+    pub templates: Templates,
+    /// Finds records, cursor and total.
+    pub locator: Locator,
+    /// Where the total stands.
+    pub total: Option<Place>,
+    /// From one page to the next.
+    pub pager: Pager,
+    /// See [`fingerprint`].
+    pub fingerprint: String,
+    values: Vec<String>,
+    partitioned: bool,
+}
+
+/// A JSON body whose strings are templates.
+#[derive(Debug)]
+pub enum Body {
+    /// A template.
+    Text(Text),
+    /// Anything without templates in it.
+    Plain(Value),
+    /// An array.
+    List(Vec<Body>),
+    /// An object.
+    Object(Vec<(String, Body)>),
+}
+
+impl StreamSpec {
+    /// Compiles the settings of a stream; its secrets go into `mask`.
+    pub fn compile(
+        stream: &Stream,
+        base: &Url,
+        shared: &Shared,
+        secrets: &dyn Resolve,
+        mask: &mut Mask,
+    ) -> Result<Self, At> {
+        let mut templates = Templates::default();
+        let path = templates.path(&stream.path).map_err(|reason| At::new("path", &reason))?;
+        let mut headers = Vec::new();
+        for (name, text) in &stream.headers {
+            let at = |reason: String| At::new(&format!("headers.{name}"), &reason);
+            let (key, _) = header(name, "", false).map_err(at)?;
+            headers.push((key, templates.secret_text(&text.0, secrets, mask).map_err(at)?));
+        }
+        let mut query = Vec::new();
+        for (name, text) in &stream.query {
+            let text = templates.secret_text(&text.0, secrets, mask);
+            query.push((name.clone(), text.map_err(|reason| At::new(&format!("query.{name}"), &reason))?));
+        }
+        let body = stream.body.as_ref().map(|body| Body::compile(body, &mut templates, "body")).transpose()?;
+        let (pager, mut paths) = Pager::compile(&stream.paginate)?;
+        let total = stream.total.as_deref().map(|text| Place::compile(text, &mut paths));
+        let total = total.transpose().map_err(|reason| At::new("total", &reason))?;
+        let method = match stream.method {
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+        };
+        if method == http::Method::GET && (body.is_some() || pager.place() == Some(ParamIn::Body)) {
+            let key = if body.is_some() { "body" } else { "paginate" };
+            return Err(At::new(key, "only a POST has a body: set `method: POST`"));
+        }
+        if pager.place() == Some(ParamIn::Body) && !matches!(stream.body, None | Some(Value::Object(_))) {
+            return Err(At::new("body", "an object is needed, because `paginate` puts its values in it"));
+        }
+        let (values, partitioned) = match &stream.partition {
+            Some(PartitionBy::List(list)) if list.values.is_empty() => {
+                return Err(At::new("partition.list.values", "at least one value is needed"));
+            }
+            Some(PartitionBy::List(list)) => (list.values.clone(), true),
+            None => (Vec::new(), false),
+        };
+        let locator = Locator::new(&stream.records, &paths.iter().map(String::as_str).collect::<Vec<_>>())
+            .map_err(|error| At::new("records", &error.to_string()))?;
+        let fingerprint = fingerprint(stream);
+        let (base, shared) = (base.clone(), Arc::new(shared.clone()));
+        #[rustfmt::skip]
+        let spec = Self {
+            method, base, path, query, headers, body, shared, templates, locator, total, pager, fingerprint, values,
+            partitioned,
+        };
+        Ok(spec)
+    }
+
+    /// The parts of the stream, in the order in which they are read.
+    pub fn partitions(&self) -> Vec<Partition> {
+        if !self.partitioned {
+            return vec![Partition { index: 0, values: Default::default() }];
+        }
+        let value = |value: &String| [("value".to_owned(), value.clone())].into();
+        (0..).zip(&self.values).map(|(index, text)| Partition { index, values: value(text) }).collect()
+    }
+}
+
+impl Body {
+    fn compile(value: &Value, templates: &mut Templates, key: &str) -> Result<Self, At> {
+        Ok(match value {
+            Value::String(text) => Self::Text(templates.text(text).map_err(|reason| At::new(key, &reason))?),
+            Value::Array(items) => {
+                Self::List(items.iter().map(|item| Self::compile(item, templates, key)).collect::<Result<_, _>>()?)
+            }
+            Value::Object(fields) => {
+                let mut compiled = Vec::new();
+                for (name, value) in fields {
+                    compiled.push((name.clone(), Self::compile(value, templates, &format!("{key}.{name}"))?));
+                }
+                Self::Object(compiled)
+            }
+            plain => Self::Plain(plain.clone()),
+        })
+    }
+
+    /// The body, with every string rendered by `text`.
+    pub fn render<E>(&self, text: &impl Fn(&Text) -> Result<String, E>) -> Result<Value, E> {
+        Ok(match self {
+            Self::Text(template) => Value::String(text(template)?),
+            Self::Plain(value) => value.clone(),
+            Self::List(items) => Value::Array(items.iter().map(|item| item.render(text)).collect::<Result<_, _>>()?),
+            Self::Object(fields) => {
+                let mut object = Map::new();
+                for (name, value) in fields {
+                    object.insert(name.clone(), value.render(text)?);
+                }
+                Value::Object(object)
+            }
+        })
+    }
+}
+
+/// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key and records path, in hex.
+pub fn fingerprint(stream: &Stream) -> String {
+    let parts = (&stream.method, &stream.path, &stream.paginate, &stream.primary_key, &stream.records);
+    // These types hold nothing that JSON cannot write.
+    let text = serde_json::to_vec(&parts).unwrap_or_default();
+    hex(&Sha256::digest(&text))
+}
+
+/// Whether a header of a stream may travel to any listed origin.
+pub fn travels(name: &HeaderName, text: &Text) -> bool {
+    is_open(name) && !text.is_secret()
+}
