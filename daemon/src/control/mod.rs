@@ -45,6 +45,7 @@ pub struct ControlState {
     pub config: watch::Receiver<Arc<Config>>,
     /// What the layers above provide.
     pub hooks: Arc<dyn ControlHooks>,
+    under_way: repeat::UnderWay,
     started_at: Timestamp,
     started: Instant,
 }
@@ -69,7 +70,8 @@ impl ControlState {
         config: watch::Receiver<Arc<Config>>,
         hooks: Arc<dyn ControlHooks>,
     ) -> Self {
-        Self { queue, ledger, config, hooks, started_at: clock::now(), started: clock::monotonic() }
+        let under_way = repeat::UnderWay::default();
+        Self { queue, ledger, config, hooks, under_way, started_at: clock::now(), started: clock::monotonic() }
     }
 
     /// The configuration in force.

@@ -120,6 +120,7 @@ pub async fn published_files(
     mut wanted: impl FnMut(&str, &str) -> bool,
 ) -> Result<Vec<FileEntry>, Failure> {
     let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
+    let places = wire::places(row)?;
     let mut files = Vec::new();
     for manifest in manifests.iter().filter(|manifest| manifest.published_at.is_some()) {
         if !wanted(&manifest.stream, &manifest.destination) {
@@ -127,7 +128,7 @@ pub async fn published_files(
         }
         let segments = state.ledger.segments(&row.id, &manifest.stream).await.map_err(wire::ledger_error)?;
         for segment in segments.iter().filter(|segment| !segment.superseded) {
-            files.push(wire::file(row, segment, &manifest.destination)?);
+            files.push(wire::file(row, segment, &manifest.destination, &places)?);
         }
     }
     Ok(files)

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use saas_export_api as api;
 use saas_export_api::ErrorCode;
 use serde_json::value::RawValue;
+use std::path::PathBuf;
 
 /// RFC 3339 in UTC.
 pub fn time(at: Timestamp) -> api::Time {
@@ -202,13 +203,35 @@ pub fn param(param: &settings::Param) -> api::ParamSpec {
     api::ParamSpec { kind: kind.into(), one_of: param.one_of.clone(), default: param.default.clone() }
 }
 
-/// A data file at a destination, as the task's own configuration says where that is.
-pub fn file(row: &TaskRow, segment: &SegmentRow, destination: &str) -> Result<api::FileEntry, Failure> {
-    let config = stored_config(row)?;
-    let root = match config.destinations.get(destination) {
-        Some(settings::Destination::Local(local)) => &local.root,
-        None => return Err(broken(row, "it does not know its destination")),
+/// The destinations that a task was made for, with their directories, in the order of its export: as its own
+/// configuration says, whatever was reloaded since.
+pub fn places(row: &TaskRow) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let broken = |why: String| {
+        let message = format!("failed to use the stored configuration of task {}: {why}", row.id);
+        Failure::new(ErrorCode::Internal, message)
     };
+    let stored = serde_json::from_str(&row.config).map_err(|error| broken(error.to_string()))?;
+    let config = Config::from_effective(&stored).map_err(|problems| broken(problems.to_string()))?;
+    let export = config.exports.get(row.export.as_str()).ok_or_else(|| broken("the export is not in it".into()))?;
+    let place = |name: &Name| match config.destinations.get(name) {
+        Some(settings::Destination::Local(local)) => Ok((name.to_string(), local.root.clone())),
+        None => Err(broken(format!("the destination {name} is not in it"))),
+    };
+    export.to.iter().map(place).collect()
+}
+
+/// A data file at a destination.
+pub fn file(
+    row: &TaskRow,
+    segment: &SegmentRow,
+    destination: &str,
+    places: &[(String, PathBuf)],
+) -> Result<api::FileEntry, Failure> {
+    let place = places.iter().find(|(name, _)| name == destination);
+    let (_, root) = place.ok_or_else(|| {
+        let message = format!("failed to find the destination {destination} of task {}", row.id);
+        Failure::new(ErrorCode::Internal, message)
+    })?;
     let path = root.join(&row.export).join(&segment.id.stream).join(row.id.as_str()).join(&segment.name);
     Ok(api::FileEntry {
         task: row.id.to_string(),
@@ -219,22 +242,6 @@ pub fn file(row: &TaskRow, segment: &SegmentRow, destination: &str) -> Result<ap
         rows: segment.counts.written,
         sha256: segment.sha256.clone(),
     })
-}
-
-/// The destinations that a task was made for, in the order of its export.
-pub fn stored_destinations(row: &TaskRow) -> Result<Vec<String>, Failure> {
-    let config = stored_config(row)?;
-    let export = config.exports.get(row.export.as_str()).ok_or_else(|| broken(row, "it does not know its export"))?;
-    Ok(export.to.iter().map(Name::to_string).collect())
-}
-
-fn stored_config(row: &TaskRow) -> Result<Config, Failure> {
-    serde_json::from_str(&row.config).map_err(|error| broken(row, &error.to_string()))
-}
-
-fn broken(row: &TaskRow, why: &str) -> Failure {
-    let message = format!("failed to use the stored configuration of task {}: {why}", row.id);
-    Failure::new(ErrorCode::Internal, message)
 }
 
 /// Where a lane stands.

@@ -50,7 +50,7 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
         uptime_seconds: clock::since(state.started).as_secs(),
         config: state.hooks.config_path().display().to_string(),
         tasks,
-        ledger: wire::ledger_health(&state.ledger),
+        ledger: reads::ledger_health(state).await,
         paused_exports: reads::paused(state).await?,
         open: reads::summaries(state, open).await?,
         caller: wire::caller(&call.caller),

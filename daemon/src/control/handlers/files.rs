@@ -15,12 +15,9 @@ const TASKS: u32 = 1000;
 pub async fn of_task(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let row = reads::task(&call.state, call.arg(0)).await?;
-    let mut published = BTreeSet::new();
-    let files = reads::published_files(&call.state, &row, |stream, destination| {
-        published.insert((stream.to_owned(), destination.to_owned()))
-    })
-    .await?;
-    Reply::sync(Files { export: row.export.clone(), destinations: wire::stored_destinations(&row)?, files })
+    let destinations = wire::places(&row)?.into_iter().map(|(name, _)| name).collect();
+    let files = reads::published_files(&call.state, &row, |_, _| true).await?;
+    Reply::sync(Files { export: row.export.clone(), destinations, files })
 }
 
 /// `GET /v1/exports/{export}/files?latest`: of every published task, or of what `latest.json` points at.
