@@ -1,3 +1,164 @@
 //! The ledger: the SQLite database that is the only truth.
+//!
+//! [`Ledger`] is an async handle over one writer thread ([`writer`]); readers use their own connections ([`read`]).
+//! Every method that writes is one transaction together with its audit rows. A method whose future is dropped may still
+//! take effect; none takes effect in part.
 
+mod audit;
+mod codec;
+mod deliveries;
+mod error;
+mod exports;
+pub mod input;
+mod manifests;
+mod offsets;
+mod open;
+mod owner;
+mod read;
+mod recover;
 pub mod rows;
+mod schema;
+mod segments;
+mod streams;
+mod tasks;
+mod writer;
+
+pub use error::LedgerError;
+pub use segments::Advance;
+
+use crate::base::clock;
+use codec::At;
+use owner::Owner;
+use read::Readers;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+use writer::{INBOX, Job, Tx, Writer};
+
+/// Name of the ledger's file in the state directory.
+pub const FILE: &str = "ledger.db";
+/// Starts of the daemon that are remembered.
+const INSTANCES: i64 = 1000;
+
+/// A handle on the ledger; clones share the writer thread.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    jobs: mpsc::Sender<Job>,
+    readers: Arc<Readers>,
+    changes: watch::Receiver<i64>,
+    instance: String,
+    path: PathBuf,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Ledger {
+    /// Takes the state directory (created with mode 0700 if missing), checks or creates the ledger in it, and starts its
+    /// thread. Blocks while it checks: seconds for a ledger of gigabytes.
+    ///
+    /// # Errors
+    /// `Owned` while another daemon works there, `NetworkFs`, `Corrupt` and `Newer` as they say; nothing is written then.
+    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        let owner = Owner::take(state_dir)?;
+        let path = state_dir.join(FILE);
+        let sql = open::writer(&path)?;
+        let instance = owner.instance.clone();
+        let tip = audit::tip(&sql)?.0;
+        let (changes, follow) = watch::channel(tip);
+        let mut writer = Writer { sql, path: path.clone(), changes, owner };
+        introduce(&mut writer)?;
+        let (jobs, inbox) = mpsc::channel(INBOX);
+        let thread = std::thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || writer.work(inbox))
+            .map_err(|source| LedgerError::Io { doing: "start the thread of", path: path.clone(), source })?;
+        let readers = Arc::new(Readers::new(path.clone()));
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { shared: Arc::new(Shared { jobs, readers, changes: follow, instance, path, thread }) })
+    }
+
+    /// The random id of this start of the daemon.
+    pub fn instance(&self) -> &str {
+        &self.shared.instance
+    }
+
+    /// The ledger's file.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// The seq of the last audit row, as it grows: who waits for a change sees every one.
+    pub fn changes(&self) -> watch::Receiver<i64> {
+        self.shared.changes.clone()
+    }
+
+    /// Comes back when the writer thread has answered; for the watchdog.
+    pub async fn heartbeat(&self) -> Result<(), LedgerError> {
+        let (answer, wait) = oneshot::channel();
+        let job = Job::Run(Box::new(move |_| {
+            let _ = answer.send(());
+        }));
+        self.shared.jobs.send(job).await.map_err(|_| LedgerError::Closed)?;
+        wait.await.map_err(|_| LedgerError::Closed)
+    }
+
+    /// Finishes the work that waits, moves the log into the file and gives the state directory free. Every later call
+    /// on any clone fails with `Closed`.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        self.shared.readers.close().await;
+        let (answer, wait) = oneshot::channel();
+        self.shared.jobs.send(Job::Close(answer)).await.map_err(|_| LedgerError::Closed)?;
+        let closed = wait.await.map_err(|_| LedgerError::Closed)?;
+        let thread = self.shared.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        closed
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (answer, wait) = oneshot::channel();
+        let job = Job::Run(Box::new(move |writer| {
+            let _ = answer.send(writer.transact(work));
+        }));
+        self.shared.jobs.send(job).await.map_err(|_| LedgerError::Closed)?;
+        wait.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.shared.readers.run(work).await
+    }
+}
+
+/// Writes down this start of the daemon, so that its tasks can be told from those of a dead one.
+fn introduce(writer: &mut Writer) -> Result<(), LedgerError> {
+    let boot_id = writer.owner.boot_id.clone();
+    writer.transact(|tx| {
+        codec::run(
+            tx,
+            "INSERT INTO instances (id, boot_id, pid, started_at) VALUES (?1, ?2, ?3, ?4)",
+            (tx.instance, boot_id, std::process::id(), At(clock::now())),
+        )?;
+        codec::run(
+            tx,
+            "DELETE FROM instances WHERE rowid <= (SELECT max(rowid) FROM instances) - ?1
+             AND id NOT IN (SELECT instance FROM tasks WHERE instance IS NOT NULL)",
+            [INSTANCES],
+        )?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests;

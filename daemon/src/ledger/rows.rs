@@ -6,6 +6,7 @@ use crate::model::schema::Schema;
 use crate::model::segment::{Counts, SegmentId};
 use crate::model::task::{TaskState, Waiting};
 use jiff::Timestamp;
+use saas_export_manifest::{ChainPosition, Mode};
 
 /// A task.
 #[derive(Clone, Debug)]
@@ -28,7 +29,8 @@ pub struct TaskRow {
     pub error_class: Option<String>,
     /// Why it does not move, while it waits.
     pub waiting: Option<Waiting>,
-    /// Attempts in a row without progress, the current one included.
+    /// Attempts in a row without progress, the current one included; 0 as soon as the current one made some. An
+    /// attempt that an operator paused does not count.
     pub attempt: u32,
     /// Place in the queue: smaller is earlier.
     pub queue_pos: i64,
@@ -53,6 +55,8 @@ pub struct TaskRow {
 pub struct StreamRow {
     /// Name of the stream.
     pub stream: String,
+    /// What the stream was when it was begun: a digest of path, paginator, key and cursor field.
+    pub fingerprint: Option<String>,
     /// The task's schema, once the sample is read.
     pub schema: Option<Schema>,
     /// Its version in the ledger.
@@ -80,12 +84,14 @@ pub struct StreamRow {
 }
 
 /// A lane of a stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneRow {
     /// Lane number.
     pub lane: u32,
     /// Revision; raised when the lane had to be read again.
     pub revision: u32,
+    /// Where it began.
+    pub start: Offset,
     /// The committed offset.
     pub offset: Offset,
     /// Number of the next segment.
@@ -95,7 +101,7 @@ pub struct LaneRow {
 }
 
 /// A segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRow {
     /// Which.
     pub id: SegmentId,
@@ -147,6 +153,8 @@ pub struct ManifestRow {
     pub destination: String,
     /// Its bytes, as composed once.
     pub bytes: Vec<u8>,
+    /// SHA-256 of the bytes, lower-case hex.
+    pub sha256: String,
     /// When it was published.
     pub published_at: Option<Timestamp>,
 }
@@ -174,6 +182,8 @@ pub struct AuditRow {
     pub reason: String,
     /// More, as a JSON object.
     pub detail: Option<String>,
+    /// SHA-256 over the hash before it and this row, lower-case hex.
+    pub hash: String,
 }
 
 /// Which tasks to list.
@@ -185,4 +195,64 @@ pub struct TaskFilter {
     pub states: Vec<TaskState>,
     /// At most this many, newest first.
     pub limit: u32,
+}
+
+/// What is known of a stream's schema before a task reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSchema {
+    /// The schema of the newest version.
+    pub schema: Schema,
+    /// Its version, from 1.
+    pub version: u32,
+    /// What tasks saw beside their schemas, oldest task first; whether the newest schema has it already or not. Merging
+    /// them all into `schema` in this order forgets nothing, also where a task failed or ran beside another.
+    pub observed: Vec<Schema>,
+}
+
+/// What a lane's move by an operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneMoved {
+    /// The stream.
+    pub stream: String,
+    /// The lane as it stands now.
+    pub lane: LaneRow,
+    /// The segments that no longer count, in order.
+    pub superseded: Vec<SegmentRow>,
+}
+
+/// A manifest of a chain, as `latest.json` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainManifest {
+    /// Id of the task.
+    pub task: TaskId,
+    /// Place in the chain.
+    pub chain: ChainPosition,
+    /// Whether it is the whole stream or what changed.
+    pub mode: Mode,
+    /// Fields that identify a record.
+    pub primary_key: Vec<String>,
+    /// Field that incremental tasks follow.
+    pub cursor_field: Option<String>,
+    /// SHA-256 of the manifest at the destination, lower-case hex.
+    pub sha256: String,
+}
+
+/// What stands between a task and its publication in task order (promise 10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishOrder {
+    /// The oldest task of the export that was created earlier and is still open: it publishes first.
+    pub wait_for: Option<TaskId>,
+    /// The newest task of the export that was created later and has published already: `latest.json` stays with it.
+    pub overtaken_by: Option<TaskId>,
+}
+
+/// Which task a text means.
+#[derive(Clone, Debug)]
+pub enum FoundTask {
+    /// None.
+    None,
+    /// This one.
+    One(Box<TaskRow>),
+    /// Several ids start with it; the newest ones.
+    Many(Vec<TaskId>),
 }

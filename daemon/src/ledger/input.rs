@@ -1,0 +1,105 @@
+//! What callers hand to the ledger.
+
+use crate::base::error::ErrorClass;
+use crate::base::ids::{RequestKey, TaskId};
+use crate::model::offset::Offset;
+use jiff::Timestamp;
+use saas_export_manifest::Mode;
+
+/// A task to create.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// Name of the export.
+    pub export: String,
+    /// What makes an equal request the same task.
+    pub key: RequestKey,
+    /// Parameters.
+    pub params: Vec<(String, String)>,
+    /// Word of the format.
+    pub format: String,
+    /// The export's effective configuration as JSON, without secrets.
+    pub config: String,
+    /// Its streams, in order.
+    pub streams: Vec<String>,
+    /// Who asks.
+    pub actor: String,
+    /// When it was asked for; `now` of everything the task computes.
+    pub at: Timestamp,
+}
+
+/// What goes with an event of a task.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Why, for a person; empty where the event says it all.
+    pub reason: String,
+    /// Class of the error behind it.
+    pub error_class: Option<ErrorClass>,
+    /// Who; the daemon where empty.
+    pub actor: String,
+    /// When the task may be tried again.
+    pub not_before: Option<Timestamp>,
+    /// Sets the counter of attempts, where the ledger's own count is not meant.
+    pub attempt: Option<u32>,
+    /// Puts the task at the head of the queue (a resumed task goes there anyway).
+    pub queue_head: bool,
+    /// More for the audit, as a JSON object.
+    pub detail: Option<String>,
+}
+
+/// A line for the audit that no change of the ledger writes by itself.
+#[derive(Clone, Debug, Default)]
+pub struct AuditEntry {
+    /// The task, if it is about one.
+    pub task: Option<TaskId>,
+    /// The export, if it is about one.
+    pub export: Option<String>,
+    /// Who; the daemon where empty.
+    pub actor: String,
+    /// What, e.g. `reload`.
+    pub action: String,
+    /// Why, for a person.
+    pub reason: String,
+    /// More, as a JSON object.
+    pub detail: Option<String>,
+}
+
+/// Whose offsets to move.
+#[derive(Clone, Debug)]
+pub enum OffsetTarget {
+    /// This task's.
+    Task(TaskId),
+    /// Those of the export's newest task.
+    Export(String),
+}
+
+/// An operator's order to move a lane.
+#[derive(Clone, Debug)]
+pub struct SetOffset {
+    /// Whose offsets.
+    pub target: OffsetTarget,
+    /// The stream.
+    pub stream: String,
+    /// The lane.
+    pub lane: u32,
+    /// Where to; the lane's start or the end of one of its segments.
+    pub offset: Offset,
+    /// Who orders it.
+    pub actor: String,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// The place that a task's stream takes in its chain.
+#[derive(Clone, Debug)]
+pub struct NewLink {
+    /// A full one starts a chain, an incremental one goes on with the stream's newest.
+    pub mode: Mode,
+    /// Fields that identify a record.
+    pub primary_key: Vec<String>,
+    /// Field that incremental tasks follow.
+    pub cursor_field: Option<String>,
+    /// The stream's mark before the task, as JSON.
+    pub mark_before: Option<String>,
+    /// The stream's mark after the task, as JSON.
+    pub mark_after: Option<String>,
+}

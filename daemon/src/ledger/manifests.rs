@@ -1,0 +1,229 @@
+//! Manifests and chains: bytes that are composed once, and the order in which they become visible.
+
+use super::Ledger;
+use super::codec::{At, Json, U64, all, count, json, one, run, time};
+use super::error::LedgerError;
+use super::input::NewLink;
+use super::rows::{ChainManifest, ManifestRow, PublishOrder, TaskRow};
+use super::streams::ensure;
+use super::tasks::{self, progressed, task_row};
+use super::writer::Tx;
+use crate::base::ids::TaskId;
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, Row};
+use saas_export_manifest::{ChainPosition, Digests, Mode};
+use serde_json::json;
+
+fn manifest_row(row: &Row<'_>) -> rusqlite::Result<ManifestRow> {
+    Ok(ManifestRow {
+        stream: row.get("stream")?,
+        destination: row.get("destination")?,
+        bytes: row.get("bytes")?,
+        sha256: row.get("sha256")?,
+        published_at: time(row, "published_at")?,
+    })
+}
+
+fn chain_position(row: &Row<'_>) -> rusqlite::Result<ChainPosition> {
+    Ok(ChainPosition { id: row.get("chain")?, position: count(row, "position")? })
+}
+
+fn link(tx: &Tx<'_>, task: &TaskId, stream: &str, new: &NewLink) -> Result<ChainPosition, LedgerError> {
+    ensure(tx, task, stream)?;
+    let text = "SELECT chain, position FROM chain_links WHERE task = ?1 AND stream = ?2";
+    if let Some(stored) = one(tx, text, (task.as_str(), stream), chain_position)? {
+        return Ok(stored);
+    }
+    let export = tasks::get(tx, task)?.export;
+    let chain = match new.mode {
+        Mode::Full => ChainPosition { id: task.as_str().to_owned(), position: 0 },
+        Mode::Incremental => {
+            // The newest chain is the one that the newest full task started.
+            let text =
+                "SELECT l.chain, max(l.position) + 1 AS position FROM chain_links l JOIN tasks t ON t.id = l.chain
+                        WHERE l.export = ?1 AND l.stream = ?2 GROUP BY l.chain ORDER BY t.seq DESC LIMIT 1";
+            one(tx, text, (&export, stream), chain_position)?.ok_or_else(|| {
+                LedgerError::Refused(format!("go on with the chain of stream {stream}: no full task started one"))
+            })?
+        }
+    };
+    run(
+        tx,
+        "INSERT INTO chain_links (task, stream, export, chain, position, mode, primary_key, cursor_field, mark_before,
+             mark_after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        (
+            task.as_str(),
+            stream,
+            &export,
+            &chain.id,
+            U64(chain.position),
+            new.mode.word(),
+            Json(&new.primary_key),
+            &new.cursor_field,
+            &new.mark_before,
+            &new.mark_after,
+        ),
+    )?;
+    tx.audit_task(task, "chained", json!({ "stream": stream, "chain": chain.id, "position": chain.position }))?;
+    Ok(chain)
+}
+
+fn compose(
+    tx: &Tx<'_>,
+    task: &TaskId,
+    stream: &str,
+    destination: &str,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, LedgerError> {
+    let key = (task.as_str(), stream, destination);
+    let text = "SELECT bytes FROM manifests WHERE task = ?1 AND stream = ?2 AND destination = ?3";
+    if let Some(stored) = one(tx, text, key, |row| row.get(0))? {
+        return Ok(stored);
+    }
+    let text = "SELECT extracted FROM task_streams WHERE task = ?1 AND stream = ?2";
+    let extracted: bool = one(tx, text, (task.as_str(), stream), |row| row.get(0))?.unwrap_or(false);
+    let text = "SELECT count(*) FROM segments g LEFT JOIN deliveries d
+             ON d.task = g.task AND d.stream = g.stream AND d.lane = g.lane AND d.n = g.n AND d.revision = g.revision
+                 AND d.destination = ?3
+         WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded AND d.verified_at IS NULL";
+    let open: i64 = one(tx, text, key, |row| row.get(0))?.unwrap_or_default();
+    if !extracted || open > 0 {
+        return Err(LedgerError::Broken(format!(
+            "the manifest of stream {stream} at {destination}: not all of its segments are there"
+        )));
+    }
+    let sha256 = Digests::of(&bytes).sha256;
+    run(
+        tx,
+        "INSERT INTO manifests (task, stream, destination, bytes, sha256, composed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (task.as_str(), stream, destination, &bytes, &sha256, At(tx.at)),
+    )?;
+    let detail = json!({ "stream": stream, "destination": destination, "sha256": sha256 });
+    tx.audit_task(task, "manifest_composed", detail)?;
+    Ok(bytes)
+}
+
+fn published(tx: &Tx<'_>, task: &TaskId, stream: &str, destination: &str) -> Result<(), LedgerError> {
+    let key = (task.as_str(), stream, destination);
+    let text = "SELECT published_at IS NOT NULL FROM manifests WHERE task = ?1 AND stream = ?2 AND destination = ?3";
+    let already: bool = one(tx, text, key, |row| row.get(0))?.ok_or_else(|| LedgerError::NotThere {
+        task: task.clone(),
+        what: format!("a manifest of stream {stream} for {destination}"),
+    })?;
+    if already {
+        return Ok(());
+    }
+    let text = "UPDATE manifests SET published_at = ?4 WHERE task = ?1 AND stream = ?2 AND destination = ?3";
+    run(tx, text, (task.as_str(), stream, destination, At(tx.at)))?;
+    progressed(tx, task)?;
+    tx.audit_task(task, "published", json!({ "stream": stream, "destination": destination }))
+}
+
+fn chain_of(
+    sql: &Connection,
+    task: &TaskId,
+    stream: &str,
+    destination: &str,
+) -> Result<Vec<ChainManifest>, LedgerError> {
+    let text = "SELECT l.task, l.chain, l.position, l.mode, l.primary_key, l.cursor_field, m.sha256
+         FROM chain_links me
+         JOIN chain_links l ON l.chain = me.chain AND l.stream = me.stream AND l.position <= me.position
+         JOIN manifests m ON m.task = l.task AND m.stream = l.stream AND m.destination = ?3
+         WHERE me.task = ?1 AND me.stream = ?2 AND (m.published_at IS NOT NULL OR l.task = me.task)
+         ORDER BY l.position";
+    all(sql, text, (task.as_str(), stream, destination), |row| {
+        Ok(ChainManifest {
+            task: TaskId::known(row.get::<_, String>("task")?),
+            chain: chain_position(row)?,
+            mode: Mode::from_word(&row.get::<_, String>("mode")?).ok_or(FromSqlError::InvalidType)?,
+            primary_key: json(row, "primary_key")?,
+            cursor_field: row.get("cursor_field")?,
+            sha256: row.get("sha256")?,
+        })
+    })
+}
+
+fn order(sql: &Connection, task: &TaskId) -> Result<PublishOrder, LedgerError> {
+    let id = |row: &Row<'_>| row.get::<_, String>(0).map(TaskId::known);
+    let earlier = "SELECT t.id FROM tasks me JOIN tasks t ON t.export = me.export AND t.seq < me.seq
+         WHERE me.id = ?1 AND t.state IN ('pending', 'processing', 'paused') ORDER BY t.seq LIMIT 1";
+    let later = "SELECT t.id FROM tasks me JOIN tasks t ON t.export = me.export AND t.seq > me.seq
+         WHERE me.id = ?1 AND EXISTS (SELECT 1 FROM manifests m WHERE m.task = t.id AND m.published_at IS NOT NULL)
+         ORDER BY t.seq DESC LIMIT 1";
+    Ok(PublishOrder {
+        wait_for: one(sql, earlier, [task.as_str()], id)?,
+        overtaken_by: one(sql, later, [task.as_str()], id)?,
+    })
+}
+
+fn latest(sql: &Connection, export: &str) -> Result<Option<TaskRow>, LedgerError> {
+    let text = format!(
+        "SELECT {} FROM tasks t WHERE export = ?1
+             AND EXISTS (SELECT 1 FROM manifests m WHERE m.task = t.id AND m.published_at IS NOT NULL)
+         ORDER BY seq DESC LIMIT 1",
+        tasks::COLUMNS
+    );
+    one(sql, &text, [export], task_row)
+}
+
+impl Ledger {
+    /// Gives a task's stream its place in a chain; the place that is stored already counts.
+    pub async fn link(&self, task: &TaskId, stream: &str, link_as: NewLink) -> Result<ChainPosition, LedgerError> {
+        let (task, stream) = (task.clone(), stream.to_owned());
+        self.write(move |tx| link(tx, &task, &stream, &link_as)).await
+    }
+
+    /// Stores the bytes of a stream's manifest for a destination, before they are sent. If some are stored already,
+    /// those are returned and count. `Broken` unless the stream is extracted and all its segments are verified there.
+    pub async fn compose_manifest(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        destination: &str,
+        bytes: Vec<u8>,
+    ) -> Result<Vec<u8>, LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.write(move |tx| compose(tx, &task, &stream, &destination, bytes)).await
+    }
+
+    /// Notes that a composed manifest is published. Saying it twice changes nothing.
+    pub async fn manifest_published(&self, task: &TaskId, stream: &str, destination: &str) -> Result<(), LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.write(move |tx| published(tx, &task, &stream, &destination)).await
+    }
+
+    /// The manifests of a task, by stream and destination.
+    pub async fn manifests(&self, task: &TaskId) -> Result<Vec<ManifestRow>, LedgerError> {
+        let task = task.clone();
+        self.read(move |sql| {
+            let text = "SELECT stream, destination, bytes, sha256, published_at FROM manifests
+                        WHERE task = ?1 ORDER BY stream, destination";
+            all(sql, text, [task.as_str()], manifest_row)
+        })
+        .await
+    }
+
+    /// What `latest.json` lists at a destination when it is this task's turn: the chain of the task's stream up to the
+    /// task itself, whose manifest is composed but may not be published yet.
+    pub async fn chain(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        destination: &str,
+    ) -> Result<Vec<ChainManifest>, LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.read(move |sql| chain_of(sql, &task, &stream, &destination)).await
+    }
+
+    /// Whether it is the task's turn to publish: manifests of an export are published in the order of its tasks.
+    pub async fn publish_order(&self, task: &TaskId) -> Result<PublishOrder, LedgerError> {
+        let task = task.clone();
+        self.read(move |sql| order(sql, &task)).await
+    }
+
+    /// The newest task of an export that has published something.
+    pub async fn latest_published(&self, export: &str) -> Result<Option<TaskRow>, LedgerError> {
+        let export = export.to_owned();
+        self.read(move |sql| latest(sql, &export)).await
+    }
+}

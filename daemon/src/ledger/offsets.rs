@@ -1,0 +1,190 @@
+//! An operator's hand on the offsets: a lane goes back to the end of one of its segments, or to its start.
+
+use super::Ledger;
+use super::audit::Entry;
+use super::codec::{U64, all, one, run};
+use super::error::LedgerError;
+use super::input::{OffsetTarget, SetOffset};
+use super::rows::{LaneMoved, LaneRow, SegmentRow, TaskRow};
+use super::segments::{COLUMNS, lane, move_lane, segment_row};
+use super::streams::lanes;
+use super::tasks::{self, task_row};
+use super::writer::Tx;
+use crate::base::ids::TaskId;
+use crate::model::offset::Offset;
+use crate::model::task::TaskState;
+use serde_json::json;
+
+/// The task that is meant, if its offsets may be moved now.
+fn movable(tx: &Tx<'_>, target: &OffsetTarget, stream: &str) -> Result<TaskRow, LedgerError> {
+    let task = match target {
+        OffsetTarget::Task(id) => tasks::get(tx, id)?,
+        OffsetTarget::Export(export) => {
+            let text = format!("SELECT {} FROM tasks WHERE export = ?1 ORDER BY seq DESC LIMIT 1", tasks::COLUMNS);
+            one(tx, &text, [export], task_row)?
+                .ok_or_else(|| LedgerError::Refused(format!("find a task of the export {export}: it has none")))?
+        }
+    };
+    let refuse = |why: &str| Err(LedgerError::Refused(format!("move the offsets of the task {}: {why}", task.id)));
+    match task.state {
+        TaskState::Pending | TaskState::Paused | TaskState::Failed => {}
+        TaskState::Processing => return refuse("it is running; pause it first"),
+        state => return refuse(&format!("it is {state}")),
+    }
+    // Bytes of a manifest may already be on their way, and they are never composed twice.
+    let text = "SELECT 1 FROM manifests WHERE task = ?1 AND stream = ?2 LIMIT 1";
+    if one(tx, text, (task.id.as_str(), stream), |_| Ok(()))?.is_some() {
+        return refuse(&format!(
+            "the manifest of stream {stream} is already composed; cancel it and run the export again"
+        ));
+    }
+    Ok(task)
+}
+
+/// The segments of a lane that count, in order.
+fn live(tx: &Tx<'_>, task: &TaskId, stream: &str, lane: u32) -> Result<Vec<SegmentRow>, LedgerError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM segments g
+         WHERE g.task = ?1 AND g.stream = ?2 AND g.lane = ?3 AND NOT g.superseded ORDER BY g.n"
+    );
+    all(tx, &text, (task.as_str(), stream, lane), segment_row)
+}
+
+/// Moves a lane back to `to` and supersedes what lies behind it. The revision is raised, so that no name comes twice.
+fn back(
+    tx: &Tx<'_>,
+    task: &TaskId,
+    stream: &str,
+    before: &LaneRow,
+    to: &Offset,
+) -> Result<Vec<SegmentRow>, LedgerError> {
+    let mut segments = live(tx, task, stream, before.lane)?;
+    let keep = if to == &before.start {
+        0
+    } else {
+        1 + segments.iter().position(|segment| &segment.last == to).ok_or_else(|| {
+            LedgerError::Refused(format!(
+                "move lane {} of stream {stream}: the offset is neither its start nor the end of one of its segments",
+                before.lane
+            ))
+        })?
+    };
+    let next_n = keep.checked_sub(1).and_then(|last| segments.get(last)).map_or(0, |segment| segment.id.n + 1);
+    let superseded = segments.split_off(keep);
+    run(
+        tx,
+        "UPDATE segments SET superseded = 1
+         WHERE task = ?1 AND stream = ?2 AND lane = ?3 AND n >= ?4 AND NOT superseded",
+        (task.as_str(), stream, before.lane, U64(next_n)),
+    )?;
+    let after = LaneRow { revision: before.revision + 1, offset: to.clone(), next_n, done: false, ..before.clone() };
+    move_lane(tx, task, stream, &after)?;
+    Ok(superseded)
+}
+
+/// Brings the sums of a stream in line with the segments that still count, and opens it again.
+fn reopen(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
+    run(
+        tx,
+        "UPDATE task_streams SET (read, written, rejected, duplicate, filtered, over_limit, rescued, pages,
+                 source_bytes, bytes, segments) =
+             (SELECT coalesce(sum(read), 0), coalesce(sum(written), 0), coalesce(sum(rejected), 0),
+                 coalesce(sum(duplicate), 0), coalesce(sum(filtered), 0), coalesce(sum(over_limit), 0),
+                 coalesce(sum(rescued), 0), coalesce(sum(pages), 0), coalesce(sum(source_bytes), 0),
+                 coalesce(sum(bytes), 0), count(*)
+              FROM segments g WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded),
+             extracted = 0, error = NULL
+         WHERE task = ?1 AND stream = ?2",
+        (task.as_str(), stream),
+    )?;
+    run(tx, "UPDATE tasks SET extracted = 0 WHERE id = ?1", [task.as_str()])?;
+    Ok(())
+}
+
+fn set(tx: &Tx<'_>, order: &SetOffset) -> Result<LaneMoved, LedgerError> {
+    let SetOffset { stream, offset, .. } = order;
+    let task = movable(tx, &order.target, stream)?;
+    let before = lane(tx, &task.id, stream, order.lane)?;
+    if &before.offset == offset {
+        return Ok(LaneMoved { stream: stream.clone(), lane: before, superseded: vec![] });
+    }
+    let superseded = back(tx, &task.id, stream, &before, offset)?;
+    reopen(tx, &task.id, stream)?;
+    let detail = json!({ "stream": stream, "lane": order.lane, "offset": offset, "superseded": superseded.len() });
+    tx.audit(Entry {
+        task: Some(&task.id),
+        export: Some(&task.export),
+        actor: &order.actor,
+        action: "offset_set",
+        reason: &order.reason,
+        detail: Some(detail.to_string()),
+        ..Entry::default()
+    })?;
+    let lane = lane(tx, &task.id, stream, order.lane)?;
+    Ok(LaneMoved { stream: stream.clone(), lane, superseded })
+}
+
+fn reset(tx: &Tx<'_>, order: &ResetOffsets) -> Result<Vec<LaneMoved>, LedgerError> {
+    let ResetOffsets { target, stream, actor, reason } = order;
+    let task = movable(tx, target, stream)?;
+    let known = "SELECT 1 FROM task_streams WHERE task = ?1 AND stream = ?2";
+    if one(tx, known, (task.id.as_str(), stream), |_| Ok(()))?.is_none() {
+        return Err(LedgerError::NotThere { task: task.id, what: format!("stream {stream}") });
+    }
+    let mut moved = Vec::new();
+    for before in lanes(tx, &task.id, stream)? {
+        let superseded = back(tx, &task.id, stream, &before, &before.start)?;
+        let lane = lane(tx, &task.id, stream, before.lane)?;
+        moved.push(LaneMoved { stream: stream.clone(), lane, superseded });
+    }
+    reopen(tx, &task.id, stream)?;
+    let text = "UPDATE task_streams SET fingerprint = NULL WHERE task = ?1 AND stream = ?2";
+    run(tx, text, (task.id.as_str(), stream))?;
+    if matches!(target, OffsetTarget::Export(_)) {
+        run(tx, "DELETE FROM marks WHERE export = ?1 AND stream = ?2", (&task.export, stream))?;
+    }
+    let superseded: usize = moved.iter().map(|lane| lane.superseded.len()).sum();
+    tx.audit(Entry {
+        task: Some(&task.id),
+        export: Some(&task.export),
+        actor,
+        action: "offsets_reset",
+        reason,
+        detail: Some(json!({ "stream": stream, "superseded": superseded }).to_string()),
+        ..Entry::default()
+    })?;
+    Ok(moved)
+}
+
+struct ResetOffsets {
+    target: OffsetTarget,
+    stream: String,
+    actor: String,
+    reason: String,
+}
+
+impl Ledger {
+    /// Moves a lane back to its start or to the end of one of its segments; the segments behind it are superseded.
+    /// Moving it to where it stands changes nothing.
+    ///
+    /// # Errors
+    /// `Refused` while the task runs, when it is over (`Failed` excepted), when the stream's manifest is composed, and
+    /// for an offset that is no boundary.
+    pub async fn set_offset(&self, order: SetOffset) -> Result<LaneMoved, LedgerError> {
+        self.write(move |tx| set(tx, &order)).await
+    }
+
+    /// Moves every lane of a stream back to its start and forgets what the stream was, so that a changed one may begin.
+    /// For an export its mark goes too. Refused like [`Ledger::set_offset`].
+    pub async fn reset_offsets(
+        &self,
+        target: OffsetTarget,
+        stream: &str,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Vec<LaneMoved>, LedgerError> {
+        let (stream, actor, reason) = (stream.to_owned(), actor.to_owned(), reason.to_owned());
+        let order = ResetOffsets { target, stream, actor, reason };
+        self.write(move |tx| reset(tx, &order)).await
+    }
+}

@@ -1,0 +1,198 @@
+//! Reading: a few connections of their own, off the async threads, each question in one snapshot.
+
+use super::codec::{Json, all};
+use super::error::LedgerError;
+use super::rows::{FoundTask, LaneRow, LastSchema, SegmentRow, StreamRow, TaskFilter, TaskRow};
+use super::segments::{COLUMNS as SEGMENT_COLUMNS, segment_row};
+use super::streams::{self, newest_schema, stream_row};
+use super::tasks::{self, COLUMNS, task_row};
+use super::{Ledger, open};
+use crate::base::ids::TaskId;
+use crate::model::offset::Partition;
+use crate::model::schema::Schema;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Questions answered at the same time; more wait.
+const READERS: usize = 4;
+/// The most tasks that one question returns.
+const MAX_TASKS: u32 = 10_000;
+/// Ids named when a prefix is ambiguous.
+const MAX_CANDIDATES: u32 = 10;
+/// Tasks whose sightings beside the schema are looked at.
+const OBSERVED_TASKS: u32 = 16;
+
+/// Idle connections, and the right to use one.
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(READERS)) }
+    }
+
+    /// Asks a question in one snapshot.
+    pub async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| LedgerError::Closed)?;
+        let readers = self.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            readers.ask(work).map_err(|error| error.located(&readers.path))
+        });
+        answer.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    fn ask<T>(&self, work: impl FnOnce(&Connection) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let sql = idle.map_or_else(|| open::reader(&self.path), Ok)?;
+        let snapshot = sql.unchecked_transaction()?;
+        let answer = work(&snapshot)?;
+        snapshot.finish()?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sql);
+        Ok(answer)
+    }
+
+    /// Waits for the questions under way and closes the connections.
+    pub async fn close(&self) {
+        let _all = self.permits.acquire_many(READERS as u32).await;
+        self.permits.close();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Tasks, newest first. Each state is one walk along its index, so that rare states are found fast among many tasks.
+fn tasks_by(sql: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>, LedgerError> {
+    let limit = filter.limit.min(MAX_TASKS);
+    let states: Vec<Option<_>> =
+        if filter.states.is_empty() { vec![None] } else { filter.states.iter().copied().map(Some).collect() };
+    let mut found: Vec<(i64, TaskRow)> = Vec::new();
+    for state in states {
+        let mut conditions = Vec::new();
+        let mut values = Vec::new();
+        if let Some(export) = &filter.export {
+            conditions.push("export = ?");
+            values.push(Value::from(export.clone()));
+        }
+        if let Some(state) = state {
+            conditions.push("state = ?");
+            values.push(Value::from(state.word().to_owned()));
+        }
+        let filtered =
+            if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+        let text = format!("SELECT seq, {COLUMNS} FROM tasks {filtered} ORDER BY seq DESC LIMIT ?");
+        values.push(Value::from(i64::from(limit)));
+        found.extend(all(sql, &text, params_from_iter(values), |row| Ok((row.get("seq")?, task_row(row)?)))?);
+    }
+    found.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    found.dedup_by_key(|(seq, _)| *seq);
+    found.truncate(limit as usize);
+    Ok(found.into_iter().map(|(_, task)| task).collect())
+}
+
+fn find(sql: &Connection, prefix: &str) -> Result<FoundTask, LedgerError> {
+    if let Some(task) = tasks::find(sql, &TaskId::known(prefix))? {
+        return Ok(FoundTask::One(Box::new(task)));
+    }
+    if prefix.is_empty() {
+        return Ok(FoundTask::None);
+    }
+    // A range rather than a pattern: the prefix may hold wildcards.
+    let text = format!("SELECT {COLUMNS} FROM tasks WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3");
+    let end = format!("{prefix}{}", char::MAX);
+    let mut found = all(sql, &text, (prefix, end, MAX_CANDIDATES), task_row)?;
+    Ok(match found.len() {
+        0 => FoundTask::None,
+        1 => found.pop().map_or(FoundTask::None, |task| FoundTask::One(Box::new(task))),
+        _ => FoundTask::Many(found.into_iter().map(|task| task.id).collect()),
+    })
+}
+
+fn last_schema(sql: &Connection, export: &str, stream: &str) -> Result<Option<LastSchema>, LedgerError> {
+    let Some((schema, version)) = newest_schema(sql, export, stream)? else { return Ok(None) };
+    let text = "SELECT s.observed FROM tasks t JOIN task_streams s ON s.task = t.id AND s.stream = ?2
+         WHERE t.export = ?1 AND s.observed IS NOT NULL ORDER BY t.seq DESC LIMIT ?3";
+    let mut observed =
+        all(sql, text, (export, stream, OBSERVED_TASKS), |row| row.get::<_, Json<Schema>>(0).map(|schema| schema.0))?;
+    observed.reverse();
+    Ok(Some(LastSchema { schema, version, observed }))
+}
+
+impl Ledger {
+    /// The task of an id.
+    pub async fn task(&self, id: &TaskId) -> Result<Option<TaskRow>, LedgerError> {
+        let id = id.clone();
+        self.read(move |sql| tasks::find(sql, &id)).await
+    }
+
+    /// The task whose id is, or uniquely starts with, a text.
+    pub async fn find_task(&self, text: &str) -> Result<FoundTask, LedgerError> {
+        let text = text.to_owned();
+        self.read(move |sql| find(sql, &text)).await
+    }
+
+    /// Tasks by filter, newest first, at most 10,000.
+    pub async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskRow>, LedgerError> {
+        let filter = filter.clone();
+        self.read(move |sql| tasks_by(sql, &filter)).await
+    }
+
+    /// Every task that is pending, processing or paused, in the order of the queue.
+    pub async fn open_tasks(&self) -> Result<Vec<TaskRow>, LedgerError> {
+        self.read(|sql| {
+            let text = format!(
+                "SELECT {COLUMNS} FROM tasks WHERE state IN ('pending', 'processing', 'paused') ORDER BY queue_pos, seq"
+            );
+            all(sql, &text, [], task_row)
+        })
+        .await
+    }
+
+    /// The streams of a task, in order.
+    pub async fn streams(&self, task: &TaskId) -> Result<Vec<StreamRow>, LedgerError> {
+        let task = task.clone();
+        self.read(move |sql| {
+            all(sql, "SELECT * FROM task_streams WHERE task = ?1 ORDER BY pos", [task.as_str()], stream_row)
+        })
+        .await
+    }
+
+    /// The lanes of a stream, in order.
+    pub async fn lanes(&self, task: &TaskId, stream: &str) -> Result<Vec<LaneRow>, LedgerError> {
+        let (task, stream) = (task.clone(), stream.to_owned());
+        self.read(move |sql| streams::lanes(sql, &task, &stream)).await
+    }
+
+    /// The partitions of a stream, in order; empty until they are stored.
+    pub async fn partitions(&self, task: &TaskId, stream: &str) -> Result<Vec<Partition>, LedgerError> {
+        let (task, stream) = (task.clone(), stream.to_owned());
+        self.read(move |sql| streams::partitions(sql, &task, &stream)).await
+    }
+
+    /// The segments of a stream by lane, position and revision, superseded ones included.
+    pub async fn segments(&self, task: &TaskId, stream: &str) -> Result<Vec<SegmentRow>, LedgerError> {
+        let (task, stream) = (task.clone(), stream.to_owned());
+        self.read(move |sql| {
+            let text = format!(
+                "SELECT {SEGMENT_COLUMNS} FROM segments g WHERE g.task = ?1 AND g.stream = ?2
+                 ORDER BY g.lane, g.n, g.revision"
+            );
+            all(sql, &text, (task.as_str(), &stream), segment_row)
+        })
+        .await
+    }
+
+    /// What is known of a stream's schema from earlier tasks of the export; `None` where none fixed one.
+    pub async fn last_schema(&self, export: &str, stream: &str) -> Result<Option<LastSchema>, LedgerError> {
+        let (export, stream) = (export.to_owned(), stream.to_owned());
+        self.read(move |sql| last_schema(sql, &export, &stream)).await
+    }
+}

@@ -1,0 +1,269 @@
+//! Tasks: how they are created, how events change them, why they wait.
+
+use super::Ledger;
+use super::audit::Entry;
+use super::codec::{At, Json, U64, Word, json, one, run, time};
+use super::error::LedgerError;
+use super::input::{Change, NewTask};
+use super::rows::TaskRow;
+use super::writer::Tx;
+use crate::base::ids::{RequestKey, TaskId};
+use crate::model::task::{TaskEvent, TaskState, Waiting};
+use jiff::SignedDuration;
+use rusqlite::{Connection, Row};
+use std::collections::BTreeMap;
+
+/// Seconds that a task's id may be moved on because the second is taken; each closed task of one key takes one.
+const MAX_ID_SHIFT: i64 = 3600;
+
+/// The columns of a [`TaskRow`].
+pub(super) const COLUMNS: &str = "id, export, key, params, format, state, reason, error_class, waiting_reason, \
+     waiting_until, attempt, queue_pos, config, actor, created_at, started_at, ended_at, not_before, extracted";
+
+pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    let reason: Option<String> = row.get("waiting_reason")?;
+    let until = time(row, "waiting_until")?;
+    Ok(TaskRow {
+        id: TaskId::known(row.get::<_, String>("id")?),
+        export: row.get("export")?,
+        key: RequestKey(row.get("key")?),
+        params: json::<BTreeMap<String, String>>(row, "params")?.into_iter().collect(),
+        format: row.get("format")?,
+        state: row.get::<_, Word>("state")?.0,
+        reason: row.get("reason")?,
+        error_class: row.get("error_class")?,
+        waiting: reason.map(|reason| Waiting { reason, until }),
+        attempt: row.get("attempt")?,
+        queue_pos: row.get("queue_pos")?,
+        config: row.get("config")?,
+        actor: row.get("actor")?,
+        created_at: row.get::<_, At>("created_at")?.0,
+        started_at: time(row, "started_at")?,
+        ended_at: time(row, "ended_at")?,
+        not_before: time(row, "not_before")?,
+        extracted: row.get("extracted")?,
+    })
+}
+
+/// The task of an id, if there is one.
+pub(super) fn find(sql: &Connection, id: &TaskId) -> Result<Option<TaskRow>, LedgerError> {
+    one(sql, &format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"), [id.as_str()], task_row)
+}
+
+/// The task of an id; an error where there is none.
+pub(super) fn get(sql: &Connection, id: &TaskId) -> Result<TaskRow, LedgerError> {
+    find(sql, id)?.ok_or_else(|| LedgerError::NoSuchTask(id.clone()))
+}
+
+/// Refuses a change to a task that no longer runs.
+pub(super) fn must_run(sql: &Connection, id: &TaskId, what: &str) -> Result<(), LedgerError> {
+    let state = one(sql, "SELECT state FROM tasks WHERE id = ?1", [id.as_str()], |row| row.get::<_, Word>(0))?
+        .ok_or_else(|| LedgerError::NoSuchTask(id.clone()))?
+        .0;
+    // A pause is stored first and carried out at the next page boundary, where a segment may still be on its way.
+    match state {
+        TaskState::Processing | TaskState::Paused => Ok(()),
+        state => Err(LedgerError::Refused(format!("{what} of the task {id}: it is {state}"))),
+    }
+}
+
+/// Notes that the current attempt made progress: earlier ones no longer count against the task.
+pub(super) fn progressed(tx: &Tx<'_>, id: &TaskId) -> Result<(), LedgerError> {
+    run(tx, "UPDATE tasks SET attempt = 0 WHERE id = ?1 AND attempt <> 0", [id.as_str()])?;
+    Ok(())
+}
+
+fn open_task(sql: &Connection, key: &RequestKey) -> Result<Option<TaskId>, LedgerError> {
+    let text = "SELECT id FROM tasks WHERE key = ?1 AND state IN ('pending', 'processing', 'paused')";
+    one(sql, text, [&key.0], |row| row.get::<_, String>(0).map(TaskId::known))
+}
+
+fn free_id(sql: &Connection, new: &NewTask) -> Result<TaskId, LedgerError> {
+    for shift in 0..MAX_ID_SHIFT {
+        let at = new.at.checked_add(SignedDuration::from_secs(shift)).unwrap_or(new.at);
+        let id = TaskId::new(at, &new.key);
+        if one(sql, "SELECT 1 FROM tasks WHERE id = ?1", [id.as_str()], |_| Ok(()))?.is_none() {
+            return Ok(id);
+        }
+    }
+    Err(LedgerError::Refused(format!("find an id for a task of {}: the next hour's are taken", new.export)))
+}
+
+fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
+    if let Some(open) = open_task(tx, &new.key)? {
+        return Ok((open, false));
+    }
+    let id = free_id(tx, new)?;
+    let params: BTreeMap<_, _> = new.params.iter().cloned().collect();
+    run(
+        tx,
+        "INSERT INTO tasks (id, export, key, state, queue_pos, created_at, format, actor, params, config)
+         VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(queue_pos), 0) + 1 FROM tasks), ?5, ?6, ?7, ?8, ?9)",
+        (
+            id.as_str(),
+            &new.export,
+            &new.key.0,
+            Word(TaskState::Pending),
+            At(new.at),
+            &new.format,
+            &new.actor,
+            Json(&params),
+            &new.config,
+        ),
+    )?;
+    for (pos, stream) in new.streams.iter().enumerate() {
+        let text = "INSERT INTO task_streams (task, stream, pos) VALUES (?1, ?2, ?3)";
+        run(tx, text, (id.as_str(), stream, U64(pos as u64)))?;
+    }
+    tx.audit(Entry {
+        task: Some(&id),
+        export: Some(&new.export),
+        actor: &new.actor,
+        action: "created",
+        to: Some(TaskState::Pending),
+        detail: Some(serde_json::json!({ "params": params, "format": new.format }).to_string()),
+        ..Entry::default()
+    })?;
+    Ok((id, true))
+}
+
+/// Carries out an event: the new row is stored and returned.
+pub(super) fn apply(tx: &Tx<'_>, id: &TaskId, event: TaskEvent, change: &Change) -> Result<TaskRow, LedgerError> {
+    let before = get(tx, id)?;
+    let state = before.state.next(event).map_err(|source| LedgerError::Illegal { task: id.clone(), source })?;
+    if event == TaskEvent::Retry {
+        prepare_retry(tx, &before)?;
+    }
+    let after = TaskRow {
+        state,
+        reason: change.reason.clone(),
+        error_class: change.error_class.map(|class| class.word().to_owned()),
+        waiting: None,
+        attempt: change.attempt.unwrap_or_else(|| attempt_after(&before, event)),
+        queue_pos: place_after(tx, &before, event, change)?,
+        started_at: if event == TaskEvent::Start { before.started_at.or(Some(tx.at)) } else { before.started_at },
+        ended_at: state.closed().then_some(tx.at),
+        not_before: change.not_before,
+        ..before.clone()
+    };
+    store(tx, &after)?;
+    tx.audit(Entry {
+        task: Some(id),
+        export: Some(&before.export),
+        actor: &change.actor,
+        action: event.word(),
+        from: Some(before.state),
+        to: Some(state),
+        reason: &change.reason,
+        detail: change.detail.clone(),
+    })?;
+    Ok(after)
+}
+
+fn store(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
+    let instance = (task.state == TaskState::Processing).then_some(tx.instance);
+    run(
+        tx,
+        "UPDATE tasks SET state = ?2, reason = ?3, error_class = ?4, waiting_reason = NULL, waiting_until = NULL,
+             attempt = ?5, queue_pos = ?6, started_at = ?7, ended_at = ?8, not_before = ?9, instance = ?10
+         WHERE id = ?1",
+        (
+            task.id.as_str(),
+            Word(task.state),
+            &task.reason,
+            &task.error_class,
+            task.attempt,
+            task.queue_pos,
+            task.started_at.map(At),
+            task.ended_at.map(At),
+            task.not_before.map(At),
+            instance,
+        ),
+    )?;
+    Ok(())
+}
+
+/// A start counts as an attempt; what it committed takes the count back ([`progressed`]), and so does a pause. So a
+/// recovery counts exactly when nothing was committed since the last start.
+fn attempt_after(before: &TaskRow, event: TaskEvent) -> u32 {
+    match event {
+        TaskEvent::Start => before.attempt.saturating_add(1),
+        TaskEvent::Pause if before.state == TaskState::Processing => before.attempt.saturating_sub(1),
+        TaskEvent::Retry => 0,
+        _ => before.attempt,
+    }
+}
+
+fn place_after(tx: &Tx<'_>, before: &TaskRow, event: TaskEvent, change: &Change) -> Result<i64, LedgerError> {
+    let text = if change.queue_head || event == TaskEvent::Resume {
+        "SELECT coalesce(min(queue_pos), 1) - 1 FROM tasks"
+    } else if event == TaskEvent::Retry {
+        "SELECT coalesce(max(queue_pos), 0) + 1 FROM tasks"
+    } else {
+        return Ok(before.queue_pos);
+    };
+    Ok(one(tx, text, [], |row| row.get(0))?.unwrap_or(before.queue_pos))
+}
+
+/// A new life for a closed task: its streams and deliveries may fail again.
+fn prepare_retry(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
+    if let Some(open) = open_task(tx, &task.key)? {
+        return Err(LedgerError::Refused(format!(
+            "retry the task {}: the task {open} of the same request is still open",
+            task.id
+        )));
+    }
+    run(tx, "UPDATE task_streams SET error = NULL WHERE task = ?1 AND error IS NOT NULL", [task.id.as_str()])?;
+    let text = "UPDATE deliveries SET attempts = 0 WHERE task = ?1 AND verified_at IS NULL AND attempts <> 0";
+    run(tx, text, [task.id.as_str()])?;
+    Ok(())
+}
+
+fn wait(tx: &Tx<'_>, id: &TaskId, waiting: Option<&Waiting>) -> Result<(), LedgerError> {
+    let task = get(tx, id)?;
+    let may_wait = matches!(task.state, TaskState::Pending | TaskState::Processing);
+    if !may_wait || task.waiting.as_ref() == waiting {
+        return Ok(());
+    }
+    let reason = waiting.map(|waiting| waiting.reason.as_str());
+    let until = waiting.and_then(|waiting| waiting.until).map(At);
+    let text = "UPDATE tasks SET waiting_reason = ?2, waiting_until = ?3 WHERE id = ?1";
+    run(tx, text, (id.as_str(), reason, until))?;
+    tx.audit(Entry {
+        task: Some(id),
+        export: Some(&task.export),
+        action: if waiting.is_some() { "waiting" } else { "waiting_ended" },
+        reason: reason.unwrap_or_default(),
+        ..Entry::default()
+    })
+}
+
+impl Ledger {
+    /// Creates a task at the end of the queue, or finds the open one with the same key (then `false`). An id that the
+    /// same second has seen already moves on to the next second.
+    pub async fn create_task(&self, new: NewTask) -> Result<(TaskId, bool), LedgerError> {
+        self.write(move |tx| create(tx, &new)).await
+    }
+
+    /// Carries out an event and returns the task as it is afterwards.
+    ///
+    /// * `Start` counts an attempt and ties the task to this start of the daemon.
+    /// * `Pause` of a running task takes its attempt back; `Resume` goes to the head of the queue.
+    /// * `Retry` goes to the end of the queue with no attempt made and no stream failed; refused while an equal request
+    ///   is open.
+    /// * `TryAgain` and `Recover` keep the place in the queue.
+    ///
+    /// # Errors
+    /// `Illegal` where [`TaskState::next`] refuses; nothing has changed then.
+    pub async fn task_event(&self, id: &TaskId, event: TaskEvent, change: Change) -> Result<TaskRow, LedgerError> {
+        let id = id.clone();
+        self.write(move |tx| apply(tx, &id, event, &change)).await
+    }
+
+    /// Says why a pending or running task does not move, or that it moves again. Saying the same twice, or anything
+    /// about another task, changes nothing.
+    pub async fn set_waiting(&self, id: &TaskId, waiting: Option<Waiting>) -> Result<(), LedgerError> {
+        let id = id.clone();
+        self.write(move |tx| wait(tx, &id, waiting.as_ref())).await
+    }
+}

@@ -1,0 +1,90 @@
+//! The writer thread: it alone writes, one immediate transaction per piece of work, with its audit rows inside.
+
+use super::error::LedgerError;
+use super::owner::Owner;
+use crate::base::clock;
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::cell::Cell;
+use std::ops::Deref;
+use std::path::PathBuf;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Pieces of work that may wait for the writer; callers wait beyond that.
+pub(super) const INBOX: usize = 64;
+
+/// A piece of work for the writer thread.
+pub(super) enum Job {
+    /// Run this.
+    Run(Box<dyn FnOnce(&mut Writer) + Send>),
+    /// Move the log into the file, end, and answer.
+    Close(oneshot::Sender<Result<(), LedgerError>>),
+}
+
+/// What the writer thread owns.
+pub(super) struct Writer {
+    pub sql: Connection,
+    pub path: PathBuf,
+    pub changes: watch::Sender<i64>,
+    // Last, so that the lock outlives the connection.
+    pub owner: Owner,
+}
+
+/// An open transaction, its time, and the audit rows it made.
+pub(super) struct Tx<'a> {
+    sql: Transaction<'a>,
+    /// The time of everything in it.
+    pub at: Timestamp,
+    /// This start of the daemon.
+    pub instance: &'a str,
+    /// The last audit row made in it.
+    pub audited: Cell<Option<i64>>,
+}
+
+impl Deref for Tx<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.sql
+    }
+}
+
+impl Writer {
+    /// Does jobs until told to close or until nobody can send any.
+    pub fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
+            match job {
+                Job::Run(run) => run(&mut self),
+                Job::Close(answer) => {
+                    jobs.close();
+                    let _ = answer.send(self.finish());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Runs `work` in one immediate transaction: all of it, or nothing.
+    pub fn transact<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        let Self { sql, owner, changes, path } = self;
+        let result = (|| {
+            let sql = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let tx = Tx { sql, at: clock::now(), instance: &owner.instance, audited: Cell::new(None) };
+            let done = work(&tx)?;
+            let audited = tx.audited.get();
+            tx.sql.commit()?;
+            if let Some(seq) = audited {
+                changes.send_replace(seq);
+            }
+            Ok(done)
+        })();
+        result.map_err(|error: LedgerError| error.located(path))
+    }
+
+    fn finish(self) -> Result<(), LedgerError> {
+        let Self { sql, owner, path, .. } = self;
+        let checkpoint = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let closed = sql.close().map_err(|(_, error)| error);
+        drop(owner);
+        checkpoint.and(closed).map_err(|error| LedgerError::from(error).located(&path))
+    }
+}
