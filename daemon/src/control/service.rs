@@ -6,7 +6,7 @@ use super::reply::{Failure, Reply, ReplyBody};
 use super::routes::{self, Found};
 use super::server::Limits;
 use super::target::Target;
-use super::{repeat, wire};
+use super::{reads, repeat};
 use bytes::Bytes;
 use http::header::ORIGIN;
 use http::{HeaderMap, Method, Request, Response};
@@ -81,10 +81,10 @@ where
         let call = Call { state, caller, args, target, body, stop };
         return (route.handler)(call).await;
     }
-    refuse_while_unwell(&state)?;
+    refuse_while_unwell(&state).await?;
     let key = repeat::key(&head.headers)?;
-    let call = Call { state: state.clone(), caller, args, target, body, stop };
-    repeat::once(&state, key, &head.method, head.uri.path(), call, route.handler).await
+    let call = Call { state, caller, args, target, body, stop };
+    repeat::once(key, &head.method, head.uri.path(), call, route.handler).await
 }
 
 /// A page in a browser has no business here, even if a proxy brings it to the socket.
@@ -96,8 +96,8 @@ fn refuse_browsers(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// While the ledger takes no writes nothing that changes something is begun; what only looks still answers.
-fn refuse_while_unwell(state: &ControlState) -> Result<(), Failure> {
-    let health = wire::ledger_health(&state.ledger);
+async fn refuse_while_unwell(state: &ControlState) -> Result<(), Failure> {
+    let health = reads::ledger_health(state).await;
     if health.healthy {
         return Ok(());
     }

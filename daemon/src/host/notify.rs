@@ -46,3 +46,8 @@ pub fn watchdog_interval() -> Option<Duration> {
 pub fn watchdog() {
     say(&[NotifyState::Watchdog]);
 }
+
+/// The descriptors that systemd passed (LISTEN_FDS); none outside socket activation.
+pub fn passed_fds() -> std::io::Result<Vec<std::os::fd::RawFd>> {
+    Ok(sd_notify::listen_fds()?.collect())
+}

@@ -1,12 +1,14 @@
 //! Opens the control socket: binds it, or takes the one that systemd listens on.
 
+use super::notify;
 use crate::base::error::{Classify, ErrorClass};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
 
 /// Everybody may connect; the route table decides by who they are.
 const SOCKET_MODE: u32 = 0o666;
@@ -20,10 +22,21 @@ const MAX_PATH: usize = 107;
 /// The first descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_PASSED_FD: RawFd = 3;
 
+/// How long it may take to find out whether somebody answers on an old socket.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The socket that systemd listens on, or a new one at `path`.
+pub async fn listen(path: &Path) -> Result<ControlSocket, SocketError> {
+    match notify::passed_fds().map_err(SocketError::Passed)?.first() {
+        Some(fd) => ControlSocket::adopt(*fd),
+        None => ControlSocket::bind(path).await,
+    }
+}
+
 /// A socket that listens; one that this process bound is removed when dropped.
 #[derive(Debug)]
 pub struct ControlSocket {
-    /// The listener, non-blocking.
+    /// The listener, ready for an async runtime.
     pub listener: UnixListener,
     bound: Option<Bound>,
 }
@@ -83,7 +96,7 @@ impl Classify for SocketError {
 
 impl ControlSocket {
     /// Binds `path`. A socket that a dead daemon left is replaced, one that answers is not.
-    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+    pub async fn bind(path: &Path) -> Result<Self, SocketError> {
         let length = path.as_os_str().len();
         if length > MAX_PATH {
             return Err(SocketError::TooLong { path: path.to_owned(), length });
@@ -94,10 +107,9 @@ impl ControlSocket {
             // Not at creation: the daemon's umask would take from it what others need to reach the socket.
             fs::set_permissions(parent, fs::Permissions::from_mode(DIRECTORY_MODE)).map_err(failed)?;
         }
-        remove_stale(path)?;
+        remove_stale(path).await?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
         let file = fs::symlink_metadata(path).map_err(failed)?;
         let bound = Bound { path: path.to_owned(), inode: (file.dev(), file.ino()) };
         Ok(Self { listener, bound: Some(bound) })
@@ -116,11 +128,12 @@ impl ControlSocket {
     fn from_owned(owned: OwnedFd, fd: RawFd) -> Result<Self, SocketError> {
         use nix::sys::socket::{getsockopt, sockopt};
         let listens = getsockopt(&owned.as_fd(), sockopt::AcceptConn).unwrap_or(false);
-        let listener = UnixListener::from(owned);
+        let listener = std::os::unix::net::UnixListener::from(owned);
         if !listens || listener.local_addr().is_err() {
             return Err(SocketError::NotListening { fd });
         }
         listener.set_nonblocking(true).map_err(SocketError::Passed)?;
+        let listener = UnixListener::from_std(listener).map_err(SocketError::Passed)?;
         Ok(Self { listener, bound: None })
     }
 }
@@ -137,7 +150,7 @@ impl Drop for ControlSocket {
 }
 
 /// Removes the socket of a dead daemon: one that nobody listens on refuses the connection.
-fn remove_stale(path: &Path) -> Result<(), SocketError> {
+async fn remove_stale(path: &Path) -> Result<(), SocketError> {
     let failed = |source| SocketError::Bind { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -145,7 +158,10 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
         Ok(file) if !file.file_type().is_socket() => return Err(SocketError::NotASocket(path.to_owned())),
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    let Ok(connected) = tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await else {
+        return Err(SocketError::InUse(path.to_owned()));
+    };
+    match connected {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(failed(error)),
@@ -157,9 +173,10 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
-    #[test]
-    fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
+    #[tokio::test]
+    async fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/control.sock");
         drop(std::os::unix::net::UnixListener::bind({
@@ -167,45 +184,45 @@ mod tests {
             &path
         }));
         assert!(path.exists(), "a plain listener leaves its file");
-        let socket = ControlSocket::bind(&path).unwrap();
+        let socket = ControlSocket::bind(&path).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
-        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::InUse(_))));
+        assert!(matches!(ControlSocket::bind(&path).await, Err(SocketError::InUse(_))));
         assert!(path.exists());
         drop(socket);
         assert!(!path.exists(), "our own socket goes with us");
     }
 
-    #[test]
-    fn the_directory_is_made_and_open_to_all() {
+    #[tokio::test]
+    async fn the_directory_is_made_and_open_to_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/control.sock");
-        let _socket = ControlSocket::bind(&path).unwrap();
+        let _socket = ControlSocket::bind(&path).await.unwrap();
         let mode = fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, DIRECTORY_MODE, "{mode:o}");
     }
 
-    #[test]
-    fn a_file_is_never_removed() {
+    #[tokio::test]
+    async fn a_file_is_never_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("precious");
         fs::write(&path, "data").unwrap();
-        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::NotASocket(_))));
+        assert!(matches!(ControlSocket::bind(&path).await, Err(SocketError::NotASocket(_))));
         assert_eq!(fs::read(&path).unwrap(), b"data");
     }
 
-    #[test]
-    fn a_successor_keeps_its_socket() {
+    #[tokio::test]
+    async fn a_successor_keeps_its_socket() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
-        let old = ControlSocket::bind(&path).unwrap();
+        let old = ControlSocket::bind(&path).await.unwrap();
         fs::remove_file(&path).unwrap();
-        let _new = ControlSocket::bind(&path).unwrap();
+        let _new = ControlSocket::bind(&path).await.unwrap();
         drop(old);
         assert!(path.exists());
     }
 
-    #[test]
-    fn only_a_listening_unix_socket_is_adopted() {
+    #[tokio::test]
+    async fn only_a_listening_unix_socket_is_adopted() {
         let file = OwnedFd::from(fs::File::open("/dev/null").unwrap());
         assert!(matches!(ControlSocket::from_owned(file, 3), Err(SocketError::NotListening { .. })));
         let (end, _other) = UnixStream::pair().unwrap();
@@ -218,9 +235,9 @@ mod tests {
         assert!(ControlSocket::adopt(1).is_err());
     }
 
-    #[test]
-    fn a_path_that_is_too_long_says_so() {
+    #[tokio::test]
+    async fn a_path_that_is_too_long_says_so() {
         let path = PathBuf::from(format!("/tmp/{}", "x".repeat(MAX_PATH)));
-        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::TooLong { .. })));
+        assert!(matches!(ControlSocket::bind(&path).await, Err(SocketError::TooLong { .. })));
     }
 }

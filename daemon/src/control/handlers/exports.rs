@@ -1,0 +1,81 @@
+//! The configured exports, and running them.
+
+use crate::base::ids::Name;
+use crate::config::settings;
+use crate::control::ControlState;
+use crate::control::body;
+use crate::control::reads;
+use crate::control::reply::{Failure, Reply};
+use crate::control::service::Call;
+use crate::control::wire;
+use crate::queue::handle::{Act, Request, Target};
+use saas_export_api::{Acted, Export, Submit, Submitted};
+
+/// `GET /v1/exports`.
+pub async fn list(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    let config = call.state.config();
+    let paused = reads::paused(&call.state).await?;
+    let mut exports = Vec::with_capacity(config.exports.len());
+    for (name, export) in &config.exports {
+        exports.push(describe(&call.state, (name, export), &config, &paused).await?);
+    }
+    Reply::sync(exports)
+}
+
+/// `GET /v1/exports/{export}`.
+pub async fn show(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    let config = call.state.config();
+    let known = reads::export(&config, call.arg(0))?;
+    let paused = reads::paused(&call.state).await?;
+    Reply::sync(describe(&call.state, known, &config, &paused).await?)
+}
+
+async fn describe(
+    state: &ControlState,
+    (name, export): (&Name, &settings::Export),
+    config: &settings::Config,
+    paused: &[String],
+) -> Result<Export, Failure> {
+    let last = reads::newest(state, name, None).await?;
+    let success = reads::newest(state, name, Some(crate::model::task::TaskState::Succeeded)).await?;
+    Ok(Export {
+        name: name.to_string(),
+        source: export.source.to_string(),
+        streams: wire::streams_of(export, config),
+        to: export.to.iter().map(Name::to_string).collect(),
+        format: export.format.word().into(),
+        params: export.params.iter().map(|(name, param)| (name.to_string(), wire::param(param))).collect(),
+        paused: paused.iter().any(|paused| paused == name.as_str()),
+        last_task: last.as_ref().map(wire::task_ref),
+        last_success: success.as_ref().map(wire::task_ref),
+    })
+}
+
+/// `POST /v1/exports/{export}/run`. The queue checks parameters and format against the export.
+pub async fn run(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    let config = call.state.config();
+    let (name, _) = reads::export(&config, call.arg(0))?;
+    let submit = if call.body.is_empty() { Submit::default() } else { body::decode(&call.body)? };
+    let request = Request {
+        export: name.to_string(),
+        params: submit.params,
+        format: submit.format,
+        actor: call.caller.actor.clone(),
+    };
+    let submitted = call.state.queue.submit(request).await.map_err(wire::refusal)?;
+    let task = submitted.task.to_string();
+    Reply::started(wire::task_path(&submitted.task), Submitted { task, created: submitted.created })
+}
+
+/// `POST /v1/exports/{export}/{pause|resume|cancel}`.
+pub async fn act(call: Call, act: Act) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    let config = call.state.config();
+    let (name, _) = reads::export(&config, call.arg(0))?;
+    let target = Target::Export(name.clone());
+    let tasks = call.state.queue.act(act, target, call.caller.actor).await.map_err(wire::refusal)?;
+    Reply::sync(Acted { tasks: tasks.iter().map(ToString::to_string).collect() })
+}

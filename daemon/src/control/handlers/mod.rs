@@ -1,0 +1,8 @@
+//! What answers on each route: asks the queue or the ledger, and leaves the JSON to `wire`.
+
+pub mod daemon;
+pub mod events;
+pub mod exports;
+pub mod files;
+pub mod offsets;
+pub mod tasks;

@@ -1,0 +1,81 @@
+//! The control API: HTTP/1.1 and JSON over a Unix socket, one table of routes, one place that says who may do what.
+//!
+//! ```text
+//! server (accept, limits) ─▶ service (checks) ─▶ routes (table) ─▶ handlers ─▶ queue, ledger
+//!                               access, repeat                        wire ─▶ JSON
+//! ```
+
+pub mod access;
+mod body;
+mod handlers;
+mod reads;
+mod repeat;
+pub mod reply;
+pub mod routes;
+pub mod server;
+pub mod service;
+mod target;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use server::serve;
+
+use crate::base::clock;
+use crate::base::ids::TaskId;
+use crate::config::settings::Config;
+use crate::ledger::Ledger;
+use crate::queue::handle::{QueueHandle, Refusal};
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use saas_export_api::VerifyReport;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// What handlers speak to.
+pub struct ControlState {
+    /// The dispatcher.
+    pub queue: QueueHandle,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The configuration in force.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// What the layers above provide.
+    pub hooks: Arc<dyn ControlHooks>,
+    under_way: repeat::UnderWay,
+    started_at: Timestamp,
+    started: Instant,
+}
+
+/// What the control API needs of the layers above it.
+pub trait ControlHooks: Send + Sync {
+    /// Reads a task's published files, at one destination or at all, and compares them with the ledger.
+    fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>>;
+
+    /// The mistakes in the configuration files as they are now, a line each.
+    fn check_config(&self) -> BoxFuture<'static, Vec<String>>;
+
+    /// Path of the configuration file.
+    fn config_path(&self) -> PathBuf;
+}
+
+impl ControlState {
+    /// The state of a daemon that starts now.
+    pub fn new(
+        queue: QueueHandle,
+        ledger: Ledger,
+        config: watch::Receiver<Arc<Config>>,
+        hooks: Arc<dyn ControlHooks>,
+    ) -> Self {
+        let under_way = repeat::UnderWay::default();
+        Self { queue, ledger, config, hooks, under_way, started_at: clock::now(), started: clock::monotonic() }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
+    }
+}

@@ -1,0 +1,155 @@
+//! What handlers ask the ledger and the configuration, with refusals in sentences.
+
+use super::ControlState;
+use super::reply::Failure;
+use super::wire;
+use crate::base::ids::Name;
+use crate::config::settings::{Config, Export};
+use crate::ledger::rows::{TaskFilter, TaskRow};
+use crate::model::task::TaskState;
+use saas_export_api::{
+    ErrorCode, FileEntry, LedgerHealth, OffsetsDoc, StreamOffsets, TaskDetail, TaskSummary,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// States of a task that is not over.
+pub const OPEN: [TaskState; 3] = [TaskState::Processing, TaskState::Paused, TaskState::Pending];
+
+/// More open tasks than any queue holds.
+const OPEN_MOST: u32 = 10_000;
+
+/// How long the ledger may take to answer before it counts as unwell.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Shortest start of an id that is looked for: its date.
+const PREFIX: usize = 4;
+
+/// The task of an id, or of the unique start of one.
+pub async fn task(state: &ControlState, text: &str) -> Result<TaskRow, Failure> {
+    let unknown = || {
+        Failure::new(ErrorCode::NotFound, format!("there is no task {text:?}")).hint("exportctl tasks lists them")
+    };
+    if text.len() < PREFIX {
+        return Err(unknown().hint(format!("give at least the first {PREFIX} characters of its id")));
+    }
+    let found = state.ledger.task_by_prefix(text).await.map_err(wire::ledger_error)?;
+    match found.as_slice() {
+        [] => Err(unknown()),
+        [row] => Ok(row.clone()),
+        many => match many.iter().find(|row| row.id.as_str() == text) {
+            Some(row) => Ok(row.clone()),
+            None => {
+                let ids: Vec<&str> = many.iter().take(5).map(|row| row.id.as_str()).collect();
+                Err(Failure::new(ErrorCode::Conflict, format!("more than one task starts with {text:?}"))
+                    .hint(format!("among them {}", ids.join(", "))))
+            }
+        },
+    }
+}
+
+/// A configured export.
+pub fn export<'a>(config: &'a Config, name: &str) -> Result<(&'a Name, &'a Export), Failure> {
+    config.exports.get_key_value(name).ok_or_else(|| {
+        let names: Vec<&str> = config.exports.keys().map(Name::as_str).collect();
+        Failure::new(ErrorCode::NotFound, format!("there is no export {name:?} in the configuration"))
+            .hint(format!("there are: {}", names.join(", ")))
+    })
+}
+
+/// The newest task of an export, in a state or in any.
+pub async fn newest(state: &ControlState, export: &Name, of: Option<TaskState>) -> Result<Option<TaskRow>, Failure> {
+    let states = of.into_iter().collect();
+    let filter = TaskFilter { export: Some(export.to_string()), states, limit: 1 };
+    Ok(state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?.into_iter().next())
+}
+
+/// The newest open task of an export.
+pub async fn newest_open(state: &ControlState, export: &Name) -> Result<Option<TaskRow>, Failure> {
+    let filter = TaskFilter { export: Some(export.to_string()), states: OPEN.to_vec(), limit: 1 };
+    Ok(state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?.into_iter().next())
+}
+
+/// The open tasks: those that run, then those that are paused, then the queue in its order.
+pub async fn open_tasks(state: &ControlState) -> Result<Vec<TaskRow>, Failure> {
+    let filter = TaskFilter { export: None, states: OPEN.to_vec(), limit: OPEN_MOST };
+    let mut rows = state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?;
+    rows.sort_by_key(|row| (OPEN.iter().position(|state| *state == row.state), row.queue_pos));
+    Ok(rows)
+}
+
+/// Names of the paused exports, in order.
+pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
+    let mut names: Vec<String> =
+        state.ledger.paused_exports().await.map_err(wire::ledger_error)?.into_iter().collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Tasks with their figures: live ones of those that run, the ledger's sums of the others.
+pub async fn summaries(state: &ControlState, rows: Vec<TaskRow>) -> Result<Vec<TaskSummary>, Failure> {
+    let mut live = state.queue.progress().await;
+    let mut summaries = Vec::with_capacity(rows.len());
+    for row in rows {
+        let figures = live.remove(row.id.as_str());
+        let streams = match figures {
+            Some(_) => Vec::new(),
+            None => state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?,
+        };
+        summaries.push(wire::summary(&row, figures.as_ref(), &streams));
+    }
+    Ok(summaries)
+}
+
+/// A task with its streams and manifests.
+pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Failure> {
+    let live = state.queue.progress().await.remove(row.id.as_str());
+    let streams = state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?;
+    let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
+    Ok(TaskDetail {
+        task: wire::summary(&row, live.as_ref(), &streams),
+        streams: streams.iter().map(wire::stream).collect(),
+        manifests: manifests.iter().map(wire::published).collect(),
+    })
+}
+
+/// The data files in a task's published manifests, of the streams and destinations that are `wanted`.
+pub async fn published_files(
+    state: &ControlState,
+    row: &TaskRow,
+    mut wanted: impl FnMut(&str, &str) -> bool,
+) -> Result<Vec<FileEntry>, Failure> {
+    let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
+    let places = wire::places(row)?;
+    let mut files = Vec::new();
+    for manifest in manifests.iter().filter(|manifest| manifest.published_at.is_some()) {
+        if !wanted(&manifest.stream, &manifest.destination) {
+            continue;
+        }
+        let segments = state.ledger.segments(&row.id, &manifest.stream).await.map_err(wire::ledger_error)?;
+        for segment in segments.iter().filter(|segment| !segment.superseded) {
+            files.push(wire::file(row, segment, &manifest.destination, &places)?);
+        }
+    }
+    Ok(files)
+}
+
+/// Where every lane of a task stands.
+pub async fn offsets(state: &ControlState, row: &TaskRow) -> Result<OffsetsDoc, Failure> {
+    let mut streams = BTreeMap::new();
+    for stream in state.ledger.streams(&row.id).await.map_err(wire::ledger_error)? {
+        let lanes = state.ledger.lanes(&row.id, &stream.stream).await.map_err(wire::ledger_error)?;
+        streams.insert(stream.stream, StreamOffsets { lanes: lanes.iter().map(wire::lane).collect() });
+    }
+    Ok(OffsetsDoc { export: row.export.clone(), task: row.id.to_string(), streams })
+}
+
+/// Whether the ledger's writer answers.
+pub async fn ledger_health(state: &ControlState) -> LedgerHealth {
+    let reason = match tokio::time::timeout(ANSWERS_WITHIN, state.ledger.heartbeat()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(wire::ledger_error(error).error.message),
+        Err(_) => Some(format!("its writer has not answered for {} s", ANSWERS_WITHIN.as_secs())),
+    };
+    LedgerHealth { healthy: reason.is_none(), reason }
+}

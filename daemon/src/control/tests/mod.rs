@@ -1,0 +1,172 @@
+//! The control API against a real ledger and a dispatcher that only notes what it is told.
+
+mod abuse;
+mod answers;
+mod document;
+mod table;
+
+use super::access::{Access, Caller};
+use super::server::Limits;
+use super::service::respond;
+use super::{ControlHooks, ControlState};
+use crate::base::clock;
+use crate::base::ids::{Name, RequestKey, TaskId};
+use crate::config::settings::Config;
+use crate::ledger::{Ledger, NewTask};
+use crate::queue::handle::{Actor, Command, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use saas_export_api::{VerifyProblem, VerifyReport};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// A daemon without anything that exports.
+struct Fixture {
+    state: Arc<ControlState>,
+    /// What the dispatcher was told, and by whom.
+    told: Arc<Mutex<Vec<String>>>,
+    stop: CancellationToken,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer.
+struct Got {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+    text: String,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path()).unwrap();
+        let (queue, inbox) = QueueHandle::new();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(dispatch(inbox, told.clone(), ledger.clone()));
+        let config = watch::Sender::new(Arc::new(config())).subscribe();
+        let state = ControlState::new(queue, ledger, config, Arc::new(Hooks));
+        Self { state: Arc::new(state), told, stop: CancellationToken::new(), _dir: dir }
+    }
+
+    /// A task of the export `shop`, pending.
+    async fn task(&self) -> TaskId {
+        new_task(&self.state.ledger, &format!("{:?}", clock::monotonic())).await
+    }
+
+    async fn send(&self, caller: &Caller, request: Request<Full<Bytes>>) -> Got {
+        let limits = Limits::default();
+        let response = respond(self.state.clone(), caller.clone(), self.stop.clone(), limits, request).await;
+        let (head, body) = response.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Got { status: head.status, headers: head.headers, body, text }
+    }
+
+    async fn ask(&self, access: Option<Access>, method: &str, path: &str, body: &str) -> Got {
+        let request = Request::builder().method(method).uri(path).body(Full::from(body.to_owned())).unwrap();
+        self.send(&caller(access), request).await
+    }
+
+    async fn get(&self, path: &str) -> Got {
+        self.ask(Some(Access::Admin), "GET", path, "").await
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+fn caller(access: Option<Access>) -> Caller {
+    Caller { uid: 7, actor: Actor("uid 7 (tester)".into()), access }
+}
+
+async fn new_task(ledger: &Ledger, key: &str) -> TaskId {
+    let new = NewTask {
+        export: "shop".into(),
+        key: RequestKey::new("shop", &[("key".into(), key.into())], "csv"),
+        params: vec![],
+        format: "csv".into(),
+        config: config().effective_for("shop").unwrap().to_string(),
+        actor: "uid 7 (tester)".into(),
+        at: clock::now(),
+    };
+    ledger.create_task(new).await.unwrap().0
+}
+
+fn config() -> Config {
+    let name = |text: &str| Name::new(text).unwrap();
+    let stream = json!({ "path": "/orders" });
+    let source = json!({ "rest": { "base_url": "https://api.shop.example", "streams": { "orders": stream } } });
+    let export = json!({ "source": "shop", "to": ["lake"], "params": { "region": { "type": "string" } } });
+    let destination = json!({ "local": { "root": "/srv/exports" } });
+    Config {
+        version: 1,
+        daemon: crate::config::settings::Daemon::default(),
+        sources: [(name("shop"), serde_json::from_value(source).unwrap())].into(),
+        destinations: [(name("lake"), serde_json::from_value(destination).unwrap())].into(),
+        exports: [(name("shop"), serde_json::from_value(export).unwrap())].into(),
+    }
+}
+
+/// A dispatcher that does nothing but note, except for what the ledger must know.
+async fn dispatch(mut inbox: mpsc::Receiver<Command>, told: Arc<Mutex<Vec<String>>>, ledger: Ledger) {
+    let note = |text: String| told.lock().unwrap().push(text);
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Submit(request, answer) => {
+                note(format!("submit {} {:?} {:?} by {}", request.export, request.params, request.format, request.actor.0));
+                let refused = request.params.contains_key("refuse");
+                let task = new_task(&ledger, &told.lock().unwrap().len().to_string()).await;
+                let done = Ok(Submitted { task, created: true });
+                let _ = answer.send(if refused { Err(Refusal::Invalid("no such parameter".into())) } else { done });
+            }
+            Command::Act(act, target, actor, answer) => {
+                note(format!("{act:?} {target:?} by {}", actor.0));
+                let _ = answer.send(Ok(vec![]));
+            }
+            Command::Reload(actor, answer) => {
+                note(format!("reload by {}", actor.0));
+                let _ = answer.send(Ok(ReloadReport::default()));
+            }
+            Command::Progress(answer) => {
+                let live = Progress { records: 5, rate: 2.0, total: Some(9), ..Progress::default() };
+                let _ = answer.send(BTreeMap::from([("live".to_owned(), live)]));
+            }
+            Command::Drain(answer) => drop(answer.send(())),
+        }
+    }
+}
+
+struct Hooks;
+
+impl ControlHooks for Hooks {
+    fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
+        Box::pin(async move {
+            let Some(destination) = destination else {
+                return Ok(VerifyReport { task: task.to_string(), ok: true, files: 3, bytes: 9, problems: vec![] });
+            };
+            let problem = VerifyProblem {
+                destination,
+                stream: "orders".into(),
+                path: "/srv/x".into(),
+                problem: "it is gone".into(),
+            };
+            Ok(VerifyReport { task: task.to_string(), ok: false, files: 3, bytes: 9, problems: vec![problem] })
+        })
+    }
+
+    fn check_config(&self) -> BoxFuture<'static, Vec<String>> {
+        Box::pin(async { vec!["config.yaml:1:1: exports: missing".into()] })
+    }
+
+    fn config_path(&self) -> PathBuf {
+        "/etc/export/config.yaml".into()
+    }
+}
