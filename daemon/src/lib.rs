@@ -3,6 +3,7 @@
 pub mod app;
 pub mod base;
 pub mod config;
+pub mod control;
 pub mod destinations;
 pub mod formats;
 pub mod host;

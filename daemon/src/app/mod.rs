@@ -40,7 +40,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
         Ok(ledger) => ledger,
         Err(code) => return code,
     };
-    let mut socket = match socket::listen(&config.daemon.socket).await {
+    let socket = match socket::listen(&config.daemon.socket).await {
         Ok(socket) => socket,
         Err(error) => return fail("open the control socket", &error),
     };
@@ -50,7 +50,8 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let alive = dispatcher.heartbeat();
     let stop = CancellationToken::new();
     let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks::hooks(&engine, &ledger));
-    let control = tokio::spawn(control::serve(listener, Arc::new(state), stop.clone()));
+    let stopped = stop.clone();
+    let control = tokio::spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive));
     notify::ready(&watchdog::status(&ledger).await);

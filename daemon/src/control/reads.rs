@@ -33,7 +33,7 @@ pub async fn task(state: &ControlState, text: &str) -> Result<TaskRow, Failure> 
     if text.len() < PREFIX {
         return Err(unknown().hint(format!("give at least the first {PREFIX} characters of its id")));
     }
-    let found = state.ledger.task_by_prefix(text).await.map_err(wire::ledger_error)?;
+    let found = match state.ledger.find_task(text).await.map_err(wire::ledger_error)? { crate::ledger::rows::FoundTask::One(r) => vec![*r], _ => vec![] };
     match found.as_slice() {
         [] => Err(unknown()),
         [row] => Ok(row.clone()),

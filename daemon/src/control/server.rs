@@ -79,13 +79,13 @@ impl Default for Limits {
 }
 
 /// Serves until `stop`; then lets answers under way finish, for a short while.
-pub async fn serve(listener: UnixListener, state: Arc<ControlState>, stop: CancellationToken) {
+pub async fn serve(listener: &UnixListener, state: Arc<ControlState>, stop: CancellationToken) {
     serve_within(listener, state, stop, Limits::default()).await;
 }
 
 /// As [`serve`], within other limits.
 pub async fn serve_within(
-    listener: UnixListener,
+    listener: &UnixListener,
     state: Arc<ControlState>,
     stop: CancellationToken,
     limits: Limits,

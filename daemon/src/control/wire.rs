@@ -246,7 +246,7 @@ pub fn file(
 
 /// Where a lane stands.
 pub fn lane(row: &LaneRow) -> api::LaneOffset {
-    let Offset { partition, cursor, pages, records } = &row.offset;
+    let Offset { partition, cursor, pages, records, .. } = &row.offset;
     let cursor = match cursor {
         PageCursor::Start => api::Cursor::Start,
         PageCursor::Token(token) => api::Cursor::Token(token.clone()),
@@ -270,7 +270,7 @@ pub fn offset(offset: api::Offset) -> Offset {
         api::Cursor::Record(record) => PageCursor::Record(record),
         api::Cursor::End => PageCursor::End,
     };
-    Offset { partition, cursor, pages, records }
+    Offset { partition, cursor, pages, records, partition_records: 0 }
 }
 
 /// What a reload did.

@@ -212,7 +212,9 @@ async fn sample(
     }
     let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?.map(|last| {
         let mut schema = last.schema;
-        last.observed.iter().for_each(|seen| schema.merge(seen));
+        for seen in &last.observed {
+            schema = schema.merge(seen);
+        }
         schema
     });
     Ok((sample.finish(last.as_ref()), sampled))

@@ -101,7 +101,7 @@ pub async fn verify(call: Call) -> Result<Reply, Failure> {
         0 => format!("{} files as the ledger says", report.files),
         wrong => format!("{wrong} of {} files are not what the ledger says", report.files),
     };
-    let audited = call.state.ledger.audit_act(&call.caller.actor.0, "verify", Some(row.id.as_str()), &found);
+    let audited = call.state.ledger.audit(crate::ledger::input::AuditEntry{actor: call.caller.actor.0.clone(), action: "verify".into(), task: Some(row.id.clone()), reason: found, ..Default::default()});
     audited.await.map_err(wire::ledger_error)?;
     Reply::sync(report)
 }
