@@ -88,12 +88,6 @@ pub fn names(text: &str) -> Vec<&str> {
     names.filter_map(|part| if let Part::Name(name) = part { Some(name) } else { None }).collect()
 }
 
-impl crate::base::secret::Resolve for Secrets {
-    fn resolve(&self, text: &str) -> Result<Secret, String> {
-        self.resolve_text(text)
-    }
-}
-
 impl Secrets {
     /// Secrets from pairs of name and value.
     pub fn new(values: BTreeMap<String, Secret>, origin: &Path) -> Self {

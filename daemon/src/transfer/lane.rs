@@ -130,7 +130,7 @@ impl Lane {
             None => open_segment(self.run.clone(), self.id(), self.row.offset.clone()).await?,
         };
         if let Some(seen) = &converted.observed {
-            self.observed.get_or_insert_default().merge(seen);
+            self.observed = Some(self.observed.take().unwrap_or_default().merge(seen));
         }
         if let Some(total) = page.total {
             self.total = Some(total);

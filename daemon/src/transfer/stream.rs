@@ -55,9 +55,8 @@ impl StreamRun {
         let destinations = self.task.destination_names();
         let observed = observed.map(|new| {
             let mut all = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-            let all = all.get_or_insert_default();
-            all.merge(new);
-            all.clone()
+            let merged = all.take().unwrap_or_default().merge(new);
+            all.insert(merged).clone()
         });
         // What a page says counts its own partition only.
         let total = total.filter(|_| self.partitions == 1);
