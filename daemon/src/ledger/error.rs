@@ -23,7 +23,8 @@ pub enum LedgerError {
     },
     /// The file is not a whole ledger; it was left as it is.
     #[error(
-        "open the ledger {path}: {problem}; it was left as it is. Restore it from a backup, or move it away to start anew (finished exports stay where they are, but are no longer known)"
+        "open the ledger {path}: {problem}; it was left as it is. Restore it from a backup, or move it away \
+         to start anew (finished exports stay where they are, but are no longer known)"
     )]
     Corrupt {
         /// The file.
@@ -33,7 +34,8 @@ pub enum LedgerError {
     },
     /// Written by a newer daemon.
     #[error(
-        "open the ledger {path}: it has version {found}, this daemon knows up to version {known}; install the newer daemon again"
+        "open the ledger {path}: it has version {found}, this daemon knows up to version {known}; install the \
+         newer daemon again"
     )]
     Newer {
         /// The file.
@@ -45,7 +47,8 @@ pub enum LedgerError {
     },
     /// Locks and shared memory do not work there.
     #[error(
-        "use {path} for the ledger: it lies on {kind}, where locks do not hold; set daemon.state_dir to a directory on a local disk"
+        "use {path} for the ledger: it lies on {kind}, where locks do not hold; set daemon.state_dir to a \
+         directory on a local disk"
     )]
     NetworkFs {
         /// The directory.
@@ -108,7 +111,8 @@ pub enum LedgerError {
     },
     /// The stream is not the one that was begun.
     #[error(
-        "go on with stream {stream} of the task {task}: its path, paginator, key or cursor field changed; `exportctl offsets reset {task} {stream}` starts it again"
+        "go on with stream {stream} of the task {task}: its path, paginator, key or cursor field changed; \
+         `exportctl offsets reset {task} {stream}` starts it again"
     )]
     FingerprintChanged {
         /// The task.

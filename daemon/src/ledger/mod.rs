@@ -58,15 +58,16 @@ struct Shared {
 }
 
 impl Ledger {
-    /// Takes the state directory (created with mode 0700 if missing), checks or creates the ledger in it, and starts its
-    /// thread. Blocks while it checks: seconds for a ledger of gigabytes.
+    /// Takes the state directory (created with mode 0700 if missing), checks or creates the ledger in it, and starts
+    /// its thread. Blocks while it checks: seconds for a ledger of gigabytes.
     ///
     /// # Errors
-    /// `Owned` while another daemon works there, `NetworkFs`, `Corrupt` and `Newer` as they say; nothing is written then.
+    /// `Owned` while another daemon works there, `NetworkFs`, `Corrupt` and `Newer` as they say; the ledger is not
+    /// touched then.
     pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
         let owner = Owner::take(state_dir)?;
         let path = state_dir.join(FILE);
-        let sql = open::writer(&path)?;
+        let sql = open::writer(&path).map_err(|error| error.located(&path))?;
         let instance = owner.instance.clone();
         let tip = audit::tip(&sql)?.0;
         let (changes, follow) = watch::channel(tip);

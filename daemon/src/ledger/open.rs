@@ -21,7 +21,8 @@ const STATEMENTS: usize = 128;
 /// What every SQLite file starts with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// The one connection that writes. A missing ledger is created; a damaged, foreign or newer one is refused and left as it is.
+/// The one connection that writes. A missing ledger is created; a damaged, foreign or newer one is refused and left as
+/// it is.
 pub(super) fn writer(path: &Path) -> Result<Connection, LedgerError> {
     if exists(path)? {
         check(path)?

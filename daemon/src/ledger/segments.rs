@@ -16,8 +16,8 @@ use serde_json::json;
 
 /// The columns of a [`SegmentRow`], from a table called `g`.
 pub(super) const COLUMNS: &str = "g.stream, g.lane, g.n, g.revision, g.name, g.bytes, g.sha256, g.crc32c, g.read, \
-     g.written, g.rejected, g.duplicate, g.filtered, g.over_limit, g.rescued, g.pages, g.source_bytes, g.first, g.last, \
-     g.superseded, g.created_at";
+     g.written, g.rejected, g.duplicate, g.filtered, g.over_limit, g.rescued, g.pages, g.source_bytes, g.first, \
+     g.last, g.superseded, g.created_at";
 
 pub(super) fn segment_row(row: &Row<'_>) -> rusqlite::Result<SegmentRow> {
     Ok(SegmentRow {
@@ -46,6 +46,19 @@ pub(super) fn lane(sql: &Connection, task: &TaskId, stream: &str, lane: u32) -> 
     let text = format!("SELECT {LANE_COLUMNS} FROM lanes WHERE task = ?1 AND stream = ?2 AND lane = ?3");
     one(sql, &text, (task.as_str(), stream, lane), lane_row)?
         .ok_or_else(|| LedgerError::NotThere { task: task.clone(), what: format!("lane {lane} of stream {stream}") })
+}
+
+/// What goes with a segment into the transaction that commits it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Advance<'a> {
+    /// Whether the lane is at its end afterwards.
+    pub lane_done: bool,
+    /// What the task has seen beside the stream's schema so far, all of it; `None` leaves what is stored.
+    pub observed: Option<&'a Schema>,
+    /// Records of the whole stream, where the source says so.
+    pub total: Option<u64>,
+    /// Names of the destinations that the segment goes to.
+    pub destinations: &'a [String],
 }
 
 /// What `advance` records.
@@ -222,7 +235,7 @@ fn store_cut(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, offset: &Offset, reason
 impl Ledger {
     /// The one thing that moves an offset forward over records. In one transaction: the segment's row, the lane's
     /// offset, a pending delivery per destination, the sums of the stream, the audit. Earlier attempts no longer count
-    /// against the task. `observed` replaces what the task saw beside its schema, `total` the stream's expected records.
+    /// against the task.
     ///
     /// # Errors
     /// `NotContiguous` unless the segment starts where the lane stands (so the same segment is never committed twice),
@@ -275,17 +288,4 @@ impl Ledger {
         let (task, id) = (task.clone(), id.clone());
         self.read(move |sql| stored_cut(sql, &task, &id)).await
     }
-}
-
-/// What goes with a segment into the transaction that commits it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Advance<'a> {
-    /// Whether the lane is at its end afterwards.
-    pub lane_done: bool,
-    /// What the task has seen beside the stream's schema so far, all of it; `None` leaves what is stored.
-    pub observed: Option<&'a Schema>,
-    /// Records of the whole stream, where the source says so.
-    pub total: Option<u64>,
-    /// Names of the destinations that the segment goes to.
-    pub destinations: &'a [String],
 }

@@ -1,1 +1,96 @@
-//! x
+//! The ledger against real files: every promise it makes, and every way in which it must refuse.
+
+mod audit;
+mod delivery;
+mod extraction;
+mod offsets;
+mod opening;
+mod replay;
+mod speed;
+mod tasks;
+
+use super::input::{Change, NewTask};
+use super::*;
+use crate::base::ids::{RequestKey, TaskId};
+use crate::model::offset::{Offset, PageCursor};
+use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
+use crate::model::task::TaskEvent;
+use tempfile::TempDir;
+
+/// The stream of most tests.
+const STREAM: &str = "orders";
+
+fn fresh() -> (TempDir, Ledger) {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("state")).unwrap();
+    (dir, ledger)
+}
+
+/// What a daemon does that was killed: nothing is said, the ledger is opened again.
+async fn reopened(ledger: Ledger) -> Ledger {
+    let state_dir = ledger.path().parent().unwrap().to_owned();
+    ledger.close().await.unwrap();
+    Ledger::open(&state_dir).unwrap()
+}
+
+fn new_task(export: &str, region: &str) -> NewTask {
+    let params = vec![("region".to_owned(), region.to_owned())];
+    NewTask {
+        export: export.into(),
+        key: RequestKey::new(export, &params, "csv"),
+        params,
+        format: "csv".into(),
+        config: "{}".into(),
+        streams: vec![STREAM.into()],
+        actor: "uid 1000 (anna)".into(),
+        at: clock::now(),
+    }
+}
+
+async fn event(ledger: &Ledger, task: &TaskId, event: TaskEvent) -> rows::TaskRow {
+    ledger.task_event(task, event, Change::default()).await.unwrap()
+}
+
+/// A task that is Processing, with one open lane.
+async fn running(ledger: &Ledger, export: &str) -> TaskId {
+    let (task, created) = ledger.create_task(new_task(export, "eu")).await.unwrap();
+    assert!(created);
+    event(ledger, &task, TaskEvent::Start).await;
+    ledger.open_lanes(&task, STREAM, &[Offset::start(0)]).await.unwrap();
+    task
+}
+
+/// The offset `pages` pages of ten records after the start.
+fn after(pages: u64) -> Offset {
+    let cursor = if pages == 0 { PageCursor::Start } else { PageCursor::Page(pages) };
+    Offset { partition: 0, cursor, pages, records: pages * 10 }
+}
+
+/// Segment `n` of lane 0, from one page to another.
+fn segment(n: u64, pages: std::ops::Range<u64>) -> SealedSegment {
+    let id = SegmentId { stream: STREAM.into(), lane: 0, n, revision: 0 };
+    let records = (pages.end - pages.start) * 10;
+    SealedSegment {
+        name: id.file_name("csv"),
+        id,
+        bytes: 1000 + n,
+        sha256: format!("{n:064x}"),
+        crc32c: 0xffff_fff0 - n as u32,
+        counts: Counts { read: records, written: records - 1, rejected: 1, rescued: 2, ..Counts::default() },
+        pages: pages.end - pages.start,
+        source_bytes: records * 100,
+        cut: CutReason::Size,
+        delta: CheckpointDelta { from: after(pages.start), to: after(pages.end) },
+    }
+}
+
+/// Commits a segment for two destinations.
+async fn commit(ledger: &Ledger, task: &TaskId, segment: &SealedSegment) -> Result<rows::LaneRow, LedgerError> {
+    let destinations = ["lake".to_owned(), "offsite".to_owned()];
+    ledger.advance(task, segment, Advance { destinations: &destinations, ..Advance::default() }).await
+}
+
+/// A number from the database, asked on a connection of its own.
+fn number(ledger: &Ledger, query: &str) -> i64 {
+    Connection::open(ledger.path()).unwrap().query_row(query, [], |row| row.get(0)).unwrap()
+}

@@ -1,0 +1,170 @@
+//! Delivery and publication: what still has to go where, and in which order it becomes visible.
+
+use super::*;
+use crate::base::error::{Classify as _, ErrorClass};
+use crate::ledger::input::NewLink;
+use crate::ledger::rows::PublishOrder;
+use saas_export_manifest::{Digests, Mode};
+
+/// A running task whose one stream is extracted in two segments for two destinations.
+async fn extracted(ledger: &Ledger, export: &str) -> TaskId {
+    let task = running(ledger, export).await;
+    commit(ledger, &task, &segment(0, 0..1)).await.unwrap();
+    commit(ledger, &task, &segment(1, 1..2)).await.unwrap();
+    let end = CheckpointDelta { from: after(2), to: Offset { cursor: PageCursor::End, ..after(2) } };
+    ledger.finish_lane(&task, STREAM, 0, &end).await.unwrap();
+    ledger.stream_extracted(&task, STREAM).await.unwrap();
+    ledger.task_extracted(&task).await.unwrap();
+    task
+}
+
+async fn deliver(ledger: &Ledger, task: &TaskId, destination: &str) {
+    for n in 0..2 {
+        ledger.delivery_verified(task, &segment(n, n..n + 1).id, destination).await.unwrap();
+    }
+}
+
+fn link(mode: Mode) -> NewLink {
+    NewLink { mode, primary_key: vec!["id".into()], cursor_field: None, mark_before: None, mark_after: None }
+}
+
+async fn publish(ledger: &Ledger, task: &TaskId, mode: Mode) {
+    deliver(ledger, task, "lake").await;
+    ledger.link(task, STREAM, link(mode)).await.unwrap();
+    ledger.compose_manifest(task, STREAM, "lake", task.as_str().into()).await.unwrap();
+    ledger.manifest_published(task, STREAM, "lake").await.unwrap();
+}
+
+#[tokio::test]
+async fn each_destination_has_its_own_deliveries() {
+    let (_dir, ledger) = fresh();
+    let task = extracted(&ledger, "shop").await;
+    let (first, second) = (segment(0, 0..1).id, segment(1, 1..2).id);
+    ledger.delivery_failed(&task, &first, "lake", "timed out").await.unwrap();
+    ledger.delivery_failed(&task, &first, "lake", "timed out again").await.unwrap();
+    let pending = ledger.pending_deliveries(&task, "lake").await.unwrap();
+    assert_eq!(pending.len(), 2);
+    assert_eq!((pending[0].attempts, pending[0].error.as_deref()), (2, Some("timed out again")));
+    assert_eq!((&pending[1].segment.id, pending[1].attempts), (&second, 0));
+
+    assert!(!ledger.delivery_verified(&task, &first, "lake").await.unwrap());
+    assert_eq!(ledger.undelivered(&task).await.unwrap().len(), 2);
+    assert!(ledger.delivery_verified(&task, &first, "offsite").await.unwrap());
+    assert_eq!(ledger.undelivered(&task).await.unwrap().len(), 1);
+    let seq = *ledger.changes().borrow();
+    assert!(ledger.delivery_verified(&task, &first, "offsite").await.unwrap());
+    assert_eq!(*ledger.changes().borrow(), seq, "said twice, noted once");
+    let pending = ledger.pending_deliveries(&task, "lake").await.unwrap();
+    assert_eq!(pending.iter().map(|row| &row.segment.id).collect::<Vec<_>>(), [&second]);
+    assert!(ledger.pending_deliveries(&task, "elsewhere").await.unwrap().is_empty());
+
+    for (id, destination) in [(&first, "lake"), (&second, "elsewhere"), (&segment(7, 7..8).id, "lake")] {
+        let error = ledger.delivery_failed(&task, id, destination, "x").await.unwrap_err();
+        assert!(matches!(error, LedgerError::NotThere { .. }), "{error}");
+    }
+    assert!(ledger.delivery_verified(&task, &second, "elsewhere").await.is_err());
+}
+
+#[tokio::test]
+async fn a_retry_gives_open_deliveries_new_tries() {
+    let (_dir, ledger) = fresh();
+    let task = extracted(&ledger, "shop").await;
+    ledger.delivery_failed(&task, &segment(0, 0..1).id, "lake", "x").await.unwrap();
+    event(&ledger, &task, TaskEvent::Fail).await;
+    event(&ledger, &task, TaskEvent::Retry).await;
+    assert_eq!(ledger.pending_deliveries(&task, "lake").await.unwrap()[0].attempts, 0);
+}
+
+#[tokio::test]
+async fn a_manifest_is_composed_once_and_only_when_everything_is_there() {
+    let (_dir, ledger) = fresh();
+    let task = extracted(&ledger, "shop").await;
+    ledger.delivery_verified(&task, &segment(0, 0..1).id, "lake").await.unwrap();
+    let error = ledger.compose_manifest(&task, STREAM, "lake", b"m".to_vec()).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Bug, "{error}");
+    deliver(&ledger, &task, "lake").await;
+    assert!(ledger.compose_manifest(&task, STREAM, "offsite", b"m".to_vec()).await.is_err());
+    assert!(ledger.compose_manifest(&task, "users", "lake", b"m".to_vec()).await.is_err());
+    assert!(matches!(ledger.manifest_published(&task, STREAM, "lake").await, Err(LedgerError::NotThere { .. })));
+    assert_eq!(ledger.compose_manifest(&task, STREAM, "lake", b"one".to_vec()).await.unwrap(), b"one");
+    assert_eq!(ledger.compose_manifest(&task, STREAM, "lake", b"two".to_vec()).await.unwrap(), b"one");
+    let ledger = reopened(ledger).await;
+    let rows = ledger.manifests(&task).await.unwrap();
+    assert_eq!((rows.len(), rows[0].bytes.as_slice(), rows[0].published_at), (1, &b"one"[..], None));
+    assert_eq!(rows[0].sha256, Digests::of(b"one").sha256);
+    ledger.manifest_published(&task, STREAM, "lake").await.unwrap();
+    let at = ledger.manifests(&task).await.unwrap()[0].published_at;
+    ledger.manifest_published(&task, STREAM, "lake").await.unwrap();
+    assert!(at.is_some() && ledger.manifests(&task).await.unwrap()[0].published_at == at);
+}
+
+#[tokio::test]
+async fn chains_grow_from_a_full_task() {
+    let (_dir, ledger) = fresh();
+    let lone = extracted(&ledger, "crm").await;
+    let error = ledger.link(&lone, STREAM, link(Mode::Incremental)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Conflict);
+
+    let mut tasks = Vec::new();
+    for mode in [Mode::Full, Mode::Incremental, Mode::Full, Mode::Incremental, Mode::Incremental] {
+        let task = extracted(&ledger, "shop").await;
+        publish(&ledger, &task, mode).await;
+        event(&ledger, &task, TaskEvent::Succeed).await;
+        tasks.push(task);
+    }
+    let listed = async |task: &TaskId| -> Vec<(TaskId, u64)> {
+        let chain = ledger.chain(task, STREAM, "lake").await.unwrap();
+        chain.into_iter().map(|entry| (entry.task, entry.chain.position)).collect()
+    };
+    assert_eq!(listed(&tasks[1]).await, [(tasks[0].clone(), 0), (tasks[1].clone(), 1)]);
+    assert_eq!(listed(&tasks[4]).await, [(tasks[2].clone(), 0), (tasks[3].clone(), 1), (tasks[4].clone(), 2)]);
+    assert_eq!(listed(&tasks[2]).await, [(tasks[2].clone(), 0)]);
+    assert!(ledger.chain(&tasks[2], STREAM, "offsite").await.unwrap().is_empty());
+    let again = ledger.link(&tasks[4], STREAM, link(Mode::Full)).await.unwrap();
+    assert_eq!((again.id.as_str(), again.position), (tasks[2].as_str(), 2), "a place is given once");
+    let entry = &ledger.chain(&tasks[1], STREAM, "lake").await.unwrap()[1];
+    assert_eq!((entry.mode, entry.primary_key.as_slice()), (Mode::Incremental, &["id".to_owned()][..]));
+    assert_eq!(entry.sha256, Digests::of(tasks[1].as_str().as_bytes()).sha256);
+}
+
+#[tokio::test]
+async fn the_list_holds_a_composed_manifest_only_at_its_own_turn() {
+    let (_dir, ledger) = fresh();
+    let full = extracted(&ledger, "shop").await;
+    deliver(&ledger, &full, "lake").await;
+    ledger.link(&full, STREAM, link(Mode::Full)).await.unwrap();
+    ledger.compose_manifest(&full, STREAM, "lake", b"m".to_vec()).await.unwrap();
+    assert_eq!(ledger.chain(&full, STREAM, "lake").await.unwrap().len(), 1);
+    let new = NewTask { key: RequestKey("f".repeat(64)), ..new_task("shop", "us") };
+    let (next, _) = ledger.create_task(new).await.unwrap();
+    ledger.link(&next, STREAM, link(Mode::Incremental)).await.unwrap();
+    assert!(ledger.chain(&next, STREAM, "lake").await.unwrap().is_empty(), "neither is published");
+}
+
+#[tokio::test]
+async fn manifests_are_published_in_the_order_of_tasks() {
+    let (_dir, ledger) = fresh();
+    let early = extracted(&ledger, "shop").await;
+    let (late, _) = ledger.create_task(new_task("shop", "us")).await.unwrap();
+    let (other, _) = ledger.create_task(new_task("crm", "us")).await.unwrap();
+    let order = async |task: &TaskId| ledger.publish_order(task).await.unwrap();
+    assert_eq!(order(&early).await, PublishOrder::default());
+    assert_eq!(order(&other).await, PublishOrder::default());
+    assert_eq!(order(&late).await.wait_for, Some(early.clone()));
+    assert!(ledger.latest_published("shop").await.unwrap().is_none());
+
+    event(&ledger, &early, TaskEvent::Fail).await;
+    assert_eq!(order(&late).await, PublishOrder::default());
+    event(&ledger, &late, TaskEvent::Start).await;
+    ledger.open_lanes(&late, STREAM, &[Offset::start(0)]).await.unwrap();
+    let destinations = ["lake".to_owned()];
+    let step = Advance { lane_done: true, destinations: &destinations, ..Advance::default() };
+    ledger.advance(&late, &segment(0, 0..1), step).await.unwrap();
+    ledger.delivery_verified(&late, &segment(0, 0..1).id, "lake").await.unwrap();
+    ledger.stream_extracted(&late, STREAM).await.unwrap();
+    ledger.compose_manifest(&late, STREAM, "lake", b"m".to_vec()).await.unwrap();
+    ledger.manifest_published(&late, STREAM, "lake").await.unwrap();
+    assert_eq!(ledger.latest_published("shop").await.unwrap().unwrap().id, late);
+    event(&ledger, &early, TaskEvent::Retry).await;
+    assert_eq!(order(&early).await.overtaken_by, Some(late));
+}

@@ -1,0 +1,242 @@
+//! Extraction: what is stored once, and the one transaction that moves an offset.
+
+use super::*;
+use crate::base::error::{Classify as _, ErrorClass};
+use crate::model::offset::Partition;
+use crate::model::schema::{Field, Schema, Type};
+
+fn schema(names: &[&str]) -> Schema {
+    Schema { fields: names.iter().map(|name| Field { name: (*name).into(), kind: Type::Integer }).collect() }
+}
+
+fn partition(index: u32) -> Partition {
+    Partition { index, values: [("value".to_owned(), format!("v{index}"))].into() }
+}
+
+#[tokio::test]
+async fn partitions_are_stored_once_and_numbered() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    let list = [partition(0), partition(1)];
+    for bad in [&[][..], &[partition(1)], &[partition(0), partition(0)]] {
+        let error = ledger.store_partitions(&task, STREAM, bad).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Bug, "{error}");
+    }
+    assert_eq!(ledger.store_partitions(&task, STREAM, &list).await.unwrap(), list);
+    assert_eq!(ledger.store_partitions(&task, STREAM, &[partition(0)]).await.unwrap(), list);
+    assert_eq!(ledger.partitions(&task, STREAM).await.unwrap(), list);
+}
+
+#[tokio::test]
+async fn a_tasks_schema_is_fixed_and_versions_grow_only_with_changes() {
+    let (_dir, ledger) = fresh();
+    let one = running(&ledger, "shop").await;
+    assert_eq!(ledger.last_schema("shop", STREAM).await.unwrap(), None);
+    let a = schema(&["id"]);
+    assert_eq!(ledger.store_schema(&one, STREAM, &a).await.unwrap(), (a.clone(), 1));
+    assert_eq!(ledger.store_schema(&one, STREAM, &schema(&["other"])).await.unwrap(), (a.clone(), 1));
+    event(&ledger, &one, TaskEvent::Cancel).await;
+
+    let two = running(&ledger, "shop").await;
+    assert_eq!(ledger.store_schema(&two, STREAM, &a).await.unwrap().1, 1);
+    event(&ledger, &two, TaskEvent::Cancel).await;
+    let three = running(&ledger, "shop").await;
+    let b = schema(&["id", "name"]);
+    assert_eq!(ledger.store_schema(&three, STREAM, &b).await.unwrap().1, 2);
+    let last = ledger.last_schema("shop", STREAM).await.unwrap().unwrap();
+    assert_eq!((last.schema, last.version, last.observed), (b, 2, vec![]));
+    assert_eq!(ledger.last_schema("crm", STREAM).await.unwrap(), None);
+    let row = &ledger.streams(&one).await.unwrap()[0];
+    assert_eq!((row.schema.as_ref(), row.schema_version), (Some(&a), 1));
+}
+
+#[tokio::test]
+async fn what_was_observed_is_handed_on_even_by_failed_tasks() {
+    let (_dir, ledger) = fresh();
+    let mut seen = Vec::new();
+    for name in ["x", "y"] {
+        let task = running(&ledger, "shop").await;
+        ledger.store_schema(&task, STREAM, &schema(&["id"])).await.unwrap();
+        let observed = schema(&[name]);
+        let step = Advance { observed: Some(&observed), total: Some(70), ..Advance::default() };
+        ledger.advance(&task, &segment(0, 0..1), step).await.unwrap();
+        // A segment that saw nothing new takes nothing away.
+        ledger.advance(&task, &segment(1, 1..2), Advance::default()).await.unwrap();
+        let row = &ledger.streams(&task).await.unwrap()[0];
+        assert_eq!((row.observed.as_ref(), row.total), (Some(&observed), Some(70)));
+        seen.push(observed);
+        event(&ledger, &task, TaskEvent::Fail).await;
+    }
+    assert_eq!(ledger.last_schema("shop", STREAM).await.unwrap().unwrap().observed, seen);
+}
+
+#[tokio::test]
+async fn lanes_open_once() {
+    let (_dir, ledger) = fresh();
+    let (task, _) = ledger.create_task(new_task("shop", "eu")).await.unwrap();
+    let starts = [Offset::start(0), Offset::start(1)];
+    let lanes = ledger.open_lanes(&task, STREAM, &starts).await.unwrap();
+    assert_eq!(lanes.len(), 2);
+    assert_eq!((lanes[1].lane, &lanes[1].start, &lanes[1].offset), (1, &starts[1], &starts[1]));
+    assert_eq!(ledger.open_lanes(&task, STREAM, &[Offset::start(7)]).await.unwrap(), lanes);
+}
+
+#[tokio::test]
+async fn a_commit_moves_the_lane_and_records_everything_at_once() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    let first = segment(0, 0..3);
+    let lane = commit(&ledger, &task, &first).await.unwrap();
+    assert_eq!((lane.next_n, &lane.offset, lane.done), (1, &after(3), false));
+    assert_eq!(ledger.lanes(&task, STREAM).await.unwrap(), [lane]);
+    let second = SealedSegment { cut: CutReason::End, ..segment(1, 3..4) };
+    let destinations = ["lake".to_owned()];
+    let step = Advance { lane_done: true, destinations: &destinations, ..Advance::default() };
+    assert!(ledger.advance(&task, &second, step).await.unwrap().done);
+
+    let rows = ledger.segments(&task, STREAM).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    let row = &rows[0];
+    assert_eq!((&row.id, &row.name, row.bytes), (&first.id, &first.name, first.bytes));
+    assert_eq!((&row.sha256, row.crc32c, row.counts), (&first.sha256, first.crc32c, first.counts));
+    assert_eq!((row.pages, row.source_bytes, row.superseded), (3, 3000, false));
+    assert_eq!((&row.first, &row.last), (&first.delta.from, &first.delta.to));
+    let sums = &ledger.streams(&task).await.unwrap()[0];
+    assert_eq!((sums.pages, sums.segments, sums.bytes, sums.source_bytes), (4, 2, 2001, 4000));
+    assert_eq!((sums.counts.read, sums.counts.written, sums.counts.rejected, sums.counts.rescued), (40, 38, 2, 4));
+    assert!(sums.counts.balanced());
+    assert_eq!(number(&ledger, "SELECT count(*) FROM deliveries"), 3);
+    let audit = ledger.audit_of(&task, 2).await.unwrap();
+    assert!(audit.iter().all(|row| row.action == "segment_committed"));
+    assert!(audit[1].detail.as_ref().unwrap().contains(&second.sha256));
+}
+
+#[tokio::test]
+async fn gaps_overlaps_and_repetitions_are_refused_and_leave_no_trace() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    commit(&ledger, &task, &segment(0, 0..3)).await.unwrap();
+    let seq = *ledger.changes().borrow();
+    for (n, pages) in [(0, 0..3), (1, 2..4), (1, 4..5), (1, 0..1)] {
+        let error = commit(&ledger, &task, &segment(n, pages.clone())).await.unwrap_err();
+        assert!(matches!(error, LedgerError::NotContiguous { .. }), "{pages:?}: {error}");
+        assert_eq!(error.class(), ErrorClass::Conflict);
+    }
+    assert_eq!(*ledger.changes().borrow(), seq);
+    assert_eq!(ledger.segments(&task, STREAM).await.unwrap().len(), 1);
+    assert_eq!(ledger.streams(&task).await.unwrap()[0].segments, 1);
+}
+
+#[tokio::test]
+async fn numbers_that_do_not_add_up_are_refused() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    type Spoil = fn(&mut SealedSegment);
+    let spoils: [Spoil; 6] = [
+        |s| s.counts.written -= 1,
+        |s| s.pages += 1,
+        |s| (s.counts.read, s.counts.written) = (s.counts.read + 1, s.counts.written + 1),
+        |s| s.id.n = 1,
+        |s| s.id.revision = 1,
+        |s| s.delta.to.records = 0,
+    ];
+    for (i, spoil) in spoils.iter().enumerate() {
+        let mut bad = segment(0, 0..1);
+        spoil(&mut bad);
+        let error = commit(&ledger, &task, &bad).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Bug, "{i}: {error}");
+    }
+    assert!(ledger.segments(&task, STREAM).await.unwrap().is_empty());
+    let huge = SealedSegment { bytes: u64::MAX, ..segment(0, 0..1) };
+    assert_eq!(commit(&ledger, &task, &huge).await.unwrap_err().class(), ErrorClass::Bug);
+    commit(&ledger, &task, &segment(0, 0..1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_a_task_that_runs_or_is_stopping_commits() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    event(&ledger, &task, TaskEvent::Pause).await;
+    commit(&ledger, &task, &segment(0, 0..1)).await.unwrap();
+    event(&ledger, &task, TaskEvent::Cancel).await;
+    let error = commit(&ledger, &task, &segment(1, 1..2)).await.unwrap_err();
+    assert!(error.to_string().contains("it is cancelled"), "{error}");
+    let error = commit(&ledger, &TaskId::known("x"), &segment(0, 0..1)).await.unwrap_err();
+    assert!(matches!(error, LedgerError::NoSuchTask(_)));
+}
+
+#[tokio::test]
+async fn a_lane_ends_once_and_its_empty_tail_makes_no_segment() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    commit(&ledger, &task, &segment(0, 0..1)).await.unwrap();
+    let error = ledger.stream_extracted(&task, STREAM).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Bug, "{error}");
+    let end = Offset { cursor: PageCursor::End, pages: 2, ..after(1) };
+    let wrong = CheckpointDelta { from: after(0), to: end.clone() };
+    let error = ledger.finish_lane(&task, STREAM, 0, &wrong).await.unwrap_err();
+    assert!(matches!(error, LedgerError::NotContiguous { .. }));
+    let lost = CheckpointDelta { from: after(1), to: Offset { records: 11, ..end.clone() } };
+    assert_eq!(ledger.finish_lane(&task, STREAM, 0, &lost).await.unwrap_err().class(), ErrorClass::Bug);
+    let delta = CheckpointDelta { from: after(1), to: end.clone() };
+    let lane = ledger.finish_lane(&task, STREAM, 0, &delta).await.unwrap();
+    assert_eq!((lane.done, lane.next_n, &lane.offset), (true, 1, &end));
+    let mut beyond = segment(1, 2..3);
+    (beyond.delta.from, beyond.delta.to) = (end.clone(), Offset { pages: 3, records: 20, ..end });
+    assert!(commit(&ledger, &task, &beyond).await.unwrap_err().to_string().contains("at its end"));
+    assert!(matches!(ledger.finish_lane(&task, STREAM, 9, &delta).await, Err(LedgerError::NotThere { .. })));
+
+    assert_eq!(ledger.task_extracted(&task).await.unwrap_err().class(), ErrorClass::Bug);
+    ledger.stream_extracted(&task, STREAM).await.unwrap();
+    ledger.task_extracted(&task).await.unwrap();
+    let seq = *ledger.changes().borrow();
+    ledger.stream_extracted(&task, STREAM).await.unwrap();
+    ledger.task_extracted(&task).await.unwrap();
+    assert_eq!(*ledger.changes().borrow(), seq, "said twice, noted once");
+    assert!(ledger.task(&task).await.unwrap().unwrap().extracted);
+    assert!(ledger.streams(&task).await.unwrap()[0].extracted);
+}
+
+#[tokio::test]
+async fn a_failed_stream_ends_the_extraction_too_and_a_retry_clears_it() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    ledger.stream_failed(&task, STREAM, "404").await.unwrap();
+    ledger.task_extracted(&task).await.unwrap();
+    ledger.add_note(&task, STREAM, "the journal was dropped").await.unwrap();
+    ledger.add_note(&task, STREAM, "the journal was dropped").await.unwrap();
+    for i in 0..200 {
+        ledger.add_note(&task, "users", &format!("{i} {}", "x".repeat(5000))).await.unwrap();
+    }
+    let rows = ledger.streams(&task).await.unwrap();
+    assert_eq!((rows[0].error.as_deref(), rows[0].notes.len()), (Some("404"), 1));
+    assert_eq!((rows[1].stream.as_str(), rows[1].notes.len(), rows[1].notes[0].len()), ("users", 100, 1000));
+    event(&ledger, &task, TaskEvent::Fail).await;
+    event(&ledger, &task, TaskEvent::Retry).await;
+    assert_eq!(ledger.streams(&task).await.unwrap()[0].error, None);
+}
+
+#[tokio::test]
+async fn the_first_cut_counts_for_every_retry() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    let id = segment(0, 0..1).id;
+    assert_eq!(ledger.cut(&task, &id).await.unwrap(), None);
+    assert_eq!(ledger.store_cut(&task, &id, &after(2), "drop").await.unwrap(), after(2));
+    let ledger = reopened(ledger).await;
+    assert_eq!(ledger.cut(&task, &id).await.unwrap(), Some(after(2)));
+    assert_eq!(ledger.store_cut(&task, &id, &after(5), "drop").await.unwrap(), after(2));
+    let later = segment(1, 2..3).id;
+    assert_eq!(ledger.store_cut(&task, &later, &after(5), "drop").await.unwrap_err().class(), ErrorClass::Bug);
+}
+
+#[tokio::test]
+async fn a_changed_stream_does_not_go_on() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    ledger.check_fingerprint(&task, STREAM, "one").await.unwrap();
+    ledger.check_fingerprint(&task, STREAM, "one").await.unwrap();
+    let error = ledger.check_fingerprint(&task, STREAM, "two").await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Config);
+    assert!(error.to_string().contains("offsets reset"), "{error}");
+}
