@@ -77,14 +77,14 @@ fn says_where_and_what() {
 fn depth_is_bounded_however_a_value_is_read() {
     let nested = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
     assert_eq!(check(&nested(128)), Ok(()));
-    assert_eq!(check(&nested(129)).unwrap_err().kind, JsonErrorKind::Depth);
+    assert_eq!(check(&nested(129)).unwrap_err().problem, Problem::Depth);
     let mixed = |n: usize| ["{\"a\":[".repeat(n / 2), "]}".repeat(n / 2)].concat();
     assert_eq!(check(mixed(128).as_bytes()), Ok(()));
-    assert_eq!(check(mixed(130).as_bytes()).unwrap_err().kind, JsonErrorKind::Depth);
+    assert_eq!(check(mixed(130).as_bytes()).unwrap_err().problem, Problem::Depth);
     let text = nested(129);
     let mut scanner = Scanner::new(&text);
     assert!(scanner.open(b'[').unwrap());
-    assert_eq!(scanner.skip_value().unwrap_err().kind, JsonErrorKind::Depth);
+    assert_eq!(scanner.skip_value().unwrap_err().problem, Problem::Depth);
     let siblings = format!("[{}[]]", "[[]],".repeat(1000));
     assert_eq!(check(siblings.as_bytes()), Ok(()));
 }
@@ -93,11 +93,11 @@ fn depth_is_bounded_however_a_value_is_read() {
 fn escapes() {
     let decode = |text: &str| {
         let token = Scanner::new(text.as_bytes()).string().unwrap();
-        token.decode(&mut Vec::new()).map(|b| String::from_utf8(b.to_vec()).unwrap()).map_err(|e| (e.kind, e.offset))
+        token.decode(&mut Vec::new()).map(|b| String::from_utf8(b.to_vec()).unwrap()).map_err(|e| (e.problem, e.offset))
     };
     assert_eq!(decode(r#""\"\\\/\b\f\n\r\t\u0041\u00e9\uD83D\uDE00é😀""#).unwrap(), "\"\\/\u{8}\u{c}\n\r\tAé😀é😀");
     for lone in [r#""ab\ud800""#, r#""ab\udc00\ud800""#, r#""ab\ud800\u0041""#, r#""ab\ud800x""#, r#""ab\ud800\n""#] {
-        assert_eq!(decode(lone), Err((JsonErrorKind::Unrepresentable, 3)), "{lone}");
+        assert_eq!(decode(lone), Err((Problem::Surrogate, 2)), "{lone}");
     }
 }
 

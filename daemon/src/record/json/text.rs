@@ -1,6 +1,6 @@
 //! String tokens, and what their escapes stand for.
 
-use super::{JsonError, JsonErrorKind};
+use super::{JsonError, Problem};
 
 /// A string token, escapes checked but not resolved.
 #[derive(Clone, Copy, Debug)]
@@ -9,13 +9,12 @@ pub struct Text<'a> {
     pub raw: &'a [u8],
     /// Whether there is a backslash in them.
     pub escaped: bool,
-    /// Where they start.
-    pub offset: usize,
 }
 
 impl<'a> Text<'a> {
     /// The text that the token stands for: borrowed when nothing is escaped, else resolved into `scratch`, whose former
-    /// content is lost. A lone surrogate is [`JsonErrorKind::Unrepresentable`].
+    /// content is lost. A lone surrogate is [`Problem::Surrogate`]; the offset in an error counts from the opening quote's
+    /// end.
     #[inline]
     pub fn decode<'s>(&self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], JsonError>
     where
@@ -34,16 +33,14 @@ impl<'a> Text<'a> {
         let mut rest = self.raw;
         while let Some(at) = memchr::memchr(b'\\', rest) {
             out.extend_from_slice(&rest[..at]);
-            let bad =
-                |message, kind| JsonError { offset: self.offset + (self.raw.len() - rest.len()) + at, kind, message };
+            let bad = |problem| JsonError { offset: self.raw.len() - rest.len() + at, problem };
             let escape = rest.get(at + 1).copied().unwrap_or(0);
             rest = if escape == b'u' {
-                let (c, used) = unicode_escape(&rest[at..])
-                    .ok_or(bad("a lone surrogate stands for no character", JsonErrorKind::Unrepresentable))?;
+                let (c, used) = unicode_escape(&rest[at..]).ok_or(bad(Problem::Surrogate))?;
                 out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 &rest[at + used..]
             } else {
-                out.push(simple_escape(escape).ok_or(bad(BAD_ESCAPE, JsonErrorKind::Syntax))?);
+                out.push(simple_escape(escape).ok_or(bad(Problem::Escape))?);
                 &rest[at + 2..]
             };
         }
@@ -51,8 +48,6 @@ impl<'a> Text<'a> {
         Ok(())
     }
 }
-
-pub(super) const BAD_ESCAPE: &str = "this escape does not exist";
 
 /// The byte that a backslash before `byte` stands for, unless it is a `u`.
 pub(super) fn simple_escape(byte: u8) -> Option<u8> {
