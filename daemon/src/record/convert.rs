@@ -10,6 +10,7 @@ mod object;
 mod plan;
 mod rescue;
 mod take;
+mod validity;
 
 #[cfg(test)]
 mod tests;

@@ -167,6 +167,27 @@ proptest! {
         }
     }
 
+    /// The two ways to read a string agree, and the second leaves no trace of a string that it cannot give.
+    #[test]
+    fn strings_are_read_in_one_go(inner in "([a-zé\"\n ]|\\\\[\"\\\\/bfnrtux]|\\\\u(00e9|d83d|de00|12)|\\\\ud83d\\\\ude00){0,12}") {
+        let text = format!("\"{inner}\" ");
+        let (mut one, mut other) = (Scanner::new(text.as_bytes()), Scanner::new(text.as_bytes()));
+        let mut out = b"kept".to_vec();
+        match (one.string(), other.string_onto(&mut out)) {
+            (Ok(token), Ok(given)) => {
+                let mut expected = b"kept".to_vec();
+                let decoded = token.decode_onto(&mut expected);
+                prop_assert_eq!(decoded.is_ok(), given);
+                prop_assert_eq!(out, if given { expected } else { b"kept".to_vec() });
+                prop_assert_eq!(one.pos(), other.pos());
+            }
+            (one, other) => {
+                prop_assert_eq!(one.map(|_| true), other);
+                prop_assert_eq!(out, b"kept");
+            }
+        }
+    }
+
     #[test]
     fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = check(&bytes);
