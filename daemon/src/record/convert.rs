@@ -10,12 +10,13 @@ mod object;
 mod plan;
 mod rescue;
 mod take;
+mod validity;
 
 #[cfg(test)]
 mod tests;
 
 use super::infer::Observed;
-use super::json::{JsonErrorKind, Scanner};
+use super::json::{Problem, Scanner};
 use super::page::Page;
 use crate::model::schema::Schema;
 use crate::model::segment::Counts;
@@ -175,10 +176,8 @@ impl Columns<'_> {
         let written = self.root.write(self.rows, &mut scanner, &mut self.context).and_then(|()| scanner.end());
         let kept = match written {
             Ok(()) => self.rescued.append_rescued(self.rows, &mut self.context.rescue),
-            Err(error) => Err(match error.kind {
-                JsonErrorKind::Syntax | JsonErrorKind::Unrepresentable => format!("it is not JSON: {error}"),
-                JsonErrorKind::Depth => error.to_string(),
-            }),
+            Err(error) if error.problem == Problem::Depth => Err(error.to_string()),
+            Err(error) => Err(format!("it is not JSON: {error}")),
         };
         match kept {
             Ok(()) => self.rows += 1,

@@ -6,40 +6,19 @@
 //! Offsets in errors count from the start of the scanned bytes. That the bytes are UTF-8 is checked once for a whole body
 //! by whoever owns it, not here.
 
+mod error;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
+pub use error::{JsonError, Problem};
 use std::ops::Range;
 pub use text::Text;
-use text::{BAD_ESCAPE, simple_escape};
+use text::simple_escape;
 
 /// Most arrays and objects inside one another; more is refused, so that no stack can run out.
 pub const MAX_DEPTH: u32 = 128;
-
-/// What is wrong with a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonErrorKind {
-    /// It is not JSON.
-    Syntax,
-    /// It is nested deeper than [`MAX_DEPTH`].
-    Depth,
-    /// It is JSON, but no Unicode text stands for it (a lone surrogate).
-    Unrepresentable,
-}
-
-/// Where and why a text was refused. Holds nothing of the text itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("byte {offset}: {message}")]
-pub struct JsonError {
-    /// Byte from the start of what was scanned, from 0.
-    pub offset: usize,
-    /// What kind of mistake.
-    pub kind: JsonErrorKind,
-    /// What was expected.
-    pub message: &'static str,
-}
 
 /// Reads JSON text from left to right. After an error its position means nothing.
 #[derive(Clone, Debug)]
@@ -55,9 +34,10 @@ impl<'a> Scanner<'a> {
         Self { bytes, pos: 0, depth: 0 }
     }
 
-    /// The bytes that are scanned.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    /// A part of the bytes that are scanned.
+    #[inline]
+    pub fn slice(&self, range: Range<usize>) -> &'a [u8] {
+        self.bytes.get(range).unwrap_or_default()
     }
 
     /// Where the scanner stands.
@@ -93,19 +73,21 @@ impl<'a> Scanner<'a> {
     /// Skips white space and returns the byte after it (0 at the end).
     #[inline]
     pub fn skip_whitespace(&mut self) -> u8 {
-        loop {
-            match self.peek() {
-                b' ' | b'\n' | b'\r' | b'\t' => self.pos += 1,
-                byte => return byte,
-            }
-        }
+        let byte = self.peek();
+        if byte > b' ' { byte } else { self.skip_blanks() }
+    }
+
+    fn skip_blanks(&mut self) -> u8 {
+        let blanks = self.rest().iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
+        self.pos = blanks.map_or(self.bytes.len(), |count| self.pos + count);
+        self.peek()
     }
 
     /// An error here.
     #[cold]
-    pub fn error(&self, message: &'static str) -> JsonError {
-        let message = if self.pos >= self.bytes.len() { "the text ends too early" } else { message };
-        JsonError { offset: self.pos.min(self.bytes.len()), kind: JsonErrorKind::Syntax, message }
+    pub fn error(&self, problem: Problem) -> JsonError {
+        let problem = if self.pos >= self.bytes.len() { Problem::End } else { problem };
+        JsonError { offset: self.pos.min(self.bytes.len()), problem }
     }
 
     /// Enters the array or object that starts here (`bracket` is `[` or `{`, white space before it is skipped). Whether it
@@ -113,10 +95,10 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub fn open(&mut self, bracket: u8) -> Result<bool, JsonError> {
         if self.skip_whitespace() != bracket {
-            return Err(self.error(if bracket == b'{' { "expected '{'" } else { "expected '['" }));
+            return Err(self.error(if bracket == b'{' { Problem::Object } else { Problem::Array }));
         }
         if self.depth == MAX_DEPTH {
-            return Err(self.too_deep());
+            return Err(self.error(Problem::Depth));
         }
         self.pos += 1;
         // In ASCII each closing bracket is two after its opening one.
@@ -128,27 +110,31 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    #[cold]
-    fn too_deep(&self) -> JsonError {
-        JsonError { kind: JsonErrorKind::Depth, ..self.error("more than 128 arrays and objects inside one another") }
-    }
-
     /// Reads a key and the colon after it; the scanner then stands before the value.
     #[inline]
     pub fn key(&mut self) -> Result<Text<'a>, JsonError> {
         if self.skip_whitespace() != b'"' {
-            return Err(self.error("expected a key"));
+            return Err(self.error(Problem::Key));
         }
         let key = self.string()?;
         self.colon()?;
         Ok(key)
     }
 
+    #[inline]
+    fn skip_key(&mut self) -> Result<(), JsonError> {
+        if self.skip_whitespace() != b'"' {
+            return Err(self.error(Problem::Key));
+        }
+        self.skip_string()?;
+        self.colon()
+    }
+
     /// Reads the colon after a key.
     #[inline]
     pub fn colon(&mut self) -> Result<(), JsonError> {
         if self.peek() != b':' && self.skip_whitespace() != b':' {
-            return Err(self.error("expected ':'"));
+            return Err(self.error(Problem::Colon));
         }
         self.pos += 1;
         Ok(())
@@ -163,7 +149,7 @@ impl<'a> Scanner<'a> {
             return Ok(true);
         }
         if byte != close {
-            return Err(self.error(if close == b'}' { "expected ',' or '}'" } else { "expected ',' or ']'" }));
+            return Err(self.error(if close == b'}' { Problem::CommaOrBrace } else { Problem::CommaOrBracket }));
         }
         self.pos += 1;
         self.depth = self.depth.saturating_sub(1);
@@ -173,27 +159,40 @@ impl<'a> Scanner<'a> {
     /// Reads the string whose opening quote is here.
     #[inline]
     pub fn string(&mut self) -> Result<Text<'a>, JsonError> {
+        let start = self.pos + 1;
+        let escaped = self.skip_string()?;
+        Ok(Text { raw: self.slice(start..self.pos - 1), escaped })
+    }
+
+    /// Skips the string whose opening quote is here. Whether there is a backslash in it.
+    #[inline]
+    fn skip_string(&mut self) -> Result<bool, JsonError> {
         if self.peek() != b'"' {
-            return Err(self.error("expected '\"'"));
+            return Err(self.error(Problem::Quote));
         }
-        let offset = self.pos + 1;
-        let mut escaped = false;
-        let mut at = find_special(self.bytes, offset);
+        let at = find_special(self.bytes, self.pos + 1);
+        if self.bytes.get(at) == Some(&b'"') {
+            self.pos = at + 1;
+            return Ok(false);
+        }
+        self.skip_escaped(at)
+    }
+
+    /// Skips the rest of a string of which `at` is the first special byte, and not its end.
+    #[inline(never)]
+    fn skip_escaped(&mut self, mut at: usize) -> Result<bool, JsonError> {
         loop {
             match self.bytes.get(at) {
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    at = find_special(self.bytes, self.escape_end(at)?);
-                }
+                Some(b'\\') => at = find_special(self.bytes, self.escape_end(at)?),
                 _ => {
                     self.pos = at;
-                    return Err(self.error("a control character must be escaped"));
+                    return Err(self.error(Problem::Control));
                 }
             }
         }
         self.pos = at + 1;
-        Ok(Text { raw: self.bytes.get(offset..at).unwrap_or_default(), escaped, offset })
+        Ok(true)
     }
 
     /// Checks the escape at `at` and returns where it ends.
@@ -206,56 +205,50 @@ impl<'a> Scanner<'a> {
             return Ok(at + 2);
         }
         self.pos = at;
-        Err(self.error(BAD_ESCAPE))
+        Err(self.error(Problem::Escape))
     }
 
     /// Reads the number that starts here, as it is written.
     #[inline]
     pub fn number(&mut self) -> Result<&'a [u8], JsonError> {
-        let start = self.pos;
-        if self.peek() == b'-' {
-            self.pos += 1;
+        let rest = self.rest();
+        let at = |index: usize| rest.get(index).copied().unwrap_or(0);
+        let mut end = usize::from(at(0) == b'-');
+        if at(end) == b'0' {
+            end += 1;
+        } else {
+            end = self.digits(rest, end, Problem::Value)?;
         }
-        match self.peek() {
-            b'0' => self.pos += 1,
-            b'1'..=b'9' => self.digits(),
-            _ => return Err(self.error("expected a value")),
+        if at(end) == b'.' {
+            end = self.digits(rest, end + 1, Problem::Digit)?;
         }
-        if self.peek() == b'.' {
-            self.pos += 1;
-            self.some_digits()?;
+        if matches!(at(end), b'e' | b'E') {
+            end += 1;
+            end = self.digits(rest, end + usize::from(matches!(at(end), b'+' | b'-')), Problem::Digit)?;
         }
-        if matches!(self.peek(), b'e' | b'E') {
-            self.pos += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.pos += 1;
-            }
-            self.some_digits()?;
-        }
-        Ok(self.bytes.get(start..self.pos).unwrap_or_default())
+        self.pos += end;
+        Ok(rest.get(..end).unwrap_or_default())
     }
 
+    /// Where the digits at `start` of `rest` end; there must be one.
     #[inline]
-    fn digits(&mut self) {
-        while self.peek().is_ascii_digit() {
-            self.pos += 1;
+    fn digits(&mut self, rest: &[u8], start: usize, problem: Problem) -> Result<usize, JsonError> {
+        let mut end = start;
+        while rest.get(end).is_some_and(u8::is_ascii_digit) {
+            end += 1;
         }
-    }
-
-    #[inline]
-    fn some_digits(&mut self) -> Result<(), JsonError> {
-        if !self.peek().is_ascii_digit() {
-            return Err(self.error("expected a digit"));
+        if end == start {
+            self.pos += start;
+            return Err(self.error(problem));
         }
-        self.digits();
-        Ok(())
+        Ok(end)
     }
 
     /// Reads exactly `word` (`true`, `false` or `null`).
     #[inline]
     pub fn word(&mut self, word: &'static [u8]) -> Result<(), JsonError> {
         if !self.rest().starts_with(word) {
-            return Err(self.error("expected a value"));
+            return Err(self.error(Problem::Value));
         }
         self.pos += word.len();
         Ok(())
@@ -276,7 +269,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn skip_scalar(&mut self, first: u8) -> Result<(), JsonError> {
         match first {
-            b'"' => self.string().map(drop),
+            b'"' => self.skip_string().map(drop),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
             b'n' => self.word(b"null"),
@@ -296,7 +289,7 @@ impl<'a> Scanner<'a> {
                 if self.open(first)? {
                     objects = objects << 1 | u128::from(first == b'{');
                     if first == b'{' {
-                        self.key()?;
+                        self.skip_key()?;
                     }
                     continue;
                 }
@@ -310,7 +303,7 @@ impl<'a> Scanner<'a> {
                 let object = objects & 1 == 1;
                 if self.more(if object { b'}' } else { b']' })? {
                     if object {
-                        self.key()?;
+                        self.skip_key()?;
                     }
                     break;
                 }
@@ -322,7 +315,7 @@ impl<'a> Scanner<'a> {
     /// Checks that nothing but white space is left.
     pub fn end(&mut self) -> Result<(), JsonError> {
         self.skip_whitespace();
-        if self.pos < self.bytes.len() { Err(self.error("expected the end")) } else { Ok(()) }
+        if self.pos < self.bytes.len() { Err(self.error(Problem::Rest)) } else { Ok(()) }
     }
 }
 

@@ -38,42 +38,84 @@ const POWERS: [f64; 23] = [
 ];
 
 /// A number token as f64, if the shortest text of that f64 is the same number.
-#[inline]
 pub fn float(token: &[u8]) -> Option<f64> {
-    plain_float(token).or_else(|| exact_float(token))
+    short_float(token)
+        .filter(|(_, length)| *length == token.len())
+        .map(|(value, _)| value)
+        .or_else(|| exact_float(token))
 }
 
-/// At most 15 significant digits and no exponent: such a decimal is the quotient of two exact f64, so one division rounds
-/// correctly, and no other decimal as short lies as near, so that the shortest text gives it back.
+/// The number at the start of `text`, if it has no exponent and few digits.
+struct Short {
+    negative: bool,
+    /// All digits, as if there were no point.
+    digits: u64,
+    /// Digits behind the point.
+    fraction: usize,
+    /// Bytes it takes.
+    length: usize,
+}
+
+/// Most bytes of a short number, so that its digits fit u64.
+const SHORT: usize = 18;
+
 #[inline]
-fn plain_float(token: &[u8]) -> Option<f64> {
-    let (negative, digits) = match token.split_first()? {
-        (b'-', digits) => (true, digits),
-        _ => (false, token),
-    };
-    // One more for the point.
-    if digits.len() > 16 {
+fn short_number(text: &[u8]) -> Option<Short> {
+    let negative = *text.first()? == b'-';
+    let start = usize::from(negative);
+    let mut digits = 0u64;
+    let mut at = start;
+    let digit = |at: usize| text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9);
+    while let Some(next) = digit(at) {
+        digits = digits.wrapping_mul(10).wrapping_add(next.into());
+        at += 1;
+    }
+    if at == start || text.get(start) == Some(&b'0') && at > start + 1 {
         return None;
     }
-    let mut value = 0u64;
     let mut fraction = 0;
-    let mut point = 0;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            value = value * 10 + u64::from(digit);
-            fraction += point;
-        } else if *byte == b'.' {
-            point = 1;
-        } else {
+    if text.get(at) == Some(&b'.') {
+        at += 1;
+        while let Some(next) = digit(at) {
+            digits = digits.wrapping_mul(10).wrapping_add(next.into());
+            at += 1;
+            fraction += 1;
+        }
+        if fraction == 0 {
             return None;
         }
     }
-    if point == 0 && digits.len() > 15 {
+    let over = at > SHORT || matches!(text.get(at), Some(b'e' | b'E'));
+    (!over).then_some(Short { negative, digits, fraction, length: at })
+}
+
+/// The integer at the start of `text`, and its length, if it is short. It may be the start of something longer only if
+/// that is no number.
+#[inline]
+pub fn short_integer(text: &[u8]) -> Option<(i64, usize)> {
+    let number = short_number(text)?;
+    if number.fraction > 0 {
         return None;
     }
-    let value = value as f64 / POWERS.get(fraction)?;
-    Some(if negative { -value } else { value })
+    let value = number.digits as i64;
+    match (number.negative, value) {
+        (true, 0) => None,
+        (true, _) => Some((-value, number.length)),
+        (false, _) => Some((value, number.length)),
+    }
+}
+
+/// The decimal at the start of `text` as f64, and its length, if it is short: with at most 15 significant digits and no
+/// exponent it is the quotient of two exact f64, so one division rounds correctly; and no other decimal as short lies as
+/// near, so that the shortest text gives it back.
+#[inline]
+pub fn short_float(text: &[u8]) -> Option<(f64, usize)> {
+    let number = short_number(text)?;
+    if number.digits >= 1_000_000_000_000_000 {
+        return None;
+    }
+    let value = number.digits as f64 / POWERS.get(number.fraction)?;
+    Some((if number.negative { -value } else { value }, number.length))
 }
 
 fn exact_float(token: &[u8]) -> Option<f64> {

@@ -4,6 +4,7 @@ use super::object::Object;
 use super::plan::Kind;
 use super::rescue::{Rescue, Segment};
 use super::take;
+use super::validity::Validity;
 use crate::record::json::{JsonError, Scanner, Text};
 use crate::record::scalar;
 use arrow_array::types::{
@@ -12,7 +13,7 @@ use arrow_array::types::{
 use arrow_array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray,
 };
-use arrow_buffer::{BooleanBufferBuilder, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, FieldRef, Fields};
 use std::sync::Arc;
 
@@ -40,9 +41,9 @@ impl Context<'_> {
     }
 }
 
-/// A column. Rows without a value are not written until a later one is, or the end.
+/// A column. Rows without a value are not written until a later one has one, or the end.
 pub struct Column<'p> {
-    nulls: NullBufferBuilder,
+    validity: Validity,
     values: Values<'p>,
 }
 
@@ -60,7 +61,7 @@ enum Values<'p> {
     Json(Pieces),
     Empty(Pieces),
     List { ends: Vec<i32>, item: Box<Column<'p>>, field: &'p FieldRef },
-    Struct { object: Object<'p>, fields: &'p Fields },
+    Struct { object: Box<Object<'p>>, fields: &'p Fields },
 }
 
 /// Byte strings, one after the other.
@@ -115,33 +116,33 @@ impl<'p> Column<'p> {
                 ends.push(0);
                 Values::List { ends, item: Box::new(Self::new(item, rows)), field }
             }
-            Kind::Struct(fields, plan) => Values::Struct { object: Object::new(plan, rows), fields },
+            Kind::Struct(fields, plan) => Values::Struct { object: Box::new(Object::new(plan, rows)), fields },
         };
-        Self { nulls: NullBufferBuilder::new(rows), values }
+        Self { validity: Validity::default(), values }
     }
 
     /// The column of what did not fit.
     pub fn rescued() -> Self {
-        Self { nulls: NullBufferBuilder::new(0), values: Values::Json(Pieces::with_capacity(0, 0)) }
+        Self { validity: Validity::default(), values: Values::Json(Pieces::with_capacity(0, 0)) }
     }
 
     /// Rows written so far.
     #[inline]
     pub fn len(&self) -> usize {
-        self.nulls.len()
+        self.validity.len()
     }
 
     /// Writes nulls up to row `row`.
     #[inline]
-    pub fn fill_up(&mut self, row: usize) {
-        let missing = row.saturating_sub(self.len());
-        if missing > 0 {
-            self.append_nulls(missing);
+    fn fill_up(&mut self, row: usize) {
+        if row > self.len() {
+            self.push_nulls(row - self.len());
         }
     }
 
-    fn append_nulls(&mut self, count: usize) {
-        self.nulls.append_n_nulls(count);
+    #[inline(never)]
+    fn push_nulls(&mut self, count: usize) {
+        self.validity.push_nulls(count);
         fn extend<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
             values.resize(values.len() + count, T::default());
         }
@@ -164,32 +165,31 @@ impl<'p> Column<'p> {
         }
     }
 
-    /// Writes the value here into the next row; `segment` is its last step. What does not fit is rescued.
+    /// Writes the value here as row `row`; `segment` is the last step to it. What does not fit is rescued.
     #[inline]
     pub fn write(
         &mut self,
+        row: usize,
         segment: Segment<'p>,
         scanner: &mut Scanner,
         context: &mut Context<'p>,
     ) -> Result<(), JsonError> {
         let first = scanner.skip_whitespace();
         if first == b'n' {
-            scanner.word(b"null")?;
-            self.append_nulls(1);
-            return Ok(());
+            return scanner.word(b"null");
         }
+        self.fill_up(row);
         let start = scanner.pos();
         if self.take(first, segment, scanner, context)? {
-            self.nulls.append_non_null();
+            self.validity.push();
             return Ok(());
         }
         if scanner.pos() == start {
             scanner.skip_value()?;
         }
-        let raw = scanner.bytes().get(start..scanner.pos()).unwrap_or_default();
-        context.rescue.add(&context.path, segment, raw);
+        context.rescue.add(&context.path, segment, scanner.slice(start..scanner.pos()));
         context.rescue.misfit = true;
-        self.append_nulls(1);
+        self.push_nulls(1);
         Ok(())
     }
 
@@ -205,8 +205,8 @@ impl<'p> Column<'p> {
     ) -> Result<bool, JsonError> {
         let scratch = &mut context.scratch;
         match &mut self.values {
-            Values::Integer(values) => take::number(first, scanner, values, scalar::integer),
-            Values::Float(values) => take::number(first, scanner, values, scalar::float),
+            Values::Integer(values) => take::integer(first, scanner, values),
+            Values::Float(values) => take::float(first, scanner, values),
             Values::Text(pieces) => take::text(first, scanner, pieces),
             Values::Timestamp(values) => take::parsed(first, scanner, scratch, values, scalar::timestamp),
             Values::Date(values) => take::parsed(first, scanner, scratch, values, scalar::date),
@@ -216,7 +216,7 @@ impl<'p> Column<'p> {
             Values::List { ends, item, .. } if first == b'[' => take::list(segment, scanner, context, ends, item),
             Values::Struct { object, .. } if first == b'{' => {
                 context.path.push(segment);
-                object.write(self.nulls.len(), scanner, context)?;
+                object.write(self.validity.len(), scanner, context)?;
                 context.path.pop();
                 Ok(true)
             }
@@ -239,7 +239,7 @@ impl<'p> Column<'p> {
         if let Values::Json(pieces) = &mut self.values {
             pieces.bytes.extend_from_slice(text);
             pieces.end();
-            self.nulls.append_non_null();
+            self.validity.push();
         }
         rescue.commit();
         Ok(())
@@ -254,7 +254,7 @@ impl<'p> Column<'p> {
         if self.len() <= rows {
             return;
         }
-        self.nulls.truncate(rows);
+        self.validity.truncate(rows);
         match &mut self.values {
             Values::Boolean(values) => values.truncate(rows),
             Values::Integer(values) | Values::Timestamp(values) | Values::Time(values) => values.truncate(rows),
@@ -280,7 +280,7 @@ impl<'p> Column<'p> {
     /// The array of `rows` rows.
     pub fn finish(mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         self.fill_up(rows);
-        let nulls = self.nulls.build();
+        let nulls = self.validity.finish();
         Ok(match self.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.build(), nulls)),
             Values::Integer(values) => Arc::new(primitive::<Int64Type>(values, nulls)?),

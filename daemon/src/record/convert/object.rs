@@ -3,7 +3,7 @@
 use super::column::{Column, Context};
 use super::plan::ObjectPlan;
 use super::rescue::Segment;
-use crate::record::json::{JsonError, Scanner, Text};
+use crate::record::json::{JsonError, Scanner};
 use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
 
@@ -13,47 +13,54 @@ pub struct Object<'p> {
     columns: Vec<Column<'p>>,
     /// `after[i]` is the member that last came after member i-1; `after[0]` the one that last came first. Records of a
     /// stream mostly have their members in the same order, so that a key is found by comparing it with one name.
-    after: Vec<usize>,
+    after: Vec<Guess<'p>>,
 }
 
-/// What a key leads to.
-enum Key<'a> {
-    Member(usize),
-    Unknown(Text<'a>),
+/// A member, and its key as a record has it, quotes included; an empty key is in no record.
+#[derive(Clone, Copy)]
+struct Guess<'p> {
+    member: usize,
+    key: &'p [u8],
 }
 
 impl<'p> Object<'p> {
     /// Empty columns with room for `rows`.
     pub fn new(plan: &'p ObjectPlan, rows: usize) -> Self {
-        let columns = plan.members.iter().map(|member| Column::new(&member.kind, rows)).collect();
-        Self { plan, columns, after: (0..=plan.members.len()).collect() }
+        let columns: Vec<_> = plan.kinds.iter().map(|kind| Column::new(kind, rows)).collect();
+        let after = (0..=columns.len()).map(|member| Guess { member, key: plan.key(member) }).collect();
+        Self { plan, columns, after }
     }
 
-    /// Writes the object here as row `row`. Members it does not have are left to be filled up later.
+    /// Writes the object here as row `row`. Members that it does not have are left to be filled up later.
     pub fn write(&mut self, row: usize, scanner: &mut Scanner, context: &mut Context<'p>) -> Result<(), JsonError> {
         if !scanner.open(b'{')? {
             return Ok(());
         }
         let mut previous = 0;
         loop {
-            let key = self.key(previous, scanner, context)?;
+            scanner.skip_whitespace();
+            let guess = self.after[previous];
+            let member = if !guess.key.is_empty() && scanner.rest().starts_with(guess.key) {
+                scanner.advance(guess.key.len());
+                scanner.colon()?;
+                guess.member
+            } else {
+                self.other_member(previous, scanner, context)?
+            };
             scanner.skip_whitespace();
             let start = scanner.pos();
-            match key {
-                Key::Member(at) => {
-                    previous = at + 1;
-                    self.member(at, row, scanner, context)?;
-                    if context.rescue.misfit && context.path.is_empty() {
-                        let raw = scanner.bytes().get(start..scanner.pos()).unwrap_or_default();
-                        context.rescue.observe(&self.plan.members[at].name, raw);
-                    }
-                }
-                Key::Unknown(key) => {
+            if let Some(column) = self.columns.get_mut(member) {
+                previous = member + 1;
+                let segment = Segment::Name(&self.plan.names[member]);
+                if column.len() <= row {
+                    column.write(row, segment, scanner, context)?;
+                } else {
+                    // The same key once more: the first value stays.
                     let value = scanner.skip_value()?;
-                    let raw = scanner.bytes().get(value).unwrap_or_default();
-                    if raw != b"null" {
-                        context.rescue_unknown(key, raw);
-                    }
+                    context.rescue.add(&context.path, segment, scanner.slice(value));
+                }
+                if context.rescue.misfit && context.path.is_empty() {
+                    context.rescue.observe(&self.plan.names[member], scanner.slice(start..scanner.pos()));
                 }
             }
             if !scanner.more(b'}')? {
@@ -62,52 +69,27 @@ impl<'p> Object<'p> {
         }
     }
 
-    #[inline]
-    fn key<'a>(
+    /// Reads a key that was not guessed. For one without a column the value is kept elsewhere, and what is returned leads
+    /// to no column.
+    #[inline(never)]
+    fn other_member(
         &mut self,
         previous: usize,
-        scanner: &mut Scanner<'a>,
-        context: &mut Context,
-    ) -> Result<Key<'a>, JsonError> {
-        scanner.skip_whitespace();
-        let guess = self.after[previous];
-        if let Some(member) = self.plan.members.get(guess)
-            && !member.quoted.is_empty()
-            && scanner.rest().starts_with(&member.quoted)
-        {
-            scanner.advance(member.quoted.len());
-            scanner.colon()?;
-            return Ok(Key::Member(guess));
-        }
-        let key = scanner.key()?;
-        match key.decode(&mut context.scratch).ok().and_then(|name| self.plan.find(name)) {
-            Some(at) => {
-                self.after[previous] = at;
-                Ok(Key::Member(at))
-            }
-            None => Ok(Key::Unknown(key)),
-        }
-    }
-
-    #[inline]
-    fn member(
-        &mut self,
-        at: usize,
-        row: usize,
         scanner: &mut Scanner,
-        context: &mut Context<'p>,
-    ) -> Result<(), JsonError> {
-        let segment = Segment::Name(&self.plan.members[at].name);
-        let column = &mut self.columns[at];
-        if column.len() <= row {
-            column.fill_up(row);
-            return column.write(segment, scanner, context);
+        context: &mut Context,
+    ) -> Result<usize, JsonError> {
+        let key = scanner.key()?;
+        let name = key.decode(&mut context.scratch).ok();
+        if let Some(member) = name.and_then(|name| self.plan.find(name)) {
+            self.after[previous] = Guess { member, key: self.plan.key(member) };
+            return Ok(member);
         }
-        // The same key once more: the first value stays.
         let value = scanner.skip_value()?;
-        let raw = scanner.bytes().get(value).unwrap_or_default();
-        context.rescue.add(&context.path, segment, raw);
-        Ok(())
+        let raw = scanner.slice(value);
+        if raw != b"null" {
+            context.rescue_unknown(key, raw);
+        }
+        Ok(usize::MAX)
     }
 
     /// Drops what rows from `rows` on have written.

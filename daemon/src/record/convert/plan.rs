@@ -47,17 +47,13 @@ impl Plan {
 /// The members of an object that have columns.
 #[derive(Debug, Default)]
 pub struct ObjectPlan {
-    pub members: Vec<Member>,
+    pub names: Vec<String>,
+    pub kinds: Vec<Kind>,
+    /// The keys as a record has them, quotes included, one after the other; empty where one has to be escaped.
+    keys: Vec<u8>,
+    /// Where each key starts, and the end.
+    starts: Vec<usize>,
     by_name: HashMap<Vec<u8>, usize>,
-}
-
-/// One member.
-#[derive(Debug)]
-pub struct Member {
-    pub name: String,
-    /// Its key as a record has it, quotes included; empty if it has to be escaped.
-    pub quoted: Vec<u8>,
-    pub kind: Kind,
 }
 
 /// What a column holds.
@@ -91,13 +87,26 @@ impl ObjectPlan {
         let mut columns = Vec::new();
         for field in fields {
             let (kind, data_type) = Kind::new(&field.kind, nested);
-            let plain = field.name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-            let quoted = if plain { format!("\"{}\"", field.name).into_bytes() } else { Vec::new() };
-            plan.by_name.insert(field.name.clone().into_bytes(), plan.members.len());
-            plan.members.push(Member { name: field.name.clone(), quoted, kind });
+            plan.starts.push(plan.keys.len());
+            if field.name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+                plan.keys.extend_from_slice(format!("\"{}\"", field.name).as_bytes());
+            }
+            plan.by_name.insert(field.name.clone().into_bytes(), plan.names.len());
+            plan.names.push(field.name.clone());
+            plan.kinds.push(kind);
             columns.push(Arc::new(ArrowField::new(&field.name, data_type, true)));
         }
+        plan.starts.push(plan.keys.len());
         (plan, columns)
+    }
+
+    /// The key of a member as a record has it; empty if it has to be escaped, and behind the last member.
+    #[inline]
+    pub fn key(&self, member: usize) -> &[u8] {
+        match self.starts.get(member..member + 2) {
+            Some([start, end]) => self.keys.get(*start..*end).unwrap_or_default(),
+            _ => &[],
+        }
     }
 
     /// The member of this name.

@@ -5,6 +5,7 @@ use super::column::{Column, Context, Pieces};
 use super::lines;
 use super::rescue::Segment;
 use crate::record::json::{JsonError, Scanner};
+use crate::record::scalar;
 use arrow_buffer::BooleanBufferBuilder;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,9 +20,30 @@ fn keep<T>(values: &mut Vec<T>, value: Option<T>) -> Taken {
     Ok(true)
 }
 
-/// A number that `read` can give back.
+/// An integer that i64 holds.
 #[inline]
-pub fn number<T>(first: u8, scanner: &mut Scanner, values: &mut Vec<T>, read: impl Fn(&[u8]) -> Option<T>) -> Taken {
+pub fn integer(first: u8, scanner: &mut Scanner, values: &mut Vec<i64>) -> Taken {
+    if let Some((value, length)) = scalar::short_integer(scanner.rest()) {
+        scanner.advance(length);
+        values.push(value);
+        return Ok(true);
+    }
+    number(first, scanner, values, scalar::integer)
+}
+
+/// A number that f64 gives back.
+#[inline]
+pub fn float(first: u8, scanner: &mut Scanner, values: &mut Vec<f64>) -> Taken {
+    if let Some((value, length)) = scalar::short_float(scanner.rest()) {
+        scanner.advance(length);
+        values.push(value);
+        return Ok(true);
+    }
+    number(first, scanner, values, scalar::float)
+}
+
+/// A number that `read` gives back.
+fn number<T>(first: u8, scanner: &mut Scanner, values: &mut Vec<T>, read: impl Fn(&[u8]) -> Option<T>) -> Taken {
     if !matches!(first, b'-' | b'0'..=b'9') {
         return Ok(false);
     }
@@ -47,15 +69,11 @@ pub fn text(first: u8, scanner: &mut Scanner, pieces: &mut Pieces) -> Taken {
     if first != b'"' {
         return Ok(false);
     }
-    let token = scanner.string()?;
-    if !token.escaped {
-        pieces.bytes.extend_from_slice(token.raw);
-    } else if token.decode_onto(&mut pieces.bytes).is_err() {
-        pieces.undo();
-        return Ok(false);
+    let taken = scanner.string_onto(&mut pieces.bytes)?;
+    if taken {
+        pieces.end();
     }
-    pieces.end();
-    Ok(true)
+    Ok(taken)
 }
 
 /// A text that `read` understands.
@@ -108,8 +126,7 @@ pub fn binary(first: u8, scanner: &mut Scanner, scratch: &mut Vec<u8>, pieces: &
 /// Any value, as JSON text.
 pub fn json(scanner: &mut Scanner, pieces: &mut Pieces) -> Taken {
     let value = scanner.skip_value()?;
-    let raw = scanner.bytes().get(value).unwrap_or_default();
-    lines::minify(raw, &mut pieces.bytes)?;
+    lines::minify(scanner.slice(value), &mut pieces.bytes)?;
     pieces.end();
     Ok(true)
 }
@@ -135,15 +152,16 @@ pub fn list<'p>(
     item: &mut Column<'p>,
 ) -> Taken {
     context.path.push(segment);
+    let base = ends.last().map_or(0, |end| *end as usize);
     let mut more = scanner.open(b'[')?;
-    let mut index = 0;
+    let mut count = 0;
     while more {
-        item.write(Segment::Index(index), scanner, context)?;
-        index += 1;
+        item.write(base + count, Segment::Index(count), scanner, context)?;
+        count += 1;
         more = scanner.more(b']')?;
     }
     context.path.pop();
     // It fits: a page has less than 2^31 bytes.
-    ends.push(item.len() as i32);
+    ends.push((base + count) as i32);
     Ok(true)
 }

@@ -128,7 +128,9 @@ impl Shape {
             self.kinds |= IRREGULAR;
         }
         match first {
-            b'{' | b'[' if self.kinds & IRREGULAR != 0 => drop(scanner.skip_value()?),
+            b'{' | b'[' if self.kinds & IRREGULAR != 0 => {
+                scanner.skip_value()?;
+            }
             b'{' => {
                 let all = self.fields.members(scanner, MAX_NESTED_FIELDS, room)?;
                 self.kinds |= OBJECT | if all { 0 } else { IRREGULAR };

@@ -77,14 +77,14 @@ fn says_where_and_what() {
 fn depth_is_bounded_however_a_value_is_read() {
     let nested = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
     assert_eq!(check(&nested(128)), Ok(()));
-    assert_eq!(check(&nested(129)).unwrap_err().kind, JsonErrorKind::Depth);
+    assert_eq!(check(&nested(129)).unwrap_err().problem, Problem::Depth);
     let mixed = |n: usize| ["{\"a\":[".repeat(n / 2), "]}".repeat(n / 2)].concat();
     assert_eq!(check(mixed(128).as_bytes()), Ok(()));
-    assert_eq!(check(mixed(130).as_bytes()).unwrap_err().kind, JsonErrorKind::Depth);
+    assert_eq!(check(mixed(130).as_bytes()).unwrap_err().problem, Problem::Depth);
     let text = nested(129);
     let mut scanner = Scanner::new(&text);
     assert!(scanner.open(b'[').unwrap());
-    assert_eq!(scanner.skip_value().unwrap_err().kind, JsonErrorKind::Depth);
+    assert_eq!(scanner.skip_value().unwrap_err().problem, Problem::Depth);
     let siblings = format!("[{}[]]", "[[]],".repeat(1000));
     assert_eq!(check(siblings.as_bytes()), Ok(()));
 }
@@ -93,11 +93,11 @@ fn depth_is_bounded_however_a_value_is_read() {
 fn escapes() {
     let decode = |text: &str| {
         let token = Scanner::new(text.as_bytes()).string().unwrap();
-        token.decode(&mut Vec::new()).map(|b| String::from_utf8(b.to_vec()).unwrap()).map_err(|e| (e.kind, e.offset))
+        token.decode(&mut Vec::new()).map(|b| String::from_utf8(b.to_vec()).unwrap()).map_err(|e| (e.problem, e.offset))
     };
     assert_eq!(decode(r#""\"\\\/\b\f\n\r\t\u0041\u00e9\uD83D\uDE00é😀""#).unwrap(), "\"\\/\u{8}\u{c}\n\r\tAé😀é😀");
     for lone in [r#""ab\ud800""#, r#""ab\udc00\ud800""#, r#""ab\ud800\u0041""#, r#""ab\ud800x""#, r#""ab\ud800\n""#] {
-        assert_eq!(decode(lone), Err((JsonErrorKind::Unrepresentable, 3)), "{lone}");
+        assert_eq!(decode(lone), Err((Problem::Surrogate, 2)), "{lone}");
     }
 }
 
@@ -164,6 +164,27 @@ proptest! {
         let mut scanner = Scanner::new(text.as_bytes());
         if let Ok(theirs) = serde_json::from_str::<Value>(&text) {
             prop_assert_eq!(build(&mut scanner).unwrap(), theirs);
+        }
+    }
+
+    /// The two ways to read a string agree, and the second leaves no trace of a string that it cannot give.
+    #[test]
+    fn strings_are_read_in_one_go(inner in "([a-zé\"\n ]|\\\\[\"\\\\/bfnrtux]|\\\\u(00e9|d83d|de00|12)|\\\\ud83d\\\\ude00){0,12}") {
+        let text = format!("\"{inner}\" ");
+        let (mut one, mut other) = (Scanner::new(text.as_bytes()), Scanner::new(text.as_bytes()));
+        let mut out = b"kept".to_vec();
+        match (one.string(), other.string_onto(&mut out)) {
+            (Ok(token), Ok(given)) => {
+                let mut expected = b"kept".to_vec();
+                let decoded = token.decode_onto(&mut expected);
+                prop_assert_eq!(decoded.is_ok(), given);
+                prop_assert_eq!(out, if given { expected } else { b"kept".to_vec() });
+                prop_assert_eq!(one.pos(), other.pos());
+            }
+            (one, other) => {
+                prop_assert_eq!(one.map(|_| true), other);
+                prop_assert_eq!(out, b"kept");
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! String tokens, and what their escapes stand for.
 
-use super::{JsonError, JsonErrorKind};
+use super::{JsonError, Problem, Scanner, find_special};
 
 /// A string token, escapes checked but not resolved.
 #[derive(Clone, Copy, Debug)]
@@ -9,13 +9,12 @@ pub struct Text<'a> {
     pub raw: &'a [u8],
     /// Whether there is a backslash in them.
     pub escaped: bool,
-    /// Where they start.
-    pub offset: usize,
 }
 
 impl<'a> Text<'a> {
     /// The text that the token stands for: borrowed when nothing is escaped, else resolved into `scratch`, whose former
-    /// content is lost. A lone surrogate is [`JsonErrorKind::Unrepresentable`].
+    /// content is lost. A lone surrogate is [`Problem::Surrogate`]; the offset in an error counts from the opening quote's
+    /// end.
     #[inline]
     pub fn decode<'s>(&self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], JsonError>
     where
@@ -34,25 +33,63 @@ impl<'a> Text<'a> {
         let mut rest = self.raw;
         while let Some(at) = memchr::memchr(b'\\', rest) {
             out.extend_from_slice(&rest[..at]);
-            let bad =
-                |message, kind| JsonError { offset: self.offset + (self.raw.len() - rest.len()) + at, kind, message };
-            let escape = rest.get(at + 1).copied().unwrap_or(0);
-            rest = if escape == b'u' {
-                let (c, used) = unicode_escape(&rest[at..])
-                    .ok_or(bad("a lone surrogate stands for no character", JsonErrorKind::Unrepresentable))?;
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                &rest[at + used..]
-            } else {
-                out.push(simple_escape(escape).ok_or(bad(BAD_ESCAPE, JsonErrorKind::Syntax))?);
-                &rest[at + 2..]
-            };
+            let offset = self.raw.len() - rest.len() + at;
+            let (character, used) = escaped(&rest[at..]).map_err(|problem| JsonError { offset, problem })?;
+            push_character(out, character);
+            rest = &rest[at + used..];
         }
         out.extend_from_slice(rest);
         Ok(())
     }
 }
 
-pub(super) const BAD_ESCAPE: &str = "this escape does not exist";
+impl Scanner<'_> {
+    /// Reads the string whose opening quote is here and appends the text that it stands for to `out`, in one go. If no text
+    /// does, `out` is as it was and the answer is false.
+    #[inline]
+    pub fn string_onto(&mut self, out: &mut Vec<u8>) -> Result<bool, JsonError> {
+        let (start, kept) = (self.pos, out.len());
+        let mut from = start + 1;
+        loop {
+            let at = find_special(self.bytes, from);
+            out.extend_from_slice(self.slice(from..at));
+            match self.bytes.get(at) {
+                Some(b'"') if self.peek() == b'"' => {
+                    self.pos = at + 1;
+                    return Ok(true);
+                }
+                Some(b'\\') => match escaped(self.slice(at..self.bytes.len())) {
+                    Ok((character, used)) => {
+                        push_character(out, character);
+                        from = at + used;
+                    }
+                    Err(_) => break,
+                },
+                _ => break,
+            }
+        }
+        out.truncate(kept);
+        self.skip_string().map(|_| false)
+    }
+}
+
+#[inline]
+fn push_character(out: &mut Vec<u8>, character: char) {
+    match u8::try_from(character) {
+        Ok(byte) if byte.is_ascii() => out.push(byte),
+        _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// The character of the escape at the start of `at`, and the bytes it took.
+#[inline]
+fn escaped(at: &[u8]) -> Result<(char, usize), Problem> {
+    let byte = at.get(1).copied().unwrap_or(0);
+    if byte == b'u' {
+        return unicode_escape(at).ok_or(Problem::Surrogate);
+    }
+    simple_escape(byte).map(|byte| (char::from(byte), 2)).ok_or(Problem::Escape)
+}
 
 /// The byte that a backslash before `byte` stands for, unless it is a `u`.
 pub(super) fn simple_escape(byte: u8) -> Option<u8> {

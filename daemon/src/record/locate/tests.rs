@@ -67,10 +67,13 @@ fn paths_that_need_a_tree_keep_the_text() {
 fn errors_name_the_place_and_no_data() {
     let locate = |body: &[u8]| Locator::new("$.a", &[]).unwrap().locate(body).unwrap_err();
     assert_eq!(locate(b"{\"a\":[]}x").to_string(), "read the answer as JSON");
-    assert_eq!(locate(b"{\"a\":[]}x"), LocateError::Json(Scanner::new(b"x").error("expected the end")).at(8));
+    assert_eq!(
+        locate(b"{\"a\":[]}x"),
+        LocateError::Json(Scanner::new(b"x").error(crate::record::json::Problem::Rest)).at(8)
+    );
     assert_eq!(
         locate(b"\xEF\xBB\xBF{\"a\":[]}x"),
-        LocateError::Json(Scanner::new(b"x").error("expected the end")).at(11)
+        LocateError::Json(Scanner::new(b"x").error(crate::record::json::Problem::Rest)).at(11)
     );
     assert!(matches!(locate(b"{\"a\":[1,2"), LocateError::Json(_)));
     assert!(matches!(locate(b"{\"a\":[],\"b\":01}"), LocateError::Json(_)));
