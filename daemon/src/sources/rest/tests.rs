@@ -45,6 +45,12 @@ fn merge(under: &mut Value, over: Value) {
     }
 }
 
+/// `rest` with `more` laid over it.
+pub fn with(mut rest: Value, more: Value) -> Value {
+    merge(&mut rest, more);
+    rest
+}
+
 /// A source `shop` with one stream `orders`, and quick retries.
 pub fn try_source(base_url: &str, stream: Value, rest: Value) -> Result<RestSource, super::RestError> {
     let mut settings = json!({

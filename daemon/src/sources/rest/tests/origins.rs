@@ -20,11 +20,6 @@ fn stream() -> Value {
     })
 }
 
-fn with(mut rest: Value, more: Value) -> Value {
-    merge(&mut rest, more);
-    rest
-}
-
 fn one(id: u64) -> Reply {
     Reply::json(&json!({ "data": [{ "id": id }] }))
 }
