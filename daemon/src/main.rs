@@ -1,2 +1,62 @@
-//! x
-fn main(){}
+//! The daemon's entry: command line in, exit code out.
+
+use clap::Parser as _;
+use saas_export_daemon::app::cli::{Cli, Command};
+use saas_export_daemon::app::engine::{self, Files};
+use saas_export_daemon::app::{self, EXIT_CONFIG};
+use saas_export_daemon::base::crash;
+use saas_export_daemon::config;
+use std::process::ExitCode;
+
+/// Many threads allocate and free page-sized buffers; this allocator gives them back and stays flat.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads for files, SQLite and conversion beside the async ones; more work waits.
+const BLOCKING_THREADS: usize = 64;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let files = Files { config: cli.config.clone(), auth_env: cli.auth_env.clone() };
+    if cli.crash_points {
+        println!("{}", crash::POINTS.join("\n"));
+        return ExitCode::SUCCESS;
+    }
+    if cli.config_schema {
+        println!("{:#}", config::json_schema());
+        return ExitCode::SUCCESS;
+    }
+    if cli.config_reference {
+        print!("{}", config::reference::markdown());
+        return ExitCode::SUCCESS;
+    }
+    if cli.check_config {
+        return check_config(&files);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("export")
+        .build();
+    match (runtime, &cli.command) {
+        (Ok(runtime), None) => runtime.block_on(app::run(&cli)),
+        (Ok(runtime), Some(Command::Once(once))) => runtime.block_on(app::once::run(files, once)),
+        (Err(error), _) => {
+            eprintln!("saas-export-daemon: failed to start its threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_config(files: &Files) -> ExitCode {
+    match engine::load(files) {
+        Ok(_) => {
+            println!("{}: ok", files.config.display());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            println!("{}", problems.join("\n"));
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}

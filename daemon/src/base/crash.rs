@@ -14,7 +14,6 @@ pub const POINTS: &[&str] = &[
     "journal.created",
     "journal.written",
     "journal.synced",
-    "cut.stored",
     "segment.finished",
     "segment.synced",
     "segment.verified",

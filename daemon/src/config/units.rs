@@ -6,6 +6,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+/// A text as it may stand in a message: quoted, without control characters, at most 60 characters.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
 /// A size in bytes with a unit: `50MB`, `16MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -14,13 +22,16 @@ pub struct Size(pub u64);
 impl TryFrom<String> for Size {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
+        let shown = shown(&text);
         let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim();
         if unit.is_empty() {
-            return Err(format!("{text:?} has no unit: write e.g. \"50MB\" or \"16MiB\""));
+            return Err(format!("{shown} has no unit: write e.g. \"50MB\" or \"16MiB\""));
         }
-        text.parse::<bytesize::ByteSize>()
-            .map(|size| Self(size.as_u64()))
-            .map_err(|_| format!("{text:?} is not a size: write e.g. \"50MB\" or \"16MiB\""))
+        let bytes = unit.ends_with(['b', 'B']) && text.starts_with(|c: char| c.is_ascii_digit());
+        match text.parse::<bytesize::ByteSize>() {
+            Ok(size) if bytes => Ok(Self(size.as_u64())),
+            _ => Err(format!("{shown} is not a size: write e.g. \"50MB\" or \"16MiB\"")),
+        }
     }
 }
 
@@ -60,7 +71,7 @@ impl TryFrom<String> for Span {
             .ok()
             .and_then(|span| Duration::try_from(span).ok())
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a duration: write e.g. \"30s\", \"500ms\" or \"1h 30m\""))
+            .ok_or_else(|| format!("{} is not a duration: write e.g. \"30s\", \"500ms\" or \"1h 30m\"", shown(&text)))
     }
 }
 
@@ -87,10 +98,12 @@ pub struct Mode(pub u32);
 impl TryFrom<String> for Mode {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let digits = text.len() <= 4 && text.starts_with('0');
+        let digits = text.len() == 4 && text.starts_with('0');
         match u32::from_str_radix(&text, 8) {
             Ok(mode) if digits && mode & 0o600 == 0o600 => Ok(Self(mode)),
-            _ => Err(format!("{text:?} is not a file mode: write e.g. \"0640\" (the owner must read and write)")),
+            _ => {
+                Err(format!("{} is not a file mode: write e.g. \"0640\" (the owner must read and write)", shown(&text)))
+            }
         }
     }
 }
@@ -114,28 +127,37 @@ impl fmt::Debug for SecretText {
 }
 
 macro_rules! text_schema {
-    ($type:ty, $name:literal, $description:literal, $pattern:expr) => {
+    ($type:ty, $name:literal, { $($key:literal: $value:expr),* $(,)? }) => {
         impl JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
                 $name.into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "description": $description, "pattern": $pattern })
+                json_schema!({ "type": "string", $($key: $value),* })
             }
         }
     };
 }
 
-text_schema!(Size, "Size", "A size with a unit, e.g. 50MB or 16MiB", r"^[0-9.]+ *([kKMGT]i?)?B$");
-text_schema!(Span, "Span", "A duration with a unit, e.g. 30s, 500ms or 1h 30m", r"^[0-9]");
-text_schema!(Mode, "Mode", "File permission bits in octal, e.g. \"0640\"", "^0[0-7]{3}$");
-text_schema!(SecretText, "SecretText", "A text that may hold ${NAME} from auth.env", "");
-text_schema!(
-    crate::base::ids::Name,
-    "Name",
-    "Letters, digits, '_', '-' and '.', starting with a letter or digit, at most 64",
-    "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
-);
+text_schema!(Size, "Size", {
+    "description": "A size with a unit, e.g. `50MB` (50,000,000 bytes) or `16MiB` (16,777,216 bytes).",
+    "pattern": r"^[0-9]+(\.[0-9]+)? *([kKMGTP]i?)?[bB]$",
+});
+text_schema!(Span, "Span", {
+    "description": "A length of time with a unit, e.g. `30s`, `500ms` or `1h 30m`.",
+    "pattern": "^[0-9][0-9.]* *[a-zA-Zµ].*$",
+});
+text_schema!(Mode, "Mode", {
+    "description": "Permission bits of a file in octal and in quotes, e.g. `\"0640\"`.",
+    "pattern": "^0[67][0-7]{2}$",
+});
+text_schema!(SecretText, "SecretText", {
+    "description": "A text that may hold `${NAME}`, a value of auth.env, anywhere; `$${` stands for a plain `${`.",
+});
+text_schema!(crate::base::ids::Name, "Name", {
+    "description": "A name: letters, digits, `_`, `-` and `.`, starting with a letter or digit, at most 64.",
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+});
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! How the rest of the daemon speaks to the dispatcher: typed commands with typed answers.
 
 use crate::base::ids::{Name, TaskId};
+pub use crate::model::progress::Progress;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
@@ -89,25 +90,6 @@ pub struct ReloadReport {
     pub applied: Vec<String>,
     /// What takes effect only after a restart, a line each.
     pub needs_restart: Vec<String>,
-}
-
-/// Live figures of a task that is Processing; sums over its streams, segments in the making included.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// Records read from the source.
-    pub records: u64,
-    /// JSON bytes read.
-    pub source_bytes: u64,
-    /// Bytes encoded.
-    pub bytes: u64,
-    /// Pages read.
-    pub pages: u64,
-    /// Records in all, where the source says so for every stream.
-    pub total: Option<u64>,
-    /// Requests that failed and were tried again.
-    pub retries: u64,
-    /// Records per second over the last seconds.
-    pub rate: f64,
 }
 
 /// A command in the dispatcher's inbox.

@@ -1,0 +1,128 @@
+//! The manifest's JSON never changes by accident, and nothing impossible is read.
+
+use super::*;
+use serde_json::json;
+
+pub(crate) fn sample() -> Manifest {
+    let offset =
+        |pages: u64| json!({ "partition": 0, "cursor": { "page": pages + 1 }, "pages": pages, "records": pages * 2 });
+    let segment = |n: u64| Segment {
+        name: format!("part-0-{n:06}.csv"),
+        rows: 2,
+        bytes: 10 + n,
+        sha256: "0a".repeat(32),
+        crc32c: crc32c_hex(0x00ab_cdef),
+        lane: 0,
+        n,
+        first_offset: offset(n),
+        last_offset: offset(n + 1),
+    };
+    Manifest {
+        version: 1,
+        export: "shop-nightly".into(),
+        stream: "orders".into(),
+        task: "20261121T024501Z-9f86d081".into(),
+        created_at: "2026-11-21T02:45:01Z".into(),
+        mode: Mode::Full,
+        format: "csv".into(),
+        compression: None,
+        schema: json!({ "fields": [{ "name": "id", "type": "integer" }] }),
+        schema_version: 1,
+        primary_key: vec!["id".into()],
+        cursor_field: None,
+        shift_protection: "none".into(),
+        chain: ChainPosition { id: "20261121T024501Z-9f86d081".into(), position: 0 },
+        offsets: vec![LaneOffsets { lane: 0, first: offset(0), last: offset(2) }],
+        marks: Marks::default(),
+        counts: Counts { read: 5, written: 4, rejected: 1, ..Counts::default() },
+        pages: 2,
+        source_bytes: 99,
+        segments: vec![segment(0), segment(1)],
+        daemon_version: "0.1.0".into(),
+    }
+}
+
+#[test]
+fn golden() {
+    let mut manifest = sample();
+    manifest.segments.truncate(1);
+    let expected = include_str!("../golden/manifest-v1.json");
+    assert_eq!(String::from_utf8(manifest.to_bytes().unwrap()).unwrap(), expected);
+}
+
+#[test]
+fn the_frozen_manifest_of_version_1_stays_readable() {
+    let mut text = include_str!("../golden/manifest-v1.json").to_owned();
+    text = text.replace("\"written\": 4", "\"written\": 2").replace("\"rejected\": 1", "\"rejected\": 3");
+    let manifest = Manifest::parse(text.as_bytes()).unwrap();
+    assert_eq!(manifest.segments[0].crc32c, "00abcdef");
+    // What a later 1.x adds must not stop us.
+    let more = text.replacen('{', "{ \"later\": [1],", 1);
+    assert_eq!(Manifest::parse(more.as_bytes()).unwrap(), manifest);
+}
+
+#[test]
+fn reads_back() {
+    let mut manifest = sample();
+    manifest.compression = Some("gzip".into());
+    manifest.cursor_field = Some("updated_at".into());
+    manifest.marks.after = Some(json!("2026-01-01"));
+    manifest.mode = Mode::Incremental;
+    assert_eq!(Manifest::parse(&manifest.to_bytes().unwrap()).unwrap(), manifest);
+}
+
+#[test]
+fn errors_name_the_place() {
+    let text = String::from_utf8(sample().to_bytes().unwrap()).unwrap();
+    let wrong = text.replace("\"pages\": 2,\n  \"source_bytes\"", "\"pages\": \"two\",\n  \"source_bytes\"");
+    assert_ne!(wrong, text);
+    let line = wrong.lines().position(|l| l.contains("\"two\"")).unwrap() + 1;
+    match Manifest::parse(wrong.as_bytes()).unwrap_err() {
+        ParseError::Json { line: found, column, message, .. } => {
+            assert_eq!(found, line);
+            assert!(column > 0 && !message.contains("at line"), "{message}");
+        }
+        other => panic!("{other}"),
+    }
+    let cut = &text.as_bytes()[..text.len() / 2];
+    assert!(matches!(Manifest::parse(cut), Err(ParseError::Json { line: 2.., .. })));
+    let newer = text.replacen("\"version\": 1", "\"version\": 2", 1);
+    assert_eq!(Manifest::parse(newer.as_bytes()), Err(ParseError::Newer { what: "manifest", found: 2 }));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    type Change = fn(&mut Manifest);
+    let changes: [(&str, Change); 7] = [
+        ("plain file name", |m| m.segments[1].name = "../part".into()),
+        ("twice", |m| m.segments[1].name = m.segments[0].name.clone()),
+        ("sha256", |m| m.segments[1].sha256 = "AA".repeat(32)),
+        ("crc32c", |m| m.segments[1].crc32c = "1".into()),
+        ("counts.written", |m| m.segments[1].rows = 3),
+        ("counts.written", |m| m.segments[1].rows = u64::MAX),
+        ("counts.read", |m| m.counts.duplicate = 1),
+    ];
+    for (word, change) in changes {
+        let mut bad = sample();
+        change(&mut bad);
+        let error = Manifest::parse(&bad.to_bytes().unwrap()).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn plain_names() {
+    for good in ["part-0-000000.parquet", "a", "a..b", "_manifest.json"] {
+        assert!(is_plain_name(good), "{good}");
+    }
+    for bad in ["", ".", "..", "../a", "a/b", "a\\b", "a\0", "a\nb", "\u{202e}a", ".hidden", "-rf", &"a".repeat(256)] {
+        assert!(!is_plain_name(bad), "{bad:?}");
+    }
+}
+
+#[test]
+fn sums_are_what_sha256sum_takes() {
+    let sums = sha256sums(&sample());
+    assert_eq!(sums.lines().count(), 2);
+    assert_eq!(sums.lines().next().unwrap(), format!("{}  part-0-000000.csv", "0a".repeat(32)));
+}

@@ -1,0 +1,175 @@
+//! Reads every byte of a published directory and compares it with its manifest.
+
+use crate::SEGMENT_PREFIX;
+use crate::digest::Digests;
+use crate::manifest::{Manifest, Segment, crc32c_hex, is_plain_name};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The file that is being read.
+    pub file: &'a str,
+    /// Bytes read so far, over all files.
+    pub bytes: u64,
+    /// Bytes of all files by the manifest.
+    pub total: u64,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Files that are as the manifest says.
+    pub good: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Everything that differs, in the order of the manifest, unexpected files last.
+    pub problems: Vec<Problem>,
+}
+
+impl VerifyReport {
+    /// Whether the directory holds exactly what the manifest says.
+    pub fn ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// A file that is not as the manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Name of the file.
+    pub name: String,
+    /// What is wrong with it.
+    pub kind: ProblemKind,
+}
+
+/// What is wrong with a file; its text fits after the file's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProblemKind {
+    /// The manifest's name would leave the directory; it was not opened.
+    #[error("is not a plain file name")]
+    UnsafeName,
+    /// Not there.
+    #[error("is missing")]
+    Missing,
+    /// A directory, a symbolic link or another thing that is no file; it was not opened.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// Another length.
+    #[error("has {found} bytes instead of {expected}")]
+    Size {
+        /// Bytes by the manifest.
+        expected: u64,
+        /// Bytes found.
+        found: u64,
+    },
+    /// Another content by SHA-256.
+    #[error("has SHA-256 {found} instead of {expected}")]
+    Sha256 {
+        /// By the manifest.
+        expected: String,
+        /// As computed.
+        found: String,
+    },
+    /// The content is right by SHA-256, but the manifest's CRC-32C is not that content's.
+    #[error("has CRC-32C {found} instead of {expected}")]
+    Crc32c {
+        /// By the manifest.
+        expected: String,
+        /// As computed.
+        found: String,
+    },
+    /// A segment that the manifest does not list; who reads by pattern would read it too.
+    #[error("is not in the manifest")]
+    Unexpected,
+}
+
+/// Why a directory could not be verified at all.
+#[derive(Debug, thiserror::Error)]
+#[error("read the directory {dir}")]
+pub struct VerifyError {
+    /// The directory.
+    pub dir: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Verifies the files of `dir` against `manifest`. `progress` is called after each piece that was read.
+pub fn verify_dir(
+    dir: &Path,
+    manifest: &Manifest,
+    mut progress: impl FnMut(Progress<'_>),
+) -> Result<VerifyReport, VerifyError> {
+    let unexpected = unexpected(dir, manifest).map_err(|source| VerifyError { dir: dir.to_owned(), source })?;
+    let total = manifest.segments.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.bytes));
+    let mut report = VerifyReport::default();
+    for segment in &manifest.segments {
+        let mut bytes = report.bytes;
+        let result = verify_file(dir, segment, |length| {
+            bytes += length;
+            progress(Progress { file: &segment.name, bytes, total });
+        });
+        report.bytes = bytes;
+        match result {
+            Ok(()) => report.good += 1,
+            Err(kind) => report.problems.push(Problem { name: segment.name.clone(), kind }),
+        }
+    }
+    report.problems.extend(unexpected.into_iter().map(|name| Problem { name, kind: ProblemKind::Unexpected }));
+    Ok(report)
+}
+
+fn verify_file(dir: &Path, segment: &Segment, progress: impl FnMut(u64)) -> Result<(), ProblemKind> {
+    if !is_plain_name(&segment.name) {
+        return Err(ProblemKind::UnsafeName);
+    }
+    let path = dir.join(&segment.name);
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => ProblemKind::Missing,
+        _ => ProblemKind::Unreadable(error.to_string()),
+    };
+    let meta = fs::symlink_metadata(&path).map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err(ProblemKind::NotAFile);
+    }
+    if meta.len() != segment.bytes {
+        return Err(ProblemKind::Size { expected: segment.bytes, found: meta.len() });
+    }
+    let found = File::open(&path).and_then(|file| Digests::read(file, progress)).map_err(unreadable)?;
+    if found.bytes != segment.bytes {
+        return Err(ProblemKind::Size { expected: segment.bytes, found: found.bytes });
+    }
+    if found.sha256 != segment.sha256 {
+        return Err(ProblemKind::Sha256 { expected: segment.sha256.clone(), found: found.sha256 });
+    }
+    let crc = crc32c_hex(found.crc32c);
+    if crc != segment.crc32c {
+        return Err(ProblemKind::Crc32c { expected: segment.crc32c.clone(), found: crc });
+    }
+    Ok(())
+}
+
+/// Names in `dir` that look like segments and are not in the manifest, sorted.
+fn unexpected(dir: &Path, manifest: &Manifest) -> io::Result<Vec<String>> {
+    let listed: HashSet<&str> = manifest.segments.iter().map(|segment| segment.name.as_str()).collect();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(SEGMENT_PREFIX) && !listed.contains(name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

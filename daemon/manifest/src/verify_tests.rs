@@ -1,0 +1,128 @@
+//! Every way to tamper with a published directory is found and named.
+
+use super::*;
+use crate::manifest::tests::sample;
+use std::os::unix::fs::symlink;
+
+struct Published {
+    dir: tempfile::TempDir,
+    manifest: Manifest,
+}
+
+fn published() -> Published {
+    let dir = tempfile::tempdir().unwrap();
+    let mut manifest = sample();
+    for segment in &mut manifest.segments {
+        let content: Vec<u8> = (0..500_000 + segment.n).map(|i| ((i + segment.n) % 253) as u8).collect();
+        let digests = Digests::of(&content);
+        fs::write(dir.path().join(&segment.name), &content).unwrap();
+        segment.bytes = digests.bytes;
+        segment.sha256 = digests.sha256;
+        segment.crc32c = crc32c_hex(digests.crc32c);
+    }
+    fs::write(dir.path().join("_manifest.json"), manifest.to_bytes().unwrap()).unwrap();
+    Published { dir, manifest }
+}
+
+impl Published {
+    fn path(&self, n: usize) -> PathBuf {
+        self.dir.path().join(&self.manifest.segments[n].name)
+    }
+
+    fn verify(&self) -> VerifyReport {
+        verify_dir(self.dir.path(), &self.manifest, |_| {}).unwrap()
+    }
+
+    /// The one problem there is, and whose it is.
+    fn problem(&self) -> (String, ProblemKind) {
+        let mut report = self.verify();
+        assert_eq!(report.problems.len(), 1, "{report:?}");
+        assert!(!report.ok());
+        let problem = report.problems.remove(0);
+        (problem.name, problem.kind)
+    }
+}
+
+#[test]
+fn an_untouched_directory_is_good_and_read_to_the_last_byte() {
+    let p = published();
+    let total = 1_000_001;
+    let mut last = 0;
+    let report = verify_dir(p.dir.path(), &p.manifest, |progress| {
+        assert!(progress.bytes > last && progress.total == total);
+        last = progress.bytes;
+    });
+    assert_eq!(report.unwrap(), VerifyReport { good: 2, bytes: total, problems: vec![] });
+    assert_eq!(last, total);
+}
+
+#[test]
+fn a_flipped_bit() {
+    for at in [0, 250_000, 499_999] {
+        let p = published();
+        let mut bytes = fs::read(p.path(0)).unwrap();
+        bytes[at] ^= 0x10;
+        fs::write(p.path(0), bytes).unwrap();
+        let (name, kind) = p.problem();
+        assert_eq!(name, p.manifest.segments[0].name);
+        assert!(matches!(kind, ProblemKind::Sha256 { .. }), "{kind}");
+    }
+}
+
+#[test]
+fn a_truncated_and_a_grown_file() {
+    for length in [0, 499_999, 500_001] {
+        let p = published();
+        File::options().write(true).open(p.path(0)).unwrap().set_len(length).unwrap();
+        assert_eq!(p.problem().1, ProblemKind::Size { expected: 500_000, found: length });
+    }
+}
+
+#[test]
+fn swapped_files() {
+    let p = published();
+    let aside = p.dir.path().join("aside");
+    fs::rename(p.path(0), &aside).unwrap();
+    fs::rename(p.path(1), p.path(0)).unwrap();
+    fs::rename(&aside, p.path(1)).unwrap();
+    assert_eq!(p.verify().problems.len(), 2);
+}
+
+#[test]
+fn a_dropped_file() {
+    let p = published();
+    fs::remove_file(p.path(1)).unwrap();
+    assert_eq!(p.problem(), (p.manifest.segments[1].name.clone(), ProblemKind::Missing));
+}
+
+#[test]
+fn a_file_too_many() {
+    let p = published();
+    fs::write(p.dir.path().join("part-0-000009.csv"), "x").unwrap();
+    fs::write(p.dir.path().join("README"), "not a segment").unwrap();
+    assert_eq!(p.problem(), ("part-0-000009.csv".into(), ProblemKind::Unexpected));
+}
+
+#[test]
+fn a_wrong_crc_in_the_manifest() {
+    let mut p = published();
+    p.manifest.segments[0].crc32c = "00000000".into();
+    assert!(matches!(p.problem().1, ProblemKind::Crc32c { .. }));
+}
+
+#[test]
+fn nothing_outside_the_directory_is_opened() {
+    let mut p = published();
+    let real = p.dir.path().join("real");
+    fs::rename(p.path(0), &real).unwrap();
+    symlink(&real, p.path(0)).unwrap();
+    assert_eq!(p.problem().1, ProblemKind::NotAFile);
+    p.manifest.segments[0].name = format!("../{}", p.dir.path().file_name().unwrap().to_str().unwrap());
+    assert!(p.verify().problems.iter().any(|problem| problem.kind == ProblemKind::UnsafeName));
+}
+
+#[test]
+fn a_missing_directory_is_an_error() {
+    let error = verify_dir(Path::new("/nonexistent"), &sample(), |_| {}).unwrap_err();
+    assert_eq!(error.to_string(), "read the directory /nonexistent");
+}

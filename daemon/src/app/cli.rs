@@ -1,0 +1,84 @@
+//! The command line of the daemon.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Exports every configured SaaS to files you own: exact, resumable, on one machine.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// The configuration
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/export/config.yaml")]
+    pub config: PathBuf,
+    /// The secrets (NAME=value lines); by default $CREDENTIALS_DIRECTORY/auth.env, then /etc/export/auth.env
+    #[arg(long, global = true, value_name = "FILE")]
+    pub auth_env: Option<PathBuf>,
+    /// Check both files, print every mistake with its place, and exit
+    #[arg(long)]
+    pub check_config: bool,
+    /// Print the JSON Schema of the configuration and exit
+    #[arg(long)]
+    pub config_schema: bool,
+    /// Print the reference of the configuration (Markdown) and exit
+    #[arg(long)]
+    pub config_reference: bool,
+    /// Print the names of the crash points and exit (for the tests)
+    #[arg(long, hide = true)]
+    pub crash_points: bool,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one export in the foreground, without a socket
+    Once(Once),
+}
+
+/// One export in the foreground, with the same engine, ledger and exit codes: for cron, containers and a first try.
+#[derive(Debug, Args)]
+pub struct Once {
+    /// Name of the export
+    pub export: String,
+    /// A parameter of the run; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub params: Vec<(String, String)>,
+    /// Threads that convert and encode; 0 = one for each processor
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Target size of a file, e.g. 50MB
+    #[arg(long, value_name = "SIZE")]
+    pub chunk_size: Option<String>,
+    /// Write below this directory instead of to the configured destinations
+    #[arg(long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// parquet, csv, ndjson or json
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Directory of the ledger, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  saas-export-daemon --check-config                     every mistake, with file:line:column
+  saas-export-daemon once shop-nightly --output ./out   one run in the foreground
+  systemctl start saas-export-daemon                    as a service; exportctl drives it
+
+Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use, 78 bad configuration";
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

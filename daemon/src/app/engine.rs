@@ -1,0 +1,252 @@
+//! What the queue needs of the configuration: checks requests, builds runs, reloads.
+
+use crate::base::error::ErrorClass;
+use crate::base::ids::{Name, RequestKey};
+use crate::base::{clock, fsio};
+use crate::config::secrets::Secrets;
+use crate::config::settings::{self, Config, Format, Param, ParamType};
+use crate::config::{self};
+use crate::destinations::Destination;
+use crate::destinations::local::{Local, PRIVATE};
+use crate::ledger::rows::TaskRow;
+use crate::ledger::{Ledger, NewTask};
+use crate::net::limit::Limiter;
+use crate::queue::dispatcher::{Engine, RunControl};
+use crate::queue::handle::{Refusal, ReloadReport, Request};
+use crate::sources::Source;
+use crate::sources::rest::{RestSource, fingerprint};
+use crate::transfer::cpu::Cpu;
+use crate::transfer::spool::Spool;
+use crate::transfer::{StreamPlan, TaskRun};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// The longest value of a parameter.
+const MAX_PARAM: usize = 1000;
+
+/// The files that the configuration comes from.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// config.yaml.
+    pub config: PathBuf,
+    /// auth.env, where it is named explicitly.
+    pub auth_env: Option<PathBuf>,
+}
+
+/// The engine of the daemon.
+pub struct AppEngine {
+    files: Files,
+    config: watch::Sender<Arc<Config>>,
+    secrets: Mutex<Arc<Secrets>>,
+    limiters: Mutex<BTreeMap<Name, Arc<Limiter>>>,
+    ledger: Ledger,
+    cpu: Cpu,
+}
+
+impl AppEngine {
+    /// An engine over what has been loaded.
+    pub fn new(files: Files, config: Config, secrets: Secrets, ledger: Ledger) -> Self {
+        let cpu = Cpu::new(config.daemon.threads as usize);
+        Self {
+            files,
+            config: watch::Sender::new(Arc::new(config)),
+            secrets: Mutex::new(Arc::new(secrets)),
+            limiters: Mutex::default(),
+            ledger,
+            cpu,
+        }
+    }
+
+    /// The configuration in force, now and after every reload.
+    pub fn config(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
+    /// The files that the configuration comes from.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The source's budget, shared by all its tasks.
+    fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
+    }
+
+    fn source(&self, name: &Name, rest: &settings::Rest, params: BTreeMap<String, String>) -> Result<Source, String> {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A running task keeps its configuration, but rates are the operator's to change at any time.
+        let rate = match self.config.borrow().sources.get(name) {
+            Some(settings::Source::Rest(now)) => now.rate.clone(),
+            None => rest.rate.clone(),
+        };
+        let limiter = self.limiter(name, &rate);
+        let source = RestSource::new(name.clone(), rest, &*secrets, params, limiter).map_err(|error| error.to_string())?;
+        Ok(Source::Rest(Arc::new(source)))
+    }
+}
+
+impl Engine for AppEngine {
+    fn plan(&self, request: &Request) -> Result<NewTask, Refusal> {
+        let config = self.config.borrow().clone();
+        let Some((name, export)) = config.exports.get_key_value(request.export.as_str()) else {
+            let names: Vec<_> = config.exports.keys().map(Name::as_str).collect();
+            let names = names.join(", ");
+            return Err(Refusal::NotFound(format!("there is no export {:?}; there are: {names}", request.export)));
+        };
+        check_params(&export.params, &request.params)?;
+        let mut effective = (*config).clone();
+        if let Some(word) = request.format.as_deref().filter(|word| *word != export.format.word()) {
+            let format = Format::from_word(word)
+                .ok_or_else(|| Refusal::Invalid(format!("{word:?} is not a format: use parquet, csv, ndjson or json")))?;
+            if let Some(export) = effective.exports.get_mut(name) {
+                export.format = format;
+            }
+        }
+        let format = effective.exports.get(name).map_or("csv", |export| export.format.word());
+        let params: Vec<_> = request.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok(NewTask {
+            export: name.to_string(),
+            key: RequestKey::new(name.as_str(), &params, format),
+            params,
+            format: format.to_owned(),
+            config: effective.effective_for(name).to_string(),
+            actor: request.actor.0.clone(),
+            at: clock::now(),
+        })
+    }
+
+    fn build(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, (ErrorClass, String)> {
+        self.build_run(row, control).map_err(|why| (ErrorClass::Config, why))
+    }
+
+    fn has_export(&self, name: &str) -> bool {
+        self.config.borrow().exports.contains_key(name)
+    }
+
+    fn parallel(&self) -> usize {
+        self.config.borrow().daemon.parallel as usize
+    }
+
+    fn reload(&self) -> Result<ReloadReport, Refusal> {
+        let (config, secrets) = load(&self.files).map_err(|problems| Refusal::Invalid(problems.join("\n")))?;
+        let old = self.config.borrow().clone();
+        let mut report = ReloadReport { applied: config::diff(&old, &config), ..ReloadReport::default() };
+        let mut config = config;
+        for (what, same) in [
+            ("daemon.state_dir", old.daemon.state_dir == config.daemon.state_dir),
+            ("daemon.socket", old.daemon.socket == config.daemon.socket),
+            ("daemon.threads", old.daemon.threads == config.daemon.threads),
+        ] {
+            if !same {
+                report.needs_restart.push(format!("{what} changed: `systemctl restart saas-export-daemon`"));
+            }
+        }
+        config.daemon.state_dir.clone_from(&old.daemon.state_dir);
+        config.daemon.socket.clone_from(&old.daemon.socket);
+        if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() {
+            report.needs_restart.push("secrets: systemd hands auth.env over at the start; restart to rotate them".into());
+        }
+        for (name, source) in &config.sources {
+            let settings::Source::Rest(rest) = source;
+            self.limiter(name, &rest.rate).set(&rest.rate);
+        }
+        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
+        self.config.send_replace(Arc::new(config));
+        Ok(report)
+    }
+}
+
+impl AppEngine {
+    fn build_run(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, String> {
+        let stored = serde_json::from_str(&row.config).map_err(|error| format!("read the task's stored configuration: {error}"))?;
+        let config = Config::from_effective(&stored).map_err(|why| format!("use the task's stored configuration: {why}"))?;
+        let (_, export) = config.exports.iter().next().ok_or("use the task's stored configuration: it has no export")?;
+        let settings::Source::Rest(rest) = config.sources.get(&export.source).ok_or("find the task's source")?;
+        let params = with_defaults(&export.params, &row.params);
+        let source = self.source(&export.source, rest, params)?;
+        let names = if export.streams.is_empty() { rest.streams.keys().cloned().collect() } else { export.streams.clone() };
+        let streams = names.into_iter().map(|name| {
+            let settings = rest.streams.get(&name).ok_or_else(|| format!("find stream {name}"))?.clone();
+            let fingerprint = fingerprint(&settings);
+            Ok(StreamPlan { name, settings, fingerprint })
+        });
+        let streams = streams.collect::<Result<_, String>>()?;
+        let mut destinations = Vec::new();
+        let mut home = None;
+        for name in &export.to {
+            let settings::Destination::Local(local) = config.destinations.get(name).ok_or_else(|| format!("find destination {name}"))?;
+            home.get_or_insert((local.root.join(PRIVATE), local.mode.0));
+            destinations.push((name.clone(), Destination::Local(Arc::new(Local::new(local)))));
+        }
+        let daemon = self.config.borrow().daemon.clone();
+        let (base, mode) = home.unwrap_or((daemon.state_dir.clone(), 0o640));
+        fsio::create_dir_durable(&base).map_err(|error| format!("create {}: {error}", base.display()))?;
+        let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode);
+        Ok(TaskRun {
+            export: export.clone(),
+            streams,
+            source,
+            destinations,
+            ledger: self.ledger.clone(),
+            spool,
+            cpu: self.cpu.clone(),
+            page_buffer: daemon.page_buffer.0,
+            replay_limit: daemon.replay_limit.0,
+            stop: control.stop,
+            progress: control.progress,
+            sealed: watch::Sender::new(0),
+            extracted: control.extracted,
+            row,
+        })
+    }
+}
+
+/// Loads both files; the error holds every problem, a line each.
+pub fn load(files: &Files) -> Result<(Config, Secrets), Vec<String>> {
+    let loaded = config::load(&files.config).map_err(|problems| problems.lines())?;
+    let secrets = Secrets::load(files.auth_env.as_deref()).map_err(|problems| problems.lines())?;
+    let problems = config::check_secrets(&loaded, &secrets);
+    if problems.is_empty() { Ok((loaded.config, secrets)) } else { Err(problems.lines()) }
+}
+
+fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    for (name, value) in given {
+        let Some(param) = declared.get(name.as_str()) else {
+            let names: Vec<_> = declared.keys().map(Name::as_str).collect();
+            let known = if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
+            return Err(Refusal::Invalid(format!("the export has no parameter {name:?}: {known}")));
+        };
+        check_value(name, param, value)?;
+    }
+    let missing = declared.iter().find(|(name, param)| param.default.is_none() && !given.contains_key(name.as_str()));
+    match missing {
+        Some((name, _)) => Err(Refusal::Invalid(format!("parameter {name} has no default: give --param {name}=VALUE"))),
+        None => Ok(()),
+    }
+}
+
+fn check_value(name: &str, param: &Param, value: &str) -> Result<(), Refusal> {
+    let fits = match param.kind {
+        ParamType::String => value.chars().count() <= MAX_PARAM && !value.chars().any(char::is_control),
+        ParamType::Integer => value.parse::<i64>().is_ok(),
+        ParamType::Date => value.parse::<jiff::civil::Date>().is_ok(),
+    };
+    if !fits {
+        let kind = format!("{:?}", param.kind).to_lowercase();
+        return Err(Refusal::Invalid(format!("parameter {name}: the value is not a valid {kind}")));
+    }
+    match &param.one_of {
+        Some(allowed) if !allowed.iter().any(|word| word == value) => {
+            Err(Refusal::Invalid(format!("parameter {name}: use one of {}", allowed.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
+    let defaults = declared.iter().filter_map(|(name, param)| Some((name.to_string(), param.default.clone()?)));
+    defaults.chain(given.iter().cloned()).collect()
+}

@@ -1,0 +1,128 @@
+//! Wiring: what is built in which order, and how it ends again.
+
+pub mod cli;
+pub mod engine;
+pub mod hooks;
+pub mod once;
+pub mod watchdog;
+
+use crate::base::error::{Chain, Classify as _, ErrorClass};
+use crate::config::settings::Config;
+use crate::control::{self, ControlState};
+use crate::host::{log, notify, socket};
+use crate::ledger::{Ledger, LedgerError};
+use crate::queue::dispatcher::Dispatcher;
+use crate::queue::handle::{Actor, QueueHandle};
+use cli::Cli;
+use engine::{AppEngine, Files};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The configuration is wrong (sysexits EX_CONFIG); systemd does not restart after it.
+pub const EXIT_CONFIG: u8 = 78;
+/// The state directory belongs to another daemon.
+pub const EXIT_CONFLICT: u8 = 7;
+/// Draining takes at most this long before the process ends anyway; recovery then finds what it needs.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// The daemon: config → ledger → recover → socket → READY → select → drain.
+pub async fn run(cli: &Cli) -> ExitCode {
+    log::start();
+    let files = Files { config: cli.config.clone(), auth_env: cli.auth_env.clone() };
+    let (config, secrets) = match engine::load(&files) {
+        Ok(loaded) => loaded,
+        Err(problems) => return bad_config(&problems),
+    };
+    let ledger = match open_ledger(&config).await {
+        Ok(ledger) => ledger,
+        Err(code) => return code,
+    };
+    let listener = match socket::listen(&config.daemon.socket).await {
+        Ok(listener) => listener,
+        Err(error) => return fail("open the control socket", &error),
+    };
+    let engine = Arc::new(AppEngine::new(files, config, secrets, ledger.clone()));
+    let (queue, inbox) = QueueHandle::new();
+    let dispatcher = Dispatcher::new(engine.clone(), ledger.clone());
+    let alive = dispatcher.heartbeat();
+    let stop = CancellationToken::new();
+    let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks::hooks(&engine));
+    let control = tokio::spawn(control::serve(listener, Arc::new(state), stop.clone()));
+    let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
+    let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive));
+    notify::ready(&watchdog::status(&ledger).await);
+    tracing::info!("saas-export-daemon {} is ready", env!("CARGO_PKG_VERSION"));
+
+    let ended = serve_signals(&queue, &mut dispatcher).await;
+    notify::stopping();
+    notify::extend_timeout(DRAIN_LIMIT);
+    if tokio::time::timeout(DRAIN_LIMIT, queue.drain()).await.is_err() {
+        tracing::warn!("tasks did not stop in time; they are recovered at the next start");
+    }
+    stop.cancel();
+    watchdog.abort();
+    let _ = control.await;
+    ledger.close().await;
+    tracing::info!("saas-export-daemon has stopped");
+    ended
+}
+
+/// Serves signals until one asks to end; a dispatcher that ends by itself is a bug, and systemd starts anew.
+async fn serve_signals(queue: &QueueHandle, dispatcher: &mut tokio::task::JoinHandle<()>) -> ExitCode {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("failed to listen for signals");
+        return ExitCode::FAILURE;
+    };
+    let received = |signal: Option<()>| signal.is_some();
+    loop {
+        tokio::select! {
+            _ = dispatcher => {
+                tracing::error!("the dispatcher has ended by a bug");
+                return ExitCode::FAILURE;
+            }
+            got = terminate.recv() => if received(got) { return ExitCode::SUCCESS },
+            got = interrupt.recv() => if received(got) { return ExitCode::SUCCESS },
+            _ = hangup.recv() => reload(queue, &mut hangup).await,
+        }
+    }
+}
+
+async fn reload(queue: &QueueHandle, _hangup: &mut Signal) {
+    notify::reloading();
+    if let Err(refused) = queue.reload(Actor("SIGHUP".into())).await {
+        tracing::error!("the configuration was not reloaded, the old one stays in force: {refused}");
+    }
+    notify::ready("reloaded");
+}
+
+/// Opens the ledger and takes over what a dead daemon left.
+pub async fn open_ledger(config: &Config) -> Result<Ledger, ExitCode> {
+    let opened = Ledger::open(&config.daemon.state_dir).await.map_err(|error| ledger_failed(&error))?;
+    let recovered = opened.recover().await.map_err(|error| ledger_failed(&error))?;
+    for row in recovered {
+        tracing::warn!(EXPORT_TASK = %row.id, EXPORT_NAME = %row.export, "task {} recovered: {}", row.id, row.reason);
+    }
+    Ok(opened)
+}
+
+fn ledger_failed(error: &LedgerError) -> ExitCode {
+    fail("open the ledger", error);
+    if error.class() == ErrorClass::Conflict { ExitCode::from(EXIT_CONFLICT) } else { ExitCode::FAILURE }
+}
+
+fn fail(what: &str, error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    tracing::error!("failed to {what}: {}", Chain(error));
+    ExitCode::FAILURE
+}
+
+/// Tells every problem of the configuration.
+pub fn bad_config(problems: &[String]) -> ExitCode {
+    for problem in problems {
+        tracing::error!("{problem}");
+    }
+    ExitCode::from(EXIT_CONFIG)
+}

@@ -1,0 +1,43 @@
+//! Tells systemd that the daemon is alive, but only while its dispatcher and its ledger have answered lately.
+
+use crate::host::notify;
+use crate::ledger::Ledger;
+use crate::ledger::rows::TaskFilter;
+use crate::model::task::TaskState;
+use std::time::Duration;
+
+/// How old the dispatcher's last turn and the ledger's last answer may be.
+const LATELY: Duration = Duration::from_secs(20);
+/// How often the status line is renewed.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs until it is aborted.
+pub async fn run(ledger: Ledger, dispatcher_silent: impl Fn() -> Duration) {
+    let every = notify::watchdog_interval().unwrap_or(STATUS_EVERY).min(STATUS_EVERY);
+    let mut said = String::new();
+    loop {
+        tokio::time::sleep(every).await;
+        let ledger_answers = tokio::time::timeout(LATELY, ledger.heartbeat()).await.is_ok_and(|answer| answer.is_ok());
+        if dispatcher_silent() <= LATELY && ledger_answers {
+            notify::watchdog();
+        } else {
+            tracing::error!("the dispatcher or the ledger does not answer; the watchdog is not fed");
+        }
+        let status = status(&ledger).await;
+        if status != said {
+            notify::status(&status);
+            said = status;
+        }
+    }
+}
+
+/// A sentence for `systemctl status`.
+pub async fn status(ledger: &Ledger) -> String {
+    let count = async |state| {
+        let filter = TaskFilter { states: vec![state], limit: 1000, ..TaskFilter::default() };
+        ledger.tasks(&filter).await.map_or(0, |rows| rows.len())
+    };
+    let running = count(TaskState::Processing).await;
+    let paused = count(TaskState::Paused).await;
+    format!("{running} running, {paused} paused, {} queued", count(TaskState::Pending).await)
+}

@@ -1,0 +1,29 @@
+//! Where files go: the kinds of destinations.
+
+use crate::config::units::Mode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Where files go: a map with one key that names the kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// A directory on this machine.
+    Local(LocalDestination),
+}
+
+/// A directory on this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalDestination {
+    /// The directory; created if it is missing.
+    pub root: PathBuf,
+    /// Permission bits of the files.
+    #[serde(default = "default_mode")]
+    pub mode: Mode,
+}
+
+fn default_mode() -> Mode {
+    Mode(0o640)
+}

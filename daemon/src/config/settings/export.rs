@@ -1,0 +1,111 @@
+//! The configured jobs, with their parameters and limits.
+
+use super::Format;
+use crate::base::ids::Name;
+use crate::config::units::Size;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A configured job: streams of one source, to one or more destinations, in a format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Name of the source.
+    pub source: Name,
+    /// Streams of the source; all of them by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
+    pub streams: Vec<Name>,
+    /// Names of the destinations.
+    #[schemars(length(min = 1))]
+    pub to: Vec<Name>,
+    /// File format; CSV by default.
+    #[serde(default)]
+    pub format: Format,
+    /// Target size of a file.
+    #[serde(default = "default_chunk_size")]
+    #[schemars(extend("x-minimum" = "64kB", "x-maximum" = "5GB"))]
+    pub chunk_size: Size,
+    /// Parameters that a run may set, for `{{ param.NAME }}` in the source's templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<Name, Param>,
+    /// Whether zero records are a success.
+    #[serde(default)]
+    pub allow_empty: bool,
+    /// How many records may be rejected before the task fails.
+    #[serde(default)]
+    pub max_rejected: MaxRejected,
+    /// What to do with the other streams when one fails.
+    #[serde(default)]
+    pub on_stream_error: OnStreamError,
+    /// Attempts in a row without progress before the task fails.
+    #[serde(default = "default_attempts")]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+}
+
+fn default_chunk_size() -> Size {
+    Size(50_000_000)
+}
+
+fn default_attempts() -> u32 {
+    3
+}
+
+/// A parameter of an export.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// Type of its value.
+    #[serde(rename = "type", default)]
+    pub kind: ParamType,
+    /// The only values allowed.
+    #[serde(rename = "enum", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub one_of: Option<Vec<String>>,
+    /// Value when the run gives none; without it the run must give one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+/// Type of a parameter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamType {
+    /// Any text of at most 1,000 characters without control characters.
+    #[default]
+    String,
+    /// A whole number.
+    Integer,
+    /// A day, `YYYY-MM-DD`.
+    Date,
+}
+
+/// How many records may be rejected before the task fails: the smaller of both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaxRejected {
+    /// Part of the records read.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub rate: f64,
+    /// Number of records.
+    pub count: u64,
+}
+
+impl Default for MaxRejected {
+    fn default() -> Self {
+        Self { rate: 0.001, count: 1000 }
+    }
+}
+
+/// What to do with the other streams of a task when one fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStreamError {
+    /// The task fails; nothing of it is published.
+    #[default]
+    Fail,
+    /// The streams that are whole are published; the task still ends as failed and names the others.
+    PublishRest,
+}

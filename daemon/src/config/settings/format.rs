@@ -1,0 +1,114 @@
+//! The file formats and their settings.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A file format: a map with one key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet(ParquetFormat),
+    /// CSV (RFC 4180) with a header line.
+    Csv(TextFormat),
+    /// One JSON record per line, as the source wrote it.
+    Ndjson(TextFormat),
+    /// One JSON array of the records, as the source wrote them.
+    Json(TextFormat),
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self::Csv(TextFormat::default())
+    }
+}
+
+impl Format {
+    /// The word for `--format` and the API.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Parquet(_) => "parquet",
+            Self::Csv(_) => "csv",
+            Self::Ndjson(_) => "ndjson",
+            Self::Json(_) => "json",
+        }
+    }
+
+    /// The format of a word, with default settings.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "parquet" => Self::Parquet(ParquetFormat::default()),
+            "csv" => Self::Csv(TextFormat::default()),
+            "ndjson" => Self::Ndjson(TextFormat::default()),
+            "json" => Self::Json(TextFormat::default()),
+            _ => return None,
+        })
+    }
+
+    /// The ending of a segment's file name.
+    pub fn extension(&self) -> String {
+        match self {
+            Self::Parquet(_) => "parquet".into(),
+            Self::Csv(f) | Self::Ndjson(f) | Self::Json(f) => {
+                let end = match f.compression {
+                    TextCompression::None => "",
+                    TextCompression::Gzip => ".gz",
+                    TextCompression::Zstd => ".zst",
+                };
+                format!("{}{end}", self.word())
+            }
+        }
+    }
+}
+
+/// Settings of Parquet files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParquetFormat {
+    /// Compression of the column chunks.
+    pub compression: ParquetCompression,
+    /// Most rows of a row group.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub row_group_rows: u32,
+}
+
+impl Default for ParquetFormat {
+    fn default() -> Self {
+        Self { compression: ParquetCompression::Zstd, row_group_rows: 122_880 }
+    }
+}
+
+/// Compression of Parquet column chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParquetCompression {
+    /// Not compressed.
+    None,
+    /// Snappy.
+    Snappy,
+    /// gzip, level 5.
+    Gzip,
+    /// Zstandard, level 1.
+    Zstd,
+}
+
+/// Settings of CSV, NDJSON and JSON files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextFormat {
+    /// Compression of the whole file.
+    pub compression: TextCompression,
+}
+
+/// Compression of a text file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TextCompression {
+    /// Not compressed.
+    #[default]
+    None,
+    /// gzip, level 5.
+    Gzip,
+    /// Zstandard, level 1.
+    Zstd,
+}

@@ -1,0 +1,207 @@
+//! The streams of a REST source: requests, paginators, partitions.
+
+use crate::config::units::SecretText;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One collection of records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// Path below `base_url`; a template.
+    pub path: String,
+    /// GET or POST.
+    #[serde(default)]
+    pub method: Method,
+    /// Headers of this stream's requests; templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, SecretText>,
+    /// Query parameters of this stream's requests; templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, SecretText>,
+    /// JSON body of a POST; its strings are templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+    /// JSONPath (RFC 9535) of the records in an answer.
+    #[serde(default = "default_records")]
+    pub records: String,
+    /// Fields that identify a record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
+    pub primary_key: Vec<String>,
+    /// How to get from one page to the next; a single page by default.
+    #[serde(default)]
+    pub paginate: Paginate,
+    /// JSONPath or `header NAME` of the number of records in all, for progress and for prefetching.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<String>,
+    /// Parts of the stream that are read one after the other (or in lanes); one part by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<PartitionBy>,
+    /// Parts read at the same time: partition i goes to lane i mod `lanes`.
+    #[serde(default = "default_lanes")]
+    #[schemars(range(min = 1, max = 64))]
+    pub lanes: u32,
+    /// Declared types by field (dots for nested fields), e.g. `amount: decimal(12,2)`; other fields are inferred.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, String>,
+}
+
+fn default_records() -> String {
+    "$[*]".into()
+}
+
+fn default_lanes() -> u32 {
+    1
+}
+
+/// An HTTP method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// GET.
+    #[default]
+    Get,
+    /// POST.
+    Post,
+}
+
+/// Where a paginator puts its values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamIn {
+    /// In the query.
+    #[default]
+    Query,
+    /// In the top level of the JSON body.
+    Body,
+}
+
+/// How to get from one page to the next: a map with one key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Paginate {
+    /// One page is all.
+    None {},
+    /// A cursor in the answer, given back in a parameter.
+    Cursor(CursorPages),
+    /// The next page's URL in the answer.
+    NextUrl(NextUrlPages),
+    /// `Link: <…>; rel="next"` (RFC 8288).
+    Link(LinkPages),
+    /// A page number.
+    Page(NumberPages),
+    /// Offset and limit.
+    Offset(OffsetPages),
+}
+
+impl Default for Paginate {
+    fn default() -> Self {
+        Self::None {}
+    }
+}
+
+/// A cursor in the answer; the last page has none, or null, or an empty one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CursorPages {
+    /// JSONPath or `header NAME` of the cursor.
+    pub from: String,
+    /// Parameter that takes it.
+    pub param: String,
+    /// Where the parameter goes.
+    #[serde(default, rename = "in")]
+    pub place: ParamIn,
+}
+
+/// The next page's URL in the answer; the last page has none, or null, or an empty one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NextUrlPages {
+    /// JSONPath or `header NAME` of the URL, absolute or relative to the request.
+    pub from: String,
+}
+
+/// `Link: <…>; rel="next"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkPages {
+    /// The relation that leads on.
+    pub rel: String,
+}
+
+impl Default for LinkPages {
+    fn default() -> Self {
+        Self { rel: "next".into() }
+    }
+}
+
+/// A page number; the first page without records is the end, or the one that completes `total`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NumberPages {
+    /// Parameter of the page number.
+    pub param: String,
+    /// Number of the first page.
+    pub start: u64,
+    /// Parameter of the page size, if it is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_param: Option<String>,
+    /// Records per page, if it is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub size: Option<u32>,
+    /// Where the parameters go.
+    #[serde(rename = "in")]
+    pub place: ParamIn,
+}
+
+impl Default for NumberPages {
+    fn default() -> Self {
+        Self { param: "page".into(), start: 1, size_param: None, size: None, place: ParamIn::Query }
+    }
+}
+
+/// Offset and limit; the first page without records is the end, or the one that completes `total`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetPages {
+    /// Parameter of the offset.
+    #[serde(default = "default_offset_param")]
+    pub param: String,
+    /// Parameter of the limit.
+    #[serde(default = "default_limit_param")]
+    pub limit_param: String,
+    /// Records per page.
+    #[schemars(range(min = 1))]
+    pub limit: u32,
+    /// Where the parameters go.
+    #[serde(default, rename = "in")]
+    pub place: ParamIn,
+}
+
+fn default_offset_param() -> String {
+    "offset".into()
+}
+
+fn default_limit_param() -> String {
+    "limit".into()
+}
+
+/// How a stream is cut into parts: a map with one key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionBy {
+    /// A fixed list of values; each is `{{ partition.value }}` in its part's templates.
+    List(ListPartitions),
+}
+
+/// A fixed list of values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListPartitions {
+    /// The values, in the order in which the parts are read.
+    #[schemars(length(min = 1))]
+    pub values: Vec<String>,
+}

@@ -1,0 +1,96 @@
+//! Exports: the names they use, and their parameters.
+
+use super::Check;
+use crate::base::ids::Name;
+use crate::config::path::KeyPath;
+use crate::config::problem::{Mistake, did_you_mean};
+use crate::config::settings::{Export, Param, ParamType, Source};
+use crate::config::template;
+use crate::config::units::shown;
+use std::collections::BTreeMap;
+
+/// The longest value of a parameter, in characters.
+pub const MAX_PARAM: usize = 1000;
+
+impl Check<'_> {
+    pub(super) fn exports(&mut self) {
+        for (name, export) in &self.config.exports {
+            let path = KeyPath::of(&["exports", name.as_str()]);
+            self.streams_of(&path, export);
+            let to = path.key("to");
+            self.repeated(&to, export.to.iter().map(Name::as_str));
+            for (index, destination) in export.to.iter().enumerate() {
+                self.known(&to.item(index), "destination", destination, &self.config.destinations);
+            }
+            for (param, declared) in &export.params {
+                self.param(&path.key("params").key(param.as_str()), param, declared);
+            }
+        }
+    }
+
+    fn streams_of(&mut self, path: &KeyPath, export: &Export) {
+        self.known(&path.key("source"), "source", &export.source, &self.config.sources);
+        let streams = path.key("streams");
+        self.repeated(&streams, export.streams.iter().map(Name::as_str));
+        if let Some(Source::Rest(rest)) = self.config.sources.get(&export.source) {
+            for (index, stream) in export.streams.iter().enumerate() {
+                self.known(&streams.item(index), "stream", stream, &rest.streams);
+            }
+        }
+    }
+
+    fn known<T>(&mut self, path: &KeyPath, what: &str, name: &Name, all: &BTreeMap<Name, T>) {
+        if all.contains_key(name) {
+            return;
+        }
+        let mistake = Mistake::value(path, format!("there is no {what} {:?}", name.as_str()));
+        self.wrong(match did_you_mean(name.as_str(), all.keys().map(Name::as_str)) {
+            Some(meant) => mistake.hint(format!("did you mean {meant:?}?")),
+            None if all.is_empty() => mistake,
+            None => {
+                let names: Vec<&str> = all.keys().take(20).map(Name::as_str).collect();
+                mistake.hint(format!("known: {}", names.join(", ")))
+            }
+        });
+    }
+
+    fn param(&mut self, path: &KeyPath, name: &Name, param: &Param) {
+        if !template::is_word(name.as_str()) {
+            let mistake = Mistake::key(path, "a template cannot name this parameter");
+            self.wrong(mistake.hint("use letters, digits and _, starting with a letter"));
+        }
+        let words = param.one_of.as_deref().unwrap_or_default();
+        self.repeated(&path.key("enum"), words.iter().map(String::as_str));
+        for (index, word) in words.iter().enumerate() {
+            if let Err(why) = fits(param.kind, word) {
+                self.wrong(Mistake::value(&path.key("enum").item(index), why));
+            }
+        }
+        let Some(default) = &param.default else { return };
+        let here = path.key("default");
+        match fits(param.kind, default) {
+            Err(why) => self.wrong(Mistake::value(&here, why)),
+            Ok(()) if !words.is_empty() && !words.contains(default) => {
+                let shown: Vec<String> = words.iter().take(20).map(|word| shown(word)).collect();
+                self.wrong(Mistake::value(&here, "is not in enum").hint(format!("one of {}", shown.join(", "))));
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Whether a value has the type of its parameter; also the check of what a run gives.
+pub fn fits(kind: ParamType, value: &str) -> Result<(), String> {
+    let text = shown(value);
+    match kind {
+        ParamType::String if value.chars().count() > MAX_PARAM => Err(format!("is longer than {MAX_PARAM} characters")),
+        ParamType::String if value.contains(|c: char| c.is_control()) => Err("holds a control character".into()),
+        ParamType::String => Ok(()),
+        ParamType::Integer => value.parse::<i64>().map(drop).map_err(|_| format!("{text} is not a whole number")),
+        ParamType::Date => match value.parse::<jiff::civil::Date>() {
+            // The parser also takes dates with a time and the basic format; those would not compare as text.
+            Ok(date) if date.to_string() == value => Ok(()),
+            _ => Err(format!("{text} is not a day: write e.g. \"2026-01-31\"")),
+        },
+    }
+}

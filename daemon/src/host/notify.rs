@@ -1,0 +1,48 @@
+//! Everything said to systemd: readiness, status, reload, watchdog. Without `NOTIFY_SOCKET` it says nothing.
+
+use sd_notify::NotifyState;
+use std::time::Duration;
+
+fn say(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("failed to notify systemd: {error}");
+    }
+}
+
+/// The daemon answers: ledger open, recovery done, socket bound.
+pub fn ready(status: &str) {
+    say(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// A sentence for `systemctl status`.
+pub fn status(status: &str) {
+    say(&[NotifyState::Status(status)]);
+}
+
+/// A reload begins. The time goes into the same message: without it systemd ends the service.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(time) => say(&[NotifyState::Reloading, time]),
+        Err(error) => tracing::warn!("failed to read the monotonic clock: {error}"),
+    }
+}
+
+/// The daemon ends.
+pub fn stopping() {
+    say(&[NotifyState::Stopping, NotifyState::Status("stopping: tasks are put away at a page boundary")]);
+}
+
+/// Start or stop takes longer: the time-out begins anew with this length.
+pub fn extend_timeout(by: Duration) {
+    say(&[NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))]);
+}
+
+/// How often systemd wants to hear from the watchdog, if it does: half of its limit.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
+}
+
+/// The dispatcher and the ledger are alive.
+pub fn watchdog() {
+    say(&[NotifyState::Watchdog]);
+}

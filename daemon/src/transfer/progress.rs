@@ -1,0 +1,107 @@
+//! Live figures of a running task, counted without locks on the fast path.
+
+use crate::base::clock;
+use crate::ledger::rows::StreamRow;
+use crate::model::progress::Progress;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The rate is measured over this long.
+const WINDOW: Duration = Duration::from_secs(5);
+/// Readings kept for the rate.
+const READINGS: usize = 64;
+
+/// Sums over the streams of a task, segments in the making included.
+#[derive(Debug, Default)]
+pub struct Counters {
+    records: AtomicU64,
+    source_bytes: AtomicU64,
+    pages: AtomicU64,
+    committed: AtomicU64,
+    open: Mutex<BTreeMap<u32, u64>>,
+    totals: Mutex<Totals>,
+    readings: Mutex<Vec<(Instant, u64)>>,
+}
+
+/// What the source says that there is in all.
+#[derive(Debug, Default)]
+struct Totals {
+    expected: usize,
+    known: BTreeMap<(String, u32), u64>,
+}
+
+impl Counters {
+    /// So many partitions more will be read.
+    pub fn expect(&self, partitions: usize) {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).expected += partitions;
+    }
+
+    /// A partition has so many records.
+    pub fn total(&self, stream: &str, partition: u32, records: u64) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.known.insert((stream.to_owned(), partition), records);
+    }
+
+    /// Starts from what the ledger holds.
+    pub fn reset(&self, rows: &[StreamRow]) {
+        let sum = |of: fn(&StreamRow) -> u64| rows.iter().map(of).sum();
+        self.records.store(sum(|row| row.counts.read), Relaxed);
+        self.source_bytes.store(sum(|row| row.source_bytes), Relaxed);
+        self.pages.store(sum(|row| row.pages), Relaxed);
+        self.committed.store(sum(|row| row.bytes), Relaxed);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner) = Totals::default();
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Counts a page.
+    pub fn add_page(&self, records: u64, source_bytes: u64) {
+        self.records.fetch_add(records, Relaxed);
+        self.source_bytes.fetch_add(source_bytes, Relaxed);
+        self.pages.fetch_add(1, Relaxed);
+    }
+
+    /// Bytes of a lane's open segment.
+    pub fn open_bytes(&self, lane: u32, bytes: u64) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(lane, bytes);
+    }
+
+    /// A lane's segment was committed.
+    pub fn committed(&self, lane: u32, bytes: u64) {
+        self.open_bytes(lane, 0);
+        self.committed.fetch_add(bytes, Relaxed);
+    }
+
+    /// The figures now. The rate is that of the readings of the last seconds.
+    pub fn read(&self) -> Progress {
+        let records = self.records.load(Relaxed);
+        let open: u64 = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().sum();
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::monotonic();
+        readings.retain(|(at, _)| now.saturating_duration_since(*at) <= WINDOW);
+        let rate = readings.first().map_or(0.0, |(at, then)| {
+            let seconds = now.saturating_duration_since(*at).as_secs_f64();
+            if seconds > 0.0 { records.saturating_sub(*then) as f64 / seconds } else { 0.0 }
+        });
+        if readings.len() < READINGS {
+            readings.push((now, records));
+        }
+        Progress {
+            records,
+            source_bytes: self.source_bytes.load(Relaxed),
+            bytes: self.committed.load(Relaxed) + open,
+            pages: self.pages.load(Relaxed),
+            rate,
+            total: self.known_total(),
+            ..Progress::default()
+        }
+    }
+
+    /// The sum, once every partition that was announced has told.
+    fn known_total(&self) -> Option<u64> {
+        let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        (totals.expected > 0 && totals.known.len() >= totals.expected).then(|| totals.known.values().sum())
+    }
+}

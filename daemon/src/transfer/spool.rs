@@ -1,0 +1,299 @@
+//! The spool: the open segment's file, its sealing (sync, read-back), and where everything of a task lies.
+
+use super::error::TransferError;
+use crate::base::error::ErrorClass;
+use crate::base::ids::TaskId;
+use crate::base::{crash, fsio};
+use crate::config::settings::Format;
+use crate::formats::{self, FormatError, SegmentEncoder};
+use crate::model::segment::{Counts, SegmentId};
+use crate::record::convert::{Converted, Plan, Rejected};
+use saas_export_manifest::DigestWriter;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Room that is left free beside what a task needs, so that the ledger and others can go on.
+const HEADROOM: u64 = 4_000_000;
+/// Bytes of rejected records that one segment may keep.
+const MAX_QUARANTINE: usize = 16_000_000;
+
+/// Where the files of a task lie before they are delivered.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    /// Directory of this task's spool.
+    dir: PathBuf,
+    /// Directory of this task's rejected records.
+    quarantine: PathBuf,
+    /// Permission bits of segment files.
+    mode: u32,
+}
+
+impl Spool {
+    /// The spool of `task` below `base` (`<root>/.saas-export` or the state directory).
+    pub fn new(base: &Path, state_dir: &Path, task: &TaskId, mode: u32) -> Self {
+        Self {
+            dir: base.join("spool").join(task.as_str()),
+            quarantine: state_dir.join("quarantine").join(task.as_str()),
+            mode,
+        }
+    }
+
+    /// Directory of this task's spool.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Directory of this task's rejected records.
+    pub fn quarantine(&self) -> &Path {
+        &self.quarantine
+    }
+
+    /// Directory of a stream.
+    pub fn stream(&self, stream: &str) -> PathBuf {
+        self.dir.join(stream)
+    }
+
+    /// A sealed segment.
+    pub fn segment(&self, stream: &str, name: &str) -> PathBuf {
+        self.stream(stream).join(name)
+    }
+
+    /// The page journal of an open segment.
+    pub fn journal(&self, id: &SegmentId) -> PathBuf {
+        self.stream(&id.stream).join(id.file_name("journal"))
+    }
+
+    /// Makes the directory of a stream.
+    pub fn prepare(&self, stream: &str) -> Result<(), TransferError> {
+        let dir = self.stream(stream);
+        fsio::create_dir_durable(&dir).map_err(TransferError::spool("create", &dir))
+    }
+
+    /// Bytes missing for another two segments of `chunk_size`; 0 when there is room.
+    pub fn missing(&self, chunk_size: u64) -> Result<u64, TransferError> {
+        let existing = self.dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
+        let free = fsio::free_space(existing).map_err(TransferError::spool("look at", existing))?;
+        Ok((2 * chunk_size + HEADROOM).saturating_sub(free))
+    }
+
+    /// Removes everything of the task.
+    pub fn remove(&self) -> Result<(), TransferError> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(TransferError::spool("remove", &self.dir)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The open segment of a lane.
+pub struct OpenSegment {
+    /// Which.
+    pub id: SegmentId,
+    name: String,
+    path: PathBuf,
+    spool: Spool,
+    encoder: Box<dyn SegmentEncoder>,
+    file: SharedFile,
+    /// What became of its records so far.
+    pub counts: Counts,
+    /// Pages so far.
+    pub pages: u64,
+    /// JSON bytes so far.
+    pub source_bytes: u64,
+    rejected: Vec<u8>,
+}
+
+/// What sealing found out.
+pub struct Sealed {
+    /// File name.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// CRC-32C.
+    pub crc32c: u32,
+    /// What became of its records.
+    pub counts: Counts,
+    /// Pages in it.
+    pub pages: u64,
+    /// JSON bytes in it.
+    pub source_bytes: u64,
+}
+
+impl OpenSegment {
+    /// Creates the file, replacing what an earlier try left.
+    pub fn create(
+        spool: &Spool,
+        id: SegmentId,
+        format: &Format,
+        plan: &Plan,
+        chunk_size: u64,
+    ) -> Result<Self, TransferError> {
+        let name = id.file_name(&format.extension());
+        let path = fsio::sibling(&spool.segment(&id.stream, &name), ".open");
+        let create = || -> io::Result<File> {
+            let file = fsio::create_fresh(&path, 0o600)?;
+            file.set_permissions(fs::Permissions::from_mode(spool.mode))?;
+            Ok(file)
+        };
+        let file = SharedFile::new(create().map_err(TransferError::spool("create", &path))?);
+        let encoder = formats::open(format, plan, chunk_size, Box::new(file.clone()))?;
+        Ok(Self {
+            id,
+            name,
+            path,
+            spool: spool.clone(),
+            encoder,
+            file,
+            counts: Counts::default(),
+            pages: 0,
+            source_bytes: 0,
+            rejected: Vec::new(),
+        })
+    }
+
+    /// Adds a page.
+    pub fn add(&mut self, page: Converted) -> Result<(), TransferError> {
+        self.counts.add(&page.counts);
+        self.source_bytes += page.source_bytes;
+        for rejected in &page.rejected {
+            self.quarantine(rejected)?;
+        }
+        self.pages += 1;
+        if page.counts.read > 0 {
+            self.encoder.write(page).map_err(|error| self.named(error))?;
+        }
+        crash::point("page.encoded");
+        Ok(())
+    }
+
+    /// Bytes so far, as promise 4 counts them.
+    pub fn counted_bytes(&self) -> u64 {
+        self.encoder.counted_bytes()
+    }
+
+    fn named(&self, error: FormatError) -> TransferError {
+        match error {
+            FormatError::Io(source) => TransferError::Spool { action: "write", path: self.path.clone(), source },
+            other => TransferError::Format(other),
+        }
+    }
+
+    fn quarantine(&mut self, rejected: &Rejected) -> Result<(), TransferError> {
+        if self.rejected.len() + rejected.raw.len() > MAX_QUARANTINE {
+            let message = format!(
+                "keep the rejected records of one segment: they are more than {MAX_QUARANTINE} bytes; the last reason was: {}",
+                rejected.reason
+            );
+            return Err(TransferError::Broken { message, class: ErrorClass::Data });
+        }
+        let line = serde_json::json!({
+            "lane": self.id.lane, "segment": self.id.n, "page": self.pages, "index": rejected.index,
+            "reason": rejected.reason, "record": String::from_utf8_lossy(&rejected.raw),
+        });
+        self.rejected.extend_from_slice(line.to_string().as_bytes());
+        self.rejected.push(b'\n');
+        Ok(())
+    }
+
+    /// Ends the file: footer, sync, read-back, rename to its name, sync of the directory.
+    pub fn seal(self) -> Result<Sealed, TransferError> {
+        let Self { encoder, path, .. } = self;
+        let spool_error = |source: io::Error| TransferError::Spool { action: "write", path: path.clone(), source };
+        encoder.finish().map_err(|error| match error {
+            FormatError::Io(source) => spool_error(source),
+            other => TransferError::Format(other),
+        })?;
+        crash::point("segment.finished");
+        let (file, digests) = self.file.finish().map_err(spool_error)?;
+        file.sync_all().map_err(TransferError::spool("sync", &path))?;
+        crash::point("segment.synced");
+        if read_back(&path).map_err(TransferError::spool("read", &path))? != (digests.bytes, digests.crc32c) {
+            return Err(TransferError::ReadBack { path });
+        }
+        crash::point("segment.verified");
+        if !self.rejected.is_empty() {
+            let dir = self.spool.quarantine.join(&self.id.stream);
+            let file = dir.join(self.id.file_name("ndjson"));
+            fsio::create_dir_durable(&dir)
+                .and_then(|()| fsio::replace(&file, &self.rejected, 0o600))
+                .map_err(TransferError::spool("write", &file))?;
+        }
+        let sealed = path.with_file_name(&self.name);
+        fs::rename(&path, &sealed).map_err(TransferError::spool("rename", &path))?;
+        let dir = self.spool.stream(&self.id.stream);
+        fsio::sync_dir(&dir).map_err(TransferError::spool("sync", &dir))?;
+        Ok(Sealed {
+            name: self.name,
+            bytes: digests.bytes,
+            sha256: digests.sha256,
+            crc32c: digests.crc32c,
+            counts: self.counts,
+            pages: self.pages,
+            source_bytes: self.source_bytes,
+        })
+    }
+
+    /// Throws the file away; its pages will be encoded again.
+    pub fn discard(self) {
+        let _ = fsio::remove(&self.path);
+    }
+}
+
+fn read_back(path: &Path) -> io::Result<(u64, u32)> {
+    let mut file = File::open(path)?;
+    let (mut bytes, mut crc) = (0, 0);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((bytes, crc)),
+            n => {
+                crc = crc32c::crc32c_append(crc, buffer.get(..n).unwrap_or_default());
+                bytes += n as u64;
+            }
+        }
+    }
+}
+
+/// The segment's file, shared between the encoder, which owns its writer, and the sealing, which needs it afterwards.
+#[derive(Clone)]
+struct SharedFile(Arc<Mutex<Option<DigestWriter<BufWriter<File>>>>>);
+
+impl SharedFile {
+    fn new(file: File) -> Self {
+        Self(Arc::new(Mutex::new(Some(DigestWriter::new(BufWriter::with_capacity(256 << 10, file))))))
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut DigestWriter<BufWriter<File>>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        work(writer.as_mut().ok_or_else(|| io::Error::other("the segment is already finished"))?)
+    }
+
+    fn finish(&self) -> io::Result<(File, saas_export_manifest::Digests)> {
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = writer.take().ok_or_else(|| io::Error::other("the segment is already finished"))?;
+        let (buffered, digests) = writer.finish();
+        let file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok((file, digests))
+    }
+}
+
+impl Write for SharedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|writer| writer.write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.with(Write::flush)
+    }
+}
