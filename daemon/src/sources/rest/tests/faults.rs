@@ -56,6 +56,7 @@ async fn what_may_pass_is_tried_again() {
 async fn silence_ends_at_the_read_timeout() {
     let rest = || json!({ "keep_alive": { "read_timeout": "100ms" }, "rate": { "concurrency": 8 } });
     flaky(|_| Reply::Stall, rest()).await;
+    flaky(|got| Reply::StallAfter(1000, Box::new(page(got))), rest()).await;
     let server = Server::start(|_, _| Reply::Stall).await;
     let retry = json!({ "keep_alive": { "read_timeout": "50ms" }, "retry": { "attempts": 2 } });
     let (error, text) = failure(&source(&server.url, paged(), retry)).await;
@@ -237,15 +238,22 @@ async fn a_path_that_finds_nothing_is_a_mistake_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn a_page_for_people_is_told_as_such() {
+    let page = "<html>We will be back soon, Ms Private</html>";
+    let server = Server::start(move |_, _| Reply::status(200, &[("content-type", "text/html; charset=x")], page)).await;
+    let (error, text) = failure(&source(&server.url, paged(), json!({ "retry": { "attempts": 2 } }))).await;
+    assert_eq!((error.class(), server.got().len()), (ErrorClass::Transient, 2));
+    assert!(text.ends_with("(it calls itself \"text/html\")") && !text.contains("Private"), "{text}");
+}
+
+#[tokio::test]
 async fn nobody_there_is_told_after_the_retries() {
-    let server = Server::start(|_, _| Reply::Stall).await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let (error, text) = failure(&source(&url, paged(), json!({ "retry": { "attempts": 2 } }))).await;
     assert_eq!(error.class(), ErrorClass::Transient);
     assert!(text.contains("no connection"), "{text}");
-    assert!(server.got().is_empty());
 }
 
 #[tokio::test]

@@ -175,6 +175,26 @@ async fn every_kind_of_auth_arrives() {
 }
 
 #[tokio::test]
+async fn a_credential_in_the_path_of_a_link_is_refused_and_a_user_name_is_not() {
+    for (part, user, refused) in [(CANARY, "AC0123456789", true), ("AC0123456789", "AC0123456789", false)] {
+        let part: String = url::form_urlencoded::byte_serialize(part.as_bytes()).collect();
+        let home = Server::start(move |got, _| {
+            let next = (got.path == "/orders").then(|| format!("/accounts/{part}/orders"));
+            Reply::json(&json!({ "data": [{ "id": 1 }], "next": next }))
+        })
+        .await;
+        let rest = json!({ "auth": { "basic": { "username": user, "password": "${TOKEN}" } } });
+        let source = source(&home.url, stream(), rest);
+        if refused {
+            let (_, text) = failure(&source).await;
+            assert!(text.contains("a credential of ours"), "{text}");
+        } else {
+            assert_eq!(read(open_all(&source)).await.len(), 2);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_is_used_as_configured() {
     let proxy =
         Server::start(|got, _| if got.method == "CONNECT" { Reply::status(407, &[], "") } else { one(9) }).await;

@@ -44,6 +44,8 @@ pub enum Reply {
     Late(Duration, Box<Reply>),
     /// Announce the whole body, send this many bytes of it and reset the connection.
     CutAfter(usize, Box<Reply>),
+    /// Announce the whole body, send this many bytes of it and nothing more.
+    StallAfter(usize, Box<Reply>),
     /// Reset the connection without an answer.
     Reset,
     /// Say nothing, keep the connection.
@@ -107,7 +109,7 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<
             log.len() - 1
         };
         let mut reply = handler(&got, before);
-        let mut cut = None;
+        let (mut cut, mut stall) = (None, false);
         loop {
             match reply {
                 Reply::Late(wait, inner) => {
@@ -118,6 +120,10 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<
                     cut = Some(bytes);
                     reply = *inner;
                 }
+                Reply::StallAfter(bytes, inner) => {
+                    (cut, stall) = (Some(bytes), true);
+                    reply = *inner;
+                }
                 Reply::Stall => std::future::pending().await,
                 Reply::Reset => return reset(&stream),
                 Reply::Answer { status, headers, body } => {
@@ -126,6 +132,9 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<
                     stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap_or_default();
                     let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
                     stream.write_all(sent).await.unwrap_or_default();
+                    if stall {
+                        std::future::pending::<()>().await;
+                    }
                     if cut.is_some() {
                         // The bytes sent so far should arrive before the reset does.
                         tokio::time::sleep(Duration::from_millis(20)).await;
