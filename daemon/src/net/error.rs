@@ -63,7 +63,7 @@ pub enum FetchError {
     #[error("no connection")]
     Connect(#[source] reqwest::Error),
     /// The other side's certificate or TLS version is not accepted.
-    #[error("the TLS handshake failed (`tls.ca_file` and `tls.min_version` say what is accepted)")]
+    #[error("the TLS handshake failed (check `tls.ca_file`, `tls.min_version` and `tls.client_identity`)")]
     Tls(#[source] reqwest::Error),
     /// The proxy wants other credentials.
     #[error("the proxy refuses the credentials (`proxy.username`, `proxy.password`)")]
@@ -135,12 +135,11 @@ impl FetchError {
     /// Sorts an error of the client. The URL is dropped: its query may hold credentials.
     pub fn from_client(error: reqwest::Error, read_timeout: Duration) -> Self {
         let error = error.without_url();
-        if error.is_connect() {
-            return match chain_finds(&error) {
-                Some(Found::Tls) => Self::Tls(error),
-                Some(Found::ProxyAuth) => Self::ProxyAuth,
-                None => Self::Connect(error),
-            };
+        match chain_finds(&error) {
+            Some(Found::Tls) => return Self::Tls(error),
+            Some(Found::ProxyAuth) => return Self::ProxyAuth,
+            None if error.is_connect() => return Self::Connect(error),
+            None => {}
         }
         if error.is_timeout() {
             Self::TimedOut(read_timeout)
@@ -197,13 +196,11 @@ enum Found {
     ProxyAuth,
 }
 
-/// Looks through the causes of a failed connection for one that no retry mends.
+/// Looks through the causes of a failure for one that no retry mends.
 fn chain_finds(error: &reqwest::Error) -> Option<Found> {
     let mut cause = error.source();
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref::<rustls::Error>());
-        if tls.is_some() {
+        if is_tls(error) {
             return Some(Found::Tls);
         }
         // The client's type for this is private; its words are all there is.
@@ -213,4 +210,37 @@ fn chain_finds(error: &reqwest::Error) -> Option<Found> {
         cause = error.source();
     }
     None
+}
+
+/// An I/O error hides what it was made of from `source`, and may be made of another one.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return is_refusal(error);
+    }
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(|inner| is_tls(inner))
+}
+
+/// Whether one side refuses the other's certificate or version, and will do so again.
+fn is_refusal(error: &rustls::Error) -> bool {
+    use rustls::{AlertDescription as A, Error as E};
+    match error {
+        E::InvalidCertificate(_) | E::PeerIncompatible(_) | E::NoCertificatesPresented => true,
+        E::AlertReceived(alert) => matches!(
+            alert,
+            A::ProtocolVersion
+                | A::HandshakeFailure
+                | A::InsufficientSecurity
+                | A::BadCertificate
+                | A::UnsupportedCertificate
+                | A::CertificateRevoked
+                | A::CertificateExpired
+                | A::CertificateUnknown
+                | A::CertificateRequired
+                | A::UnknownCA
+                | A::AccessDenied
+                | A::UnrecognisedName
+        ),
+        _ => false,
+    }
 }

@@ -117,3 +117,6 @@ fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
 fn pem_error(key: &'static str, path: &Path, wanted: &'static str) -> SetupError {
     SetupError::Pem { key, path: path.display().to_string(), wanted }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Keeps secrets out of texts that come from elsewhere, however the other side wrote them back.
 
-use base64::Engine as _;
+use crate::config::secrets;
 use std::fmt;
 
 /// Below this many bytes a secret is not replaced but the whole text dropped: a mask over each `a` tells what it hides.
@@ -13,6 +13,8 @@ const HIDDEN: &str = "[secret]";
 #[derive(Clone, Default)]
 pub struct Mask {
     needles: Vec<String>,
+    /// Those of `needles` that no URL may hold.
+    keys: Vec<String>,
 }
 
 impl fmt::Debug for Mask {
@@ -22,26 +24,23 @@ impl fmt::Debug for Mask {
 }
 
 impl Mask {
-    /// Adds a secret: as it is, in base64, and as a URL carries it.
+    /// Adds a secret that must show up nowhere.
     pub fn add(&mut self, secret: &str) {
-        if secret.is_empty() {
-            return;
-        }
-        let base64 = base64::engine::general_purpose::STANDARD_NO_PAD.encode(secret);
-        let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let percent = form.replace('+', "%20");
-        for needle in [secret.to_owned(), base64, form, percent] {
-            if !self.needles.contains(&needle) {
-                self.needles.push(needle);
-            }
-        }
-        // The longest first: a secret may contain another.
-        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        self.add_name(secret);
+        self.keys.extend(forms(secret).into_iter().filter(|form| form.len() >= SHORTEST));
     }
 
-    /// Whether `text` holds a secret that is long enough to be recognised.
-    pub fn finds(&self, text: &str) -> bool {
-        self.needles.iter().any(|needle| needle.len() >= SHORTEST && text.contains(needle.as_str()))
+    /// Adds a value that texts must not show but URLs may: a user name is part of many a path.
+    pub fn add_name(&mut self, name: &str) {
+        self.needles.extend(forms(name));
+        // The longest first: a secret may contain another.
+        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        self.needles.dedup();
+    }
+
+    /// Whether `url` holds a secret that is long enough to be recognised.
+    pub fn finds(&self, url: &str) -> bool {
+        self.keys.iter().any(|needle| url.contains(needle.as_str()))
     }
 
     /// One line of at most `most` characters of `text`: no secrets, no control characters. Empty where even that would tell.
@@ -64,6 +63,16 @@ impl Mask {
     }
 }
 
+/// The value, and the ways in which it could be written back. One too short for the latter is only looked for as it is.
+fn forms(value: &str) -> Vec<String> {
+    let mut forms = secrets::needles(value);
+    if !value.is_empty() {
+        forms.push(value.to_owned());
+        forms.push(url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>().replace('+', "%20"));
+    }
+    forms
+}
+
 /// Characters that make a terminal show text in another order than it is.
 fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -78,9 +87,18 @@ mod tests {
         let mut mask = Mask::default();
         mask.add("p4ss word/+");
         for text in ["p4ss word/+", "cDRzcyB3b3JkLys=", "p4ss+word%2F%2B", "p4ss%20word%2F%2B"] {
+            assert!(mask.finds(text), "{text}");
             let clean = mask.clean(&format!("no: {text}!"), 200);
             assert!(clean.starts_with("no: [secret]"), "{clean}");
         }
+    }
+
+    #[test]
+    fn a_user_name_may_stand_in_a_url() {
+        let mut mask = Mask::default();
+        mask.add_name("AC0123456789");
+        assert!(!mask.finds("https://api.example/Accounts/AC0123456789/Calls"));
+        assert_eq!(mask.clean("no account AC0123456789", 200), "no account [secret]");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What every request of a source carries: configured headers and query, and the credentials, bound to the origin.
 
 use super::spec::At;
-use super::template::split_placeholders;
 use crate::base::secret::{Resolve, Secret};
+use crate::config::secrets::{Part, parts};
 use crate::config::settings::{Auth, Rest};
 use crate::config::units::SecretText;
 use crate::net::fetch::Private;
@@ -63,8 +63,9 @@ impl Shared {
                 ("bearer.token", AUTHORIZATION.as_str(), Secret::new(format!("Bearer {}", token.expose())))
             }
             Auth::Basic(basic) => {
-                let user = credential("basic.username", &basic.username)?;
                 let password = credential("basic.password", &basic.password)?;
+                let user = secrets.resolve(&basic.username.0).map_err(|r| At::new("auth.basic.username", &r))?;
+                mask.add_name(user.expose());
                 let pair = format!("{}:{}", user.expose(), password.expose());
                 mask.add(&pair);
                 let pair = base64::engine::general_purpose::STANDARD.encode(pair);
@@ -112,15 +113,21 @@ fn open(mut value: HeaderValue) -> HeaderValue {
 fn fill(text: &SecretText, secrets: &dyn Resolve, mask: &mut Mask) -> Result<(Secret, bool), String> {
     let mut filled = String::new();
     let mut secret = false;
-    for (part, placeholder) in split_placeholders(&text.0) {
-        if placeholder {
-            let value = secrets.resolve(part)?;
-            mask.add(value.expose());
-            filled.push_str(value.expose());
-            secret = true;
-        } else {
-            filled.push_str(part);
+    for part in parts(&text.0)? {
+        match part {
+            Part::Text(text) => filled.push_str(text),
+            Part::Name(name) => {
+                let value = named(name, secrets)?;
+                mask.add(value.expose());
+                filled.push_str(value.expose());
+                secret = true;
+            }
         }
     }
     Ok((Secret::new(filled), secret))
+}
+
+/// The secret of a name.
+pub fn named(name: &str, secrets: &dyn Resolve) -> Result<Secret, String> {
+    secrets.resolve(&format!("${{{name}}}"))
 }

@@ -6,6 +6,7 @@ use super::request::Request;
 use super::spec::StreamSpec;
 use super::template::Values;
 use super::window::Window;
+use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::model::offset::{LaneId, Offset, PageCursor, Partition};
 use crate::net::error::FetchError;
@@ -13,6 +14,7 @@ use crate::net::fetch::{Answer, Fetcher, Unreadable};
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -316,7 +318,13 @@ fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Located, Unreadable> {
     }
     spec.locator.locate(&answer.body).map_err(|error| {
         let cut = matches!(error, LocateError::Utf8(_) | LocateError::Json(_));
-        let reason = crate::base::error::Chain(&error).to_string();
+        let mut reason = Chain(&error).to_string();
+        // A page for people, with status 200, is what many an API shows when it is ill.
+        let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or("application/json").trim();
+        if !kind.contains("json") && kind.len() < 60 {
+            reason.push_str(&format!(" (it calls itself {kind:?})"));
+        }
         Unreadable { reason, cut }
     })
 }

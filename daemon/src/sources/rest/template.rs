@@ -2,7 +2,9 @@
 //!
 //! A secret is never part of a template's source, and a parameter is never searched for `${…}`: neither can reach the other.
 
+use super::auth::named;
 use crate::base::secret::{Resolve, Secret};
+use crate::config::secrets::{Part, parts};
 use crate::net::mask::Mask;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use std::collections::BTreeMap;
@@ -73,13 +75,14 @@ impl Templates {
     /// Compiles a text with secrets; each secret is added to `mask`.
     pub fn secret_text(&mut self, source: &str, secrets: &dyn Resolve, mask: &mut Mask) -> Result<Text, String> {
         let mut pieces = Vec::new();
-        for (text, placeholder) in split_placeholders(source) {
-            if placeholder {
-                let secret = secrets.resolve(text)?;
-                mask.add(secret.expose());
-                pieces.push(Piece::Secret(secret));
-            } else {
-                pieces.extend(self.piece("text", text)?);
+        for part in parts(source)? {
+            match part {
+                Part::Text(text) => pieces.extend(self.piece("text", text)?),
+                Part::Name(name) => {
+                    let secret = named(name, secrets)?;
+                    mask.add(secret.expose());
+                    pieces.push(Piece::Secret(secret));
+                }
             }
         }
         Ok(Text { pieces })
@@ -124,26 +127,6 @@ impl Text {
     pub fn is_secret(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Secret(_)))
     }
-}
-
-/// Cuts a text at its `${NAME}`s: (text, whether it is a placeholder). A `${` that no name and `}` follow is plain text.
-pub fn split_placeholders(source: &str) -> Vec<(&str, bool)> {
-    let (mut parts, mut rest, mut from) = (Vec::new(), source, 0);
-    while let Some(found) = rest.get(from..).and_then(|tail| tail.find("${")).map(|at| at + from) {
-        let tail = rest.get(found + 2..).unwrap_or_default();
-        let length = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
-        if length > 0 && tail.get(length..).is_some_and(|after| after.starts_with('}')) {
-            let (before, placeholder) = rest.split_at(found);
-            let (placeholder, after) = placeholder.split_at(length + 3);
-            parts.extend([(before, false), (placeholder, true)]);
-            (rest, from) = (after, 0);
-        } else {
-            from = found + 2;
-        }
-    }
-    parts.push((rest, false));
-    parts.retain(|(text, _)| !text.is_empty());
-    parts
 }
 
 /// Everything but the unreserved characters of RFC 3986 as `%XX`.
@@ -209,19 +192,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn placeholders() {
-        assert_eq!(split_placeholders("a${B}c"), [("a", false), ("${B}", true), ("c", false)]);
-        assert_eq!(split_placeholders("${}$${A}${b c}"), [("${}$", false), ("${A}", true), ("${b c}", false)]);
-    }
-
     proptest! {
-        #[test]
-        fn splitting_loses_nothing(source in "[a${}A_ ü]{0,30}") {
-            let parts = split_placeholders(&source);
-            prop_assert_eq!(parts.iter().map(|(text, _)| *text).collect::<String>(), source);
-        }
-
         #[test]
         fn a_path_value_is_one_segment(value in "\\PC{0,30}") {
             let encoded = percent_encoded(&value);
