@@ -179,7 +179,7 @@ fn files_and_offsets() {
         .map(|(cursor, lane)| LaneOffset {
             lane,
             revision: 1,
-            offset: Offset { partition: lane, cursor, pages: 6, records: 600 },
+            offset: Offset { partition: lane, cursor, pages: 6, records: 600, partition_records: 60 },
         })
         .collect();
     let doc = OffsetsDoc {

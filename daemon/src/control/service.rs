@@ -90,7 +90,10 @@ where
 /// A page in a browser has no business here, even if a proxy brings it to the socket.
 fn refuse_browsers(headers: &HeaderMap) -> Result<(), Failure> {
     if headers.contains_key(ORIGIN) {
-        return Err(Failure::new(ErrorCode::Forbidden, "requests with an Origin header, as browsers send, are refused"));
+        return Err(Failure::new(
+            ErrorCode::Forbidden,
+            "requests with an Origin header, as browsers send, are refused",
+        ));
     }
     Ok(())
 }
