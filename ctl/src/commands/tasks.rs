@@ -187,7 +187,7 @@ pub async fn watch(args: Watch, client: &Client, out: Out) -> Result<Exit, Failu
     // The whole id, so that a task that is created meanwhile cannot make its start ambiguous.
     let found: TaskDetail = client.get(&format!("/v1/tasks/{}", encode(&task))).await?;
     let each = |detail: &TaskDetail| if out.json { Ok(out.line(&detail.task)?) } else { Ok(()) };
-    let detail = follow.to_the_end(&found.task.id, each).await?;
+    let detail = follow.until_it_ends(&found.task.id, each).await?;
     outcome(&detail.task, out)
 }
 
