@@ -1,4 +1,5 @@
 //! Golden JSON: every wire type reads and writes the documents in `golden/`, which a release adds to and never edits.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use saas_export_api::*;
 use serde::{Serialize, de::DeserializeOwned};
