@@ -1,8 +1,10 @@
 //! saas-export-daemon: every configured SaaS, exported into files you own, exactly once.
 
+pub mod app;
 pub mod base;
 pub mod config;
 pub mod control;
+pub mod destinations;
 pub mod formats;
 pub mod host;
 pub mod ledger;
@@ -11,3 +13,4 @@ pub mod net;
 pub mod queue;
 pub mod record;
 pub mod sources;
+pub mod transfer;

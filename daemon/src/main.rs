@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cli.config_schema {
-        println!("{:#}", config::json_schema());
+        println!("{:#}", config::Config::schema());
         return ExitCode::SUCCESS;
     }
     if cli.config_reference {

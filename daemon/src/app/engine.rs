@@ -1,15 +1,16 @@
 //! What the queue needs of the configuration: checks requests, builds runs, reloads.
 
-use crate::base::error::ErrorClass;
+use crate::base::error::{Chain, ErrorClass};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
 use crate::config::secrets::Secrets;
 use crate::config::settings::{self, Config, Format, Param, ParamType};
-use crate::config::{self};
+use crate::config::{self, Problems};
 use crate::destinations::Destination;
 use crate::destinations::local::{Local, PRIVATE};
 use crate::ledger::rows::TaskRow;
-use crate::ledger::{Ledger, NewTask};
+use crate::ledger::Ledger;
+use crate::ledger::input::NewTask;
 use crate::net::limit::Limiter;
 use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request};
@@ -72,7 +73,7 @@ impl AppEngine {
     /// The source's budget, shared by all its tasks.
     fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
+        limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate.per_second, rate.concurrency))).clone()
     }
 
     fn source(&self, name: &Name, rest: &settings::Rest, params: BTreeMap<String, String>) -> Result<Source, String> {
@@ -83,8 +84,9 @@ impl AppEngine {
             None => rest.rate.clone(),
         };
         let limiter = self.limiter(name, &rate);
-        let source = RestSource::new(name.clone(), rest, &*secrets, params, limiter).map_err(|error| error.to_string())?;
-        Ok(Source::Rest(Arc::new(source)))
+        let source = RestSource::new(name.clone(), rest, &*secrets, limiter);
+        let source = source.map_err(|error| Chain(&error).to_string())?;
+        Ok(Source::Rest(Arc::new(source.for_task(params))))
     }
 }
 
@@ -112,7 +114,8 @@ impl Engine for AppEngine {
             key: RequestKey::new(name.as_str(), &params, format),
             params,
             format: format.to_owned(),
-            config: effective.effective_for(name).to_string(),
+            streams: streams_of(export, &config).iter().map(ToString::to_string).collect(),
+            config: effective.effective_for(name.as_str()).unwrap_or_default().to_string(),
             actor: request.actor.0.clone(),
             at: clock::now(),
         })
@@ -131,19 +134,10 @@ impl Engine for AppEngine {
     }
 
     fn reload(&self) -> Result<ReloadReport, Refusal> {
-        let (config, secrets) = load(&self.files).map_err(|problems| Refusal::Invalid(problems.join("\n")))?;
+        let (mut config, secrets) = load(&self.files).map_err(|problems| Refusal::Invalid(problems.join("\n")))?;
         let old = self.config.borrow().clone();
-        let mut report = ReloadReport { applied: config::diff(&old, &config), ..ReloadReport::default() };
-        let mut config = config;
-        for (what, same) in [
-            ("daemon.state_dir", old.daemon.state_dir == config.daemon.state_dir),
-            ("daemon.socket", old.daemon.socket == config.daemon.socket),
-            ("daemon.threads", old.daemon.threads == config.daemon.threads),
-        ] {
-            if !same {
-                report.needs_restart.push(format!("{what} changed: `systemctl restart saas-export-daemon`"));
-            }
-        }
+        let changes = config::diff::diff(&old, &config);
+        let mut report = ReloadReport { applied: changes.applied, needs_restart: changes.needs_restart };
         config.daemon.state_dir.clone_from(&old.daemon.state_dir);
         config.daemon.socket.clone_from(&old.daemon.socket);
         if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() {
@@ -151,7 +145,7 @@ impl Engine for AppEngine {
         }
         for (name, source) in &config.sources {
             let settings::Source::Rest(rest) = source;
-            self.limiter(name, &rest.rate).set(&rest.rate);
+            self.limiter(name, &rest.rate).set(rest.rate.per_second, rest.rate.concurrency);
         }
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
         self.config.send_replace(Arc::new(config));
@@ -167,8 +161,7 @@ impl AppEngine {
         let settings::Source::Rest(rest) = config.sources.get(&export.source).ok_or("find the task's source")?;
         let params = with_defaults(&export.params, &row.params);
         let source = self.source(&export.source, rest, params)?;
-        let names = if export.streams.is_empty() { rest.streams.keys().cloned().collect() } else { export.streams.clone() };
-        let streams = names.into_iter().map(|name| {
+        let streams = streams_of(export, &config).into_iter().map(|name| {
             let settings = rest.streams.get(&name).ok_or_else(|| format!("find stream {name}"))?.clone();
             let fingerprint = fingerprint(&settings);
             Ok(StreamPlan { name, settings, fingerprint })
@@ -184,6 +177,7 @@ impl AppEngine {
         let daemon = self.config.borrow().daemon.clone();
         let (base, mode) = home.unwrap_or((daemon.state_dir.clone(), 0o640));
         fsio::create_dir_durable(&base).map_err(|error| format!("create {}: {error}", base.display()))?;
+        let source_stats = source.stats();
         let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode);
         Ok(TaskRun {
             export: export.clone(),
@@ -196,7 +190,10 @@ impl AppEngine {
             page_buffer: daemon.page_buffer.0,
             replay_limit: daemon.replay_limit.0,
             stop: control.stop,
-            progress: control.progress,
+            progress: {
+                control.progress.attach(source_stats);
+                control.progress
+            },
             sealed: watch::Sender::new(0),
             extracted: control.extracted,
             row,
@@ -204,12 +201,27 @@ impl AppEngine {
     }
 }
 
+/// The export's streams, in order: those it names, or all of its source.
+fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
+    match config.sources.get(&export.source) {
+        Some(settings::Source::Rest(rest)) if export.streams.is_empty() => rest.streams.keys().cloned().collect(),
+        _ => export.streams.clone(),
+    }
+}
+
 /// Loads both files; the error holds every problem, a line each.
 pub fn load(files: &Files) -> Result<(Config, Secrets), Vec<String>> {
-    let loaded = config::load(&files.config).map_err(|problems| problems.lines())?;
-    let secrets = Secrets::load(files.auth_env.as_deref()).map_err(|problems| problems.lines())?;
-    let problems = config::check_secrets(&loaded, &secrets);
-    if problems.is_empty() { Ok((loaded.config, secrets)) } else { Err(problems.lines()) }
+    let lines = |problems: Problems| problems.list().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let loaded = config::load(&files.config);
+    let secrets = Secrets::load(files.auth_env.as_deref(), credentials.as_deref());
+    match (loaded, secrets) {
+        (Ok(loaded), Ok(secrets)) => match Problems::collect(config::check_secrets(&loaded, &secrets)) {
+            None => Ok((loaded.config, secrets)),
+            Some(problems) => Err(lines(problems)),
+        },
+        (loaded, secrets) => Err([loaded.err(), secrets.err()].into_iter().flatten().flat_map(lines).collect()),
+    }
 }
 
 fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> Result<(), Refusal> {

@@ -40,8 +40,8 @@ pub async fn run(cli: &Cli) -> ExitCode {
         Ok(ledger) => ledger,
         Err(code) => return code,
     };
-    let listener = match socket::listen(&config.daemon.socket).await {
-        Ok(listener) => listener,
+    let socket = match socket::listen(&config.daemon.socket).await {
+        Ok(socket) => socket,
         Err(error) => return fail("open the control socket", &error),
     };
     let engine = Arc::new(AppEngine::new(files, config, secrets, ledger.clone()));
@@ -49,8 +49,9 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let dispatcher = Dispatcher::new(engine.clone(), ledger.clone());
     let alive = dispatcher.heartbeat();
     let stop = CancellationToken::new();
-    let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks::hooks(&engine));
-    let control = tokio::spawn(control::serve(listener, Arc::new(state), stop.clone()));
+    let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks::hooks(&engine, &ledger));
+    let stopped = stop.clone();
+    let control = tokio::spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive));
     notify::ready(&watchdog::status(&ledger).await);
@@ -65,7 +66,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     stop.cancel();
     watchdog.abort();
     let _ = control.await;
-    ledger.close().await;
+    close(&ledger).await;
     tracing::info!("saas-export-daemon has stopped");
     ended
 }
@@ -80,7 +81,7 @@ async fn serve_signals(queue: &QueueHandle, dispatcher: &mut tokio::task::JoinHa
     let received = |signal: Option<()>| signal.is_some();
     loop {
         tokio::select! {
-            _ = dispatcher => {
+            _ = &mut *dispatcher => {
                 tracing::error!("the dispatcher has ended by a bug");
                 return ExitCode::FAILURE;
             }
@@ -101,12 +102,19 @@ async fn reload(queue: &QueueHandle, _hangup: &mut Signal) {
 
 /// Opens the ledger and takes over what a dead daemon left.
 pub async fn open_ledger(config: &Config) -> Result<Ledger, ExitCode> {
-    let opened = Ledger::open(&config.daemon.state_dir).await.map_err(|error| ledger_failed(&error))?;
+    let opened = Ledger::open(&config.daemon.state_dir).map_err(|error| ledger_failed(&error))?;
     let recovered = opened.recover().await.map_err(|error| ledger_failed(&error))?;
     for row in recovered {
         tracing::warn!(EXPORT_TASK = %row.id, EXPORT_NAME = %row.export, "task {} recovered: {}", row.id, row.reason);
     }
     Ok(opened)
+}
+
+/// Closes the ledger, so that the next start finds it without a log to replay.
+pub async fn close(ledger: &Ledger) {
+    if let Err(error) = ledger.close().await {
+        tracing::warn!("failed to close the ledger: {}", Chain(&error));
+    }
 }
 
 fn ledger_failed(error: &LedgerError) -> ExitCode {

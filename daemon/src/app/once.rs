@@ -50,7 +50,7 @@ pub async fn run(files: Files, once: &Once) -> ExitCode {
     let code = follow(&queue, &ledger, once).await;
     queue.drain().await;
     let _ = dispatcher.await;
-    ledger.close().await;
+    super::close(&ledger).await;
     code
 }
 

@@ -12,7 +12,8 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
         schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
     schema.insert("$id".into(), ID.into());
     schema.insert("title".into(), "config.yaml of saas-export-daemon".into());
-    schema.to_value()
+    // Its serialisation puts the keys into an order for readers; `to_value` does not.
+    serde_json::to_value(&schema).unwrap_or_default()
 });
 
 impl Config {

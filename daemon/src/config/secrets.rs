@@ -6,7 +6,7 @@ use super::problem::{Mistake, Problem, Problems, did_you_mean};
 use super::texts;
 use super::units::{SecretText, shown};
 use crate::base::error::{Classify, ErrorClass};
-use crate::base::secret::Secret;
+use crate::base::secret::{Resolve, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::collections::BTreeMap;
@@ -86,6 +86,12 @@ pub fn parts(text: &str) -> Result<Vec<Part<'_>>, &'static str> {
 pub fn names(text: &str) -> Vec<&str> {
     let names = parts(text).unwrap_or_default().into_iter();
     names.filter_map(|part| if let Part::Name(name) = part { Some(name) } else { None }).collect()
+}
+
+impl crate::base::secret::Resolve for Secrets {
+    fn resolve(&self, text: &str) -> Result<Secret, String> {
+        self.resolve_text(text)
+    }
 }
 
 impl Secrets {
@@ -176,6 +182,12 @@ impl Secrets {
             }
         }
         masked
+    }
+}
+
+impl Resolve for Secrets {
+    fn resolve(&self, text: &str) -> Result<Secret, String> {
+        self.resolve_text(text)
     }
 }
 

@@ -5,7 +5,6 @@ use super::access::{Caller, Rules};
 use super::reply::Failure;
 use super::service::respond;
 use crate::host::peer::Peer;
-use crate::host::socket::ControlSocket;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -79,9 +78,9 @@ impl Default for Limits {
     }
 }
 
-/// Serves until `stop`; then lets answers under way finish, for a short while, and removes the socket.
-pub async fn serve(socket: ControlSocket, state: Arc<ControlState>, stop: CancellationToken) {
-    serve_within(&socket.listener, state, stop, Limits::default()).await;
+/// Serves until `stop`; then lets answers under way finish, for a short while.
+pub async fn serve(listener: &UnixListener, state: Arc<ControlState>, stop: CancellationToken) {
+    serve_within(listener, state, stop, Limits::default()).await;
 }
 
 /// As [`serve`], within other limits.

@@ -1,7 +1,44 @@
 //! File formats: each encoder turns converted pages into one segment file with deterministic bytes.
 
+mod compress;
+mod csv;
+mod json;
+mod ndjson;
+mod parquet;
+
+#[cfg(test)]
+mod tests;
+
 use crate::base::error::{Classify, ErrorClass, io_class};
-use crate::record::convert::Converted;
+use crate::config::settings::Format;
+use crate::record::convert::{Converted, Data, Layout, Plan};
+use arrow_array::RecordBatch;
+use std::io::Write;
+
+/// The form in which a format takes records.
+pub fn layout(format: &Format) -> Layout {
+    match format {
+        Format::Parquet(_) => Layout::Columns,
+        Format::Csv(_) => Layout::Flat,
+        Format::Ndjson(_) | Format::Json(_) => Layout::Lines,
+    }
+}
+
+/// Starts a segment file. `plan` is the one that converts its pages, in the format's layout; `chunk_size` is the size in
+/// bytes that the segment is meant to have. A segment that is finished without records is a valid, empty file.
+pub fn open(
+    format: &Format,
+    plan: &Plan,
+    chunk_size: u64,
+    writer: Box<dyn Write + Send>,
+) -> Result<Box<dyn SegmentEncoder>, FormatError> {
+    Ok(match format {
+        Format::Parquet(settings) => Box::new(parquet::Encoder::new(settings, plan, chunk_size, writer)?),
+        Format::Csv(settings) => Box::new(csv::Encoder::new(settings, plan, writer)?),
+        Format::Ndjson(settings) => Box::new(ndjson::Encoder::new(settings, writer)?),
+        Format::Json(settings) => Box::new(json::Encoder::new(settings, writer)?),
+    })
+}
 
 /// Encodes the converted pages of one segment. Same input in the same order gives the same bytes.
 pub trait SegmentEncoder: Send {
@@ -38,5 +75,21 @@ impl Classify for FormatError {
             Self::Io(error) => io_class(error),
             Self::Encode { .. } => ErrorClass::Bug,
         }
+    }
+}
+
+/// The columns of a page.
+fn batch(page: Converted, format: &'static str) -> Result<RecordBatch, FormatError> {
+    match page.data {
+        Data::Batch(batch) => Ok(batch),
+        Data::Lines(_) => Err(FormatError::Encode { format, message: "it was given lines for columns".to_owned() }),
+    }
+}
+
+/// The lines of a page.
+fn lines(page: Converted, format: &'static str) -> Result<Vec<u8>, FormatError> {
+    match page.data {
+        Data::Lines(lines) => Ok(lines),
+        Data::Batch(_) => Err(FormatError::Encode { format, message: "it was given columns for lines".to_owned() }),
     }
 }

@@ -1,12 +1,13 @@
 //! What the dispatcher does when somebody asks: submit, pause, resume, cancel, retry, reload.
 
-use super::dispatcher::{Dispatcher, Engine};
+use super::dispatcher::{Dispatcher, Engine, by};
 use super::handle::{Act, Actor, Refusal, ReloadReport, Request, Submitted, Target};
 use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::TaskId;
 use crate::ledger::rows::{TaskFilter, TaskRow};
-use crate::ledger::{Change, LedgerError};
+use crate::ledger::LedgerError;
+use crate::ledger::input::{AuditEntry, Change};
 use crate::model::task::{TaskEvent, TaskState};
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
@@ -56,7 +57,13 @@ impl<E: Engine> Dispatcher<E> {
     pub(super) async fn reload(&self, actor: &Actor) -> Result<ReloadReport, Refusal> {
         let report = self.engine.reload()?;
         let summary = format!("{} applied, {} need a restart", report.applied.len(), report.needs_restart.len());
-        self.ledger.audit_act(&actor.0, "reload", None, &summary).await.map_err(|error| refusal(&error))?;
+        let entry = AuditEntry {
+            actor: actor.0.clone(),
+            action: "reload".into(),
+            reason: summary.clone(),
+            ..AuditEntry::default()
+        };
+        self.ledger.audit(entry).await.map_err(|error| refusal(&error))?;
         tracing::info!("configuration reloaded by {}: {summary}", actor.0);
         Ok(report)
     }
@@ -110,12 +117,10 @@ impl<E: Engine> Dispatcher<E> {
 
     async fn apply(&self, act: Act, id: &TaskId, actor: &Actor) -> Result<(), Refusal> {
         let (event, change) = match act {
-            Act::Pause => (TaskEvent::Pause, Change::by(actor, "paused by an operator")),
-            Act::Resume => {
-                (TaskEvent::Resume, Change { queue_head: true, ..Change::by(actor, "resumed by an operator") })
-            }
-            Act::Cancel => (TaskEvent::Cancel, Change::by(actor, "cancelled by an operator")),
-            Act::Retry => (TaskEvent::Retry, Change { attempt: Some(0), ..Change::by(actor, "retried by an operator") }),
+            Act::Pause => (TaskEvent::Pause, by(actor, "paused by an operator")),
+            Act::Resume => (TaskEvent::Resume, Change { queue_head: true, ..by(actor, "resumed by an operator") }),
+            Act::Cancel => (TaskEvent::Cancel, by(actor, "cancelled by an operator")),
+            Act::Retry => (TaskEvent::Retry, by(actor, "retried by an operator")),
         };
         let row = self.ledger.task_event(id, event, change).await.map_err(|error| refusal(&error))?;
         tracing::info!(EXPORT_TASK = %id, EXPORT_NAME = %row.export, "task {id} is {} by {}", row.state, actor.0);

@@ -8,7 +8,8 @@ use crate::base::ids::TaskId;
 use crate::base::retry::RetryPolicy;
 use crate::base::{clock, crash};
 use crate::ledger::rows::{TaskFilter, TaskRow};
-use crate::ledger::{Change, Ledger, LedgerError, NewTask};
+use crate::ledger::input::{Change, NewTask};
+use crate::ledger::{Ledger, LedgerError};
 use crate::model::task::{TaskEvent, TaskState, Waiting};
 use crate::transfer::progress::Counters;
 use crate::transfer::{self, Outcome, TaskRun};
@@ -125,6 +126,7 @@ impl<E: Engine> Dispatcher<E> {
             } else if let Err(error) = self.fill().await {
                 tracing::error!(EXPORT_ERROR_CLASS = "ledger", "failed to start tasks: {}", Chain(&error));
             }
+            let quiet = self.until_wake();
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.command(command).await,
@@ -135,7 +137,7 @@ impl<E: Engine> Dispatcher<E> {
                     Err(error) => self.panicked(&error).await,
                 },
                 Some(id) = self.extracted.1.recv() => self.only_delivery_left(&id),
-                () = tokio::time::sleep(self.until_wake()) => {}
+                () = tokio::time::sleep(quiet) => {}
             }
         }
         if let Some(done) = self.drain {
@@ -173,7 +175,10 @@ impl<E: Engine> Dispatcher<E> {
     }
 
     fn progress(&self) -> BTreeMap<String, Progress> {
-        let read = |run: &Running| Progress { waiting: run.waiting.clone(), ..run.progress.read() };
+        let read = |run: &Running| {
+            let live = run.progress.read();
+            Progress { waiting: run.waiting.clone().or(live.waiting), ..live }
+        };
         self.running.iter().map(|(id, run)| (id.to_string(), read(run))).collect()
     }
 
@@ -194,8 +199,10 @@ impl<E: Engine> Dispatcher<E> {
         self.wake = choice.wake;
         for id in choice.start {
             let Some(row) = pending.iter().find(|row| row.id == id) else { continue };
-            let change = Change { attempt: Some(row.attempt + 1), ..Change::by_daemon("") };
-            let row = self.ledger.task_event(&id, TaskEvent::Start, change).await?;
+            if row.state != TaskState::Pending {
+                continue;
+            }
+            let row = self.ledger.task_event(&id, TaskEvent::Start, Change::default()).await?;
             crash::point("task.started");
             self.spawn(row);
         }
@@ -296,20 +303,21 @@ impl<E: Engine> Dispatcher<E> {
     /// Records the state that follows from the end of a run.
     async fn settle(&mut self, run: &Running, outcome: Outcome) -> Result<TaskState, LedgerError> {
         let id = &run.row.id;
-        let keep = Some(run.row.attempt.saturating_sub(1));
+        let row = self.ledger.task(id).await?.unwrap_or_else(|| run.row.clone());
         let (event, change) = match (outcome, &run.wanted) {
-            (Outcome::Done, _) => (TaskEvent::Succeed, Change::by_daemon("everything is verified and published")),
-            (_, Some((Act::Cancel, actor))) => (TaskEvent::Cancel, Change::by(actor, "cancelled by an operator")),
+            (Outcome::Done, _) => (TaskEvent::Succeed, because("everything is verified and published")),
+            (_, Some((Act::Cancel, actor))) => (TaskEvent::Cancel, by(actor, "cancelled by an operator")),
             (Outcome::Stopped | Outcome::Wait(..), Some((_, actor))) => {
-                (TaskEvent::Pause, Change { attempt: keep, ..Change::by(actor, "paused by an operator") })
+                (TaskEvent::Pause, by(actor, "paused by an operator"))
             }
             (Outcome::Stopped | Outcome::Wait(..), None) => {
+                // Being stopped is no failed attempt.
+                let attempt = Some(row.attempt.saturating_sub(1));
                 let reason = "the daemon was stopped; it goes on at the next start";
-                (TaskEvent::Recover, Change { attempt: keep, queue_head: true, ..Change::by_daemon(reason) })
+                (TaskEvent::Recover, Change { attempt, queue_head: true, ..because(reason) })
             }
             (Outcome::RetryAfter(wait, class, why), _) => {
-                let row = self.ledger.task(id).await?.unwrap_or_else(|| run.row.clone());
-                let change = Change { error_class: Some(class.word().into()), ..Change::by_daemon(&why) };
+                let change = Change { error_class: Some(class), ..because(&why) };
                 if row.attempt >= run.attempts {
                     (TaskEvent::Fail, change)
                 } else {
@@ -319,7 +327,7 @@ impl<E: Engine> Dispatcher<E> {
                 }
             }
             (Outcome::Failed(class, why), _) => {
-                (TaskEvent::Fail, Change { error_class: Some(class.word().into()), ..Change::by_daemon(&why) })
+                (TaskEvent::Fail, Change { error_class: Some(class), ..because(&why) })
             }
         };
         let reason = change.reason.clone();
@@ -339,9 +347,21 @@ impl<E: Engine> Dispatcher<E> {
     }
 }
 
+/// A change that the daemon makes by itself.
+fn because(reason: &str) -> Change {
+    Change { reason: reason.to_owned(), ..Change::default() }
+}
+
+/// A change that somebody asked for.
+pub(super) fn by(actor: &Actor, reason: &str) -> Change {
+    Change { reason: reason.to_owned(), actor: actor.0.clone(), ..Change::default() }
+}
+
 fn backoff(attempt: u32) -> Duration {
     let mut waits = RETRY.waits();
-    (1..attempt.min(16)).for_each(|_| drop(waits.next_wait(None)));
+    for _ in 1..attempt.min(16) {
+        let _ = waits.next_wait(None);
+    }
     waits.next_wait(None).unwrap_or(RETRY.max).max(Duration::from_millis(500))
 }
 

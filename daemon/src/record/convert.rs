@@ -1,8 +1,38 @@
 //! Turns the raw records of a page into what an encoder takes.
+//!
+//! The bytes are read once, from left to right, straight into column buffers: no value is built, nothing is allocated for
+//! a record or a value. A value that its column cannot give back goes with its original text into the column
+//! [`RESCUED`](crate::model::schema::RESCUED), so that nothing is lost and no record has to be read twice.
 
+mod column;
+mod lines;
+mod object;
+mod plan;
+mod rescue;
+mod take;
+
+#[cfg(test)]
+mod tests;
+
+use super::infer::Observed;
+use super::json::{JsonErrorKind, Scanner};
+use super::page::Page;
 use crate::model::schema::Schema;
 use crate::model::segment::Counts;
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, SchemaRef};
+use column::{Column, Context};
+use object::Object;
+use rescue::Rescue;
+use std::sync::Arc;
+
+pub use plan::{Layout, Plan};
+
+/// Largest record that is represented; a larger one is rejected.
+pub const MAX_RECORD: usize = 16_000_000;
+
+/// Most JSON bytes of one page that become columns, so that no column outgrows the 2 GiB that its offsets can address.
+const MAX_PAGE: u64 = 1 << 30;
 
 /// A converted page.
 #[derive(Debug)]
@@ -38,3 +68,140 @@ pub struct Rejected {
     /// The record as the source wrote it.
     pub raw: Vec<u8>,
 }
+
+impl Plan {
+    /// Converts a page. Every record is either in the data or among the rejected.
+    pub fn convert(&self, page: &Page) -> Converted {
+        let utf8 = simdutf8::basic::from_utf8(&page.body).is_ok();
+        let mut sink = Sink::new(self, page);
+        let mut rejected = Vec::new();
+        let mut source_bytes = 0;
+        for (index, raw) in (0..).zip(page.raw_records()) {
+            source_bytes += raw.len() as u64;
+            let checked = check(raw, utf8, source_bytes);
+            if let Err(reason) = checked.and_then(|()| sink.add(raw)) {
+                rejected.push(Rejected { index, reason, raw: raw.to_vec() });
+            }
+        }
+        let read = page.records.len() as u64;
+        let (data, observed, rescued) = match sink.finish() {
+            Ok(finished) => finished,
+            // Cannot happen, but if it does it must not lose anything: all records go the way of the bad ones.
+            Err(_) => {
+                let reason = "the columns of its page do not fit together";
+                rejected =
+                    (0..).zip(page.raw_records()).map(|(index, raw)| Rejected::new(index, reason, raw)).collect();
+                (Data::Batch(RecordBatch::new_empty(Arc::clone(self.arrow_schema()))), None, 0)
+            }
+        };
+        let bad = rejected.len() as u64;
+        let counts = Counts { read, written: read - bad, rejected: bad, rescued, ..Counts::default() };
+        Converted { data, counts, rejected, observed, source_bytes }
+    }
+}
+
+impl Rejected {
+    fn new(index: u32, reason: &str, raw: &[u8]) -> Self {
+        Self { index, reason: reason.to_owned(), raw: raw.to_vec() }
+    }
+}
+
+/// What every layout asks of a record.
+fn check(raw: &[u8], page_is_utf8: bool, page_bytes: u64) -> Result<(), String> {
+    if Scanner::new(raw).skip_whitespace() != b'{' {
+        return Err("it is no JSON object".to_owned());
+    }
+    if raw.len() > MAX_RECORD {
+        return Err(format!("it is larger than {} MB", MAX_RECORD / 1_000_000));
+    }
+    if page_bytes > MAX_PAGE {
+        return Err("its page is larger than 1 GiB".to_owned());
+    }
+    if !page_is_utf8 && simdutf8::basic::from_utf8(raw).is_err() {
+        return Err("it is not UTF-8".to_owned());
+    }
+    Ok(())
+}
+
+/// Where the records of a page go.
+enum Sink<'p> {
+    Lines(Vec<u8>),
+    Columns(Box<Columns<'p>>),
+}
+
+/// The columns of a page while they are filled.
+struct Columns<'p> {
+    schema: &'p SchemaRef,
+    root: Object<'p>,
+    rescued: Column<'p>,
+    rows: usize,
+    context: Context<'p>,
+}
+
+impl<'p> Sink<'p> {
+    fn new(plan: &'p Plan, page: &Page) -> Self {
+        if plan.layout == Layout::Lines {
+            let size = page.record_bytes() as usize + page.records.len();
+            return Self::Lines(Vec::with_capacity(size));
+        }
+        Self::Columns(Box::new(Columns {
+            schema: plan.arrow_schema(),
+            root: Object::new(&plan.root, page.records.len()),
+            rescued: Column::rescued(),
+            rows: 0,
+            context: Context { path: Vec::new(), rescue: Rescue::default(), scratch: Vec::new() },
+        }))
+    }
+
+    fn add(&mut self, raw: &[u8]) -> Result<(), String> {
+        match self {
+            Self::Lines(out) => lines::push(raw, out).map_err(|error| error.to_string()),
+            Self::Columns(columns) => columns.add(raw),
+        }
+    }
+
+    fn finish(self) -> Result<(Data, Option<Schema>, u64), ArrowError> {
+        match self {
+            Self::Lines(out) => Ok((Data::Lines(out), None, 0)),
+            Self::Columns(columns) => columns.finish(),
+        }
+    }
+}
+
+impl Columns<'_> {
+    fn add(&mut self, raw: &[u8]) -> Result<(), String> {
+        let mut scanner = Scanner::new(raw);
+        self.context.rescue.start();
+        let written = self.root.write(self.rows, &mut scanner, &mut self.context).and_then(|()| scanner.end());
+        let kept = match written {
+            Ok(()) => self.rescued.append_rescued(self.rows, &mut self.context.rescue),
+            Err(error) => Err(match error.kind {
+                JsonErrorKind::Syntax | JsonErrorKind::Unrepresentable => format!("it is not JSON: {error}"),
+                JsonErrorKind::Depth => error.to_string(),
+            }),
+        };
+        match kept {
+            Ok(()) => self.rows += 1,
+            Err(_) => {
+                self.root.truncate(self.rows);
+                self.context.path.clear();
+            }
+        }
+        kept
+    }
+
+    fn finish(self) -> Result<(Data, Option<Schema>, u64), ArrowError> {
+        let mut arrays: Vec<ArrayRef> = self.root.finish(self.rows)?;
+        arrays.push(self.rescued.finish(self.rows)?);
+        let batch = RecordBatch::try_new(Arc::clone(self.schema), arrays)?;
+        let (observed, count) = self.context.rescue.finish();
+        Ok((Data::Batch(batch), observed, count))
+    }
+}
+
+// A plan is shared by the threads that convert.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Plan>();
+    shared::<Observed>();
+};

@@ -6,7 +6,7 @@ mod shape;
 mod tests;
 
 use super::page::Page;
-use crate::model::schema::{Schema, Type};
+use crate::model::schema::{RESCUED, Schema, Type};
 use shape::Shapes;
 use std::collections::BTreeMap;
 
@@ -69,7 +69,9 @@ impl Observed {
 
     /// Looks at one value of a top-level field.
     pub fn field(&mut self, name: &str, raw: &[u8]) {
-        self.fields.field(name.as_bytes(), raw, &mut self.room);
+        if name != RESCUED {
+            self.fields.field(name.as_bytes(), raw, &mut self.room);
+        }
     }
 
     /// What was seen, in order of first appearance.

@@ -57,7 +57,8 @@ impl Lane {
         }
     }
 
-    fn journal_path(&self) -> PathBuf {
+    /// Where the journal of the next segment lies.
+    pub fn journal_path(&self) -> PathBuf {
         self.run.task.spool.journal(&self.id())
     }
 
@@ -126,7 +127,7 @@ impl Lane {
         let Work { page, digest, converted, replayed } = work;
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => self.open_segment().await?,
+            None => open_segment(self.run.clone(), self.id(), self.row.offset.clone()).await?,
         };
         if let Some(seen) = &converted.observed {
             self.observed.get_or_insert_default().merge(seen);
@@ -158,15 +159,6 @@ impl Lane {
         }
         self.open = Some(open);
         Ok(())
-    }
-
-    async fn open_segment(&self) -> Result<Open, TransferError> {
-        let (run, id) = (self.run.clone(), self.id());
-        let create = move || OpenSegment::create(&run.task.spool, id, &run.task.export.format, &run.plan, run.task.chunk_size());
-        let segment = self.run.task.cpu.run(create).await??;
-        let now = clock::monotonic();
-        let last = self.row.offset.clone();
-        Ok(Open { segment, digests: Vec::new(), journal: None, last, since: now, synced: now })
     }
 
     /// Writes the page into the journal when the segment has been open for long, and begins one when it is time.
@@ -270,7 +262,8 @@ impl Lane {
             self.seal(CutReason::End).await?;
         } else {
             let to = self.open.as_ref().map_or(&self.row.offset, |open| &open.last).clone();
-            self.run.finish_lane(self.row.lane, &self.row.offset, &to).await?;
+            let delta = CheckpointDelta { from: self.row.offset.clone(), to };
+            self.run.finish_lane(self.row.lane, &delta).await?;
             if let Some(open) = self.open.take() {
                 let path = self.journal_path();
                 open.segment.discard();
@@ -280,6 +273,15 @@ impl Lane {
         crash::point("lane.done");
         Ok(())
     }
+}
+
+async fn open_segment(run: Arc<StreamRun>, id: SegmentId, last: Offset) -> Result<Open, TransferError> {
+    let task = run.task.clone();
+    let create =
+        move || OpenSegment::create(&run.task.spool, id, &run.task.export.format, &run.plan, run.task.chunk_size());
+    let segment = task.cpu.run(create).await??;
+    let now = clock::monotonic();
+    Ok(Open { segment, digests: Vec::new(), journal: None, last, since: now, synced: now })
 }
 
 fn sealed_segment(id: SegmentId, sealed: Sealed, cut: CutReason, delta: CheckpointDelta) -> SealedSegment {

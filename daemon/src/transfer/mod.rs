@@ -197,7 +197,8 @@ async fn extract(task: &Arc<TaskRun>, rows: &[StreamRow]) -> Result<(), Transfer
         if !(keep && final_failure) {
             return Err(error);
         }
-        task.ledger.stream_failed(&task.row.id, stream.name.as_str(), &Chain(&error).to_string()).await?;
+        let why = Chain(&error).to_string();
+        task.ledger.stream_failed(&task.row.id, stream.name.as_str(), &why).await?;
     }
     check(task, &task.ledger.streams(&task.row.id).await?)
 }

@@ -3,9 +3,10 @@
 use crate::base::clock;
 use crate::ledger::rows::StreamRow;
 use crate::model::progress::Progress;
+use crate::net::stats::SourceStats;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The rate is measured over this long.
@@ -23,6 +24,7 @@ pub struct Counters {
     open: Mutex<BTreeMap<u32, u64>>,
     totals: Mutex<Totals>,
     readings: Mutex<Vec<(Instant, u64)>>,
+    source: OnceLock<Arc<SourceStats>>,
 }
 
 /// What the source says that there is in all.
@@ -33,6 +35,11 @@ struct Totals {
 }
 
 impl Counters {
+    /// Also shows the figures of the source's requests.
+    pub fn attach(&self, stats: Arc<SourceStats>) {
+        let _ = self.source.set(stats);
+    }
+
     /// So many partitions more will be read.
     pub fn expect(&self, partitions: usize) {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).expected += partitions;
@@ -95,7 +102,8 @@ impl Counters {
             pages: self.pages.load(Relaxed),
             rate,
             total: self.known_total(),
-            ..Progress::default()
+            retries: self.source.get().map_or(0, |stats| stats.retries.load(Relaxed)),
+            waiting: self.source.get().and_then(|stats| stats.waiting().borrow().clone()),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::base::error::ErrorClass;
 use crate::base::ids::{Name, hex};
 use crate::base::{crash, ids::TaskId};
 use crate::destinations::{Destination, DestinationError, LATEST};
+use crate::ledger::input::NewLink;
 use crate::ledger::rows::{SegmentRow, StreamRow};
 use saas_export_manifest::{
     ChainPosition, Counts, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, Mode, SUMS_NAME, Segment,
@@ -47,7 +48,16 @@ async fn publish_stream(
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let (id, stream) = (&task.row.id, row.stream.as_str());
     let segments = task.ledger.segments(id, stream).await?;
-    let manifest = manifest(task, row, &segments);
+    let plan = task.streams.iter().find(|plan| plan.name.as_str() == stream);
+    let link = NewLink {
+        mode: Mode::Full,
+        primary_key: plan.map(|plan| plan.settings.primary_key.clone()).unwrap_or_default(),
+        cursor_field: None,
+        mark_before: None,
+        mark_after: None,
+    };
+    let chain = task.ledger.link(id, stream, link.clone()).await?;
+    let manifest = manifest(task, row, &segments, (chain, link));
     let composed = task.ledger.compose_manifest(id, stream, name.as_str(), json(manifest.to_bytes())?).await?;
     crash::point("manifest.composed");
     let digest = hex(&Sha256::digest(&composed));
@@ -112,8 +122,8 @@ fn is_later(latest: &Latest, task: &TaskId) -> bool {
     latest.manifests.iter().any(|entry| entry.task.as_str() > task.as_str())
 }
 
-fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow]) -> Manifest {
-    let plan = task.streams.iter().find(|plan| plan.name.as_str() == row.stream);
+fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], place: (ChainPosition, NewLink)) -> Manifest {
+    let (chain, link) = place;
     let live = || segments.iter().filter(|segment| !segment.superseded);
     let offset = |offset| serde_json::to_value(offset).unwrap_or_default();
     Manifest {
@@ -122,15 +132,15 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow]) -> Manifes
         stream: row.stream.clone(),
         task: task.row.id.to_string(),
         created_at: task.row.created_at.to_string(),
-        mode: Mode::Full,
+        mode: link.mode,
         format: task.export.format.word().into(),
         compression: task.export.format.compression(),
         schema: serde_json::to_value(&row.schema).unwrap_or_default(),
         schema_version: row.schema_version,
-        primary_key: plan.map(|plan| plan.settings.primary_key.clone()).unwrap_or_default(),
-        cursor_field: None,
+        primary_key: link.primary_key,
+        cursor_field: link.cursor_field,
         shift_protection: "none".into(),
-        chain: ChainPosition { id: task.row.id.to_string(), position: 0 },
+        chain,
         offsets: lane_offsets(segments),
         marks: Marks::default(),
         counts: Counts {

@@ -8,16 +8,17 @@ use crate::base::budget::ByteBudget;
 use crate::base::error::ErrorClass;
 use crate::base::{crash, fsio};
 use crate::formats;
+use crate::ledger::Advance;
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::{LaneId, Offset, Partition};
 use crate::model::schema::{Schema, Type};
-use crate::model::segment::SealedSegment;
+use crate::model::segment::{CheckpointDelta, SealedSegment};
 use crate::record::convert::Plan;
 use crate::record::infer::Sample;
 use crate::record::page::Page;
 use crate::sources::PageStream;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub struct StreamRun {
     pub plan: Arc<Plan>,
     /// Number of its partitions.
     pub partitions: usize,
+    /// What the task has seen beside its schema, over all lanes.
+    pub observed: Mutex<Option<Schema>>,
     /// Stops its lanes: the task's, or when one of them fails.
     pub stop: CancellationToken,
 }
@@ -50,16 +53,24 @@ impl StreamRun {
         total: Option<u64>,
     ) -> Result<(), TransferError> {
         let destinations = self.task.destination_names();
+        let observed = observed.map(|new| {
+            let mut all = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = all.get_or_insert_default();
+            all.merge(new);
+            all.clone()
+        });
         // What a page says counts its own partition only.
         let total = total.filter(|_| self.partitions == 1);
-        self.task.ledger.advance(&self.task.row.id, segment, done, observed, total, &destinations).await?;
+        let step = Advance { lane_done: done, observed: observed.as_ref(), total, destinations: &destinations };
+        self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())
     }
 
     /// Ends a lane whose last pages hold no records.
-    pub async fn finish_lane(&self, lane: u32, from: &Offset, to: &Offset) -> Result<(), TransferError> {
-        Ok(self.task.ledger.finish_lane(&self.task.row.id, self.name.as_str(), lane, from, to).await?)
+    pub async fn finish_lane(&self, lane: u32, delta: &CheckpointDelta) -> Result<(), TransferError> {
+        self.task.ledger.finish_lane(&self.task.row.id, self.name.as_str(), lane, delta).await?;
+        Ok(())
     }
 }
 
@@ -88,7 +99,8 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         let (task, name, partitions) = (task.clone(), stream.name.clone(), partitions.clone());
         Arc::new(move |from| task.source.open(&name, partitions.clone(), LaneId { lane, of }, from))
     };
-    let known = task.ledger.streams(id).await?.into_iter().find(|row| row.stream == name).and_then(|row| row.schema);
+    let row = task.ledger.streams(id).await?.into_iter().find(|row| row.stream == name).unwrap_or_default();
+    let (known, observed) = (row.schema, Mutex::new(row.observed));
     let (schema, mut sampled) = match known {
         Some(schema) => (schema, BTreeMap::new()),
         None => {
@@ -106,6 +118,7 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         name: stream.name.clone(),
         plan,
         partitions: partitions.len(),
+        observed,
         stop,
     });
     let mut running = JoinSet::new();
@@ -197,7 +210,13 @@ async fn sample(
             break;
         }
     }
-    let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?.map(|(schema, _)| schema);
+    let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?.map(|last| {
+        let mut schema = last.schema;
+        for seen in &last.observed {
+            schema = schema.merge(seen);
+        }
+        schema
+    });
     Ok((sample.finish(last.as_ref()), sampled))
 }
 

@@ -45,6 +45,24 @@ impl Format {
         })
     }
 
+    /// The word of the compression, for the manifest; `None` where there is none.
+    pub fn compression(&self) -> Option<String> {
+        let word = match self {
+            Self::Parquet(f) => match f.compression {
+                ParquetCompression::None => return None,
+                ParquetCompression::Snappy => "snappy",
+                ParquetCompression::Gzip => "gzip",
+                ParquetCompression::Zstd => "zstd",
+            },
+            Self::Csv(f) | Self::Ndjson(f) | Self::Json(f) => match f.compression {
+                TextCompression::None => return None,
+                TextCompression::Gzip => "gzip",
+                TextCompression::Zstd => "zstd",
+            },
+        };
+        Some(word.into())
+    }
+
     /// The ending of a segment's file name.
     pub fn extension(&self) -> String {
         match self {

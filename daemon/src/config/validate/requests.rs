@@ -61,6 +61,22 @@ impl Check<'_> {
         }
     }
 
+    /// Query parameters that every request carries.
+    pub(super) fn query(&mut self, path: &KeyPath, query: &BTreeMap<String, SecretText>, auth: Option<&Auth>) {
+        let taken = match auth {
+            Some(Auth::ApiKey(key)) => key.query.as_deref(),
+            Some(Auth::Bearer(_) | Auth::Basic(_)) | None => None,
+        };
+        for name in query.keys() {
+            if name.is_empty() {
+                self.wrong(Mistake::key(&path.key(name), "is not the name of a parameter"));
+            }
+            if taken == Some(name.as_str()) {
+                self.wrong(Mistake::key(&path.key(name), "is set by auth").hint("remove one of them"));
+            }
+        }
+    }
+
     /// The path below the base URL.
     pub(super) fn request_path(&mut self, path: &KeyPath, text: &str) {
         let scheme =

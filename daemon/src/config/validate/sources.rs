@@ -22,6 +22,7 @@ impl Check<'_> {
             self.auth(&path.key("auth"), auth);
         }
         self.headers(&path.key("headers"), &rest.headers, rest.auth.as_ref());
+        self.query(&path.key("query"), &rest.query, rest.auth.as_ref());
         if rest.retry.max < rest.retry.initial {
             let message = format!("is shorter than initial, {}", rest.retry.initial);
             self.wrong(Mistake::value(&path.key("retry").key("max"), message));

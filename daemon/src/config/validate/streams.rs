@@ -15,6 +15,7 @@ impl Check<'_> {
     pub(super) fn stream(&mut self, path: &KeyPath, rest: &Rest, stream: &Stream) {
         self.request_path(&path.key("path"), &stream.path);
         self.headers(&path.key("headers"), &stream.headers, rest.auth.as_ref());
+        self.query(&path.key("query"), &stream.query, rest.auth.as_ref());
         self.json_path(&path.key("records"), &stream.records);
         if let Some(total) = &stream.total {
             self.place_in_answer(&path.key("total"), total);

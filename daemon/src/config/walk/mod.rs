@@ -16,6 +16,9 @@ use super::schema::{self, Shape};
 use super::units::shown;
 use serde_json::{Map, Value};
 
+/// Mistakes kept; far more than are told, so that the number of the others is right for any file that is meant well.
+const MAX_MISTAKES: usize = 10_000;
+
 /// What the walk found.
 pub struct Walked {
     /// The document without its mistakes.
@@ -54,7 +57,9 @@ struct Walker {
 
 impl Walker {
     fn wrong(&mut self, mistake: Mistake) {
-        self.mistakes.push(mistake);
+        if self.mistakes.len() < MAX_MISTAKES {
+            self.mistakes.push(mistake);
+        }
     }
 
     fn stand_in(&mut self, site: &'static Value, path: &KeyPath) -> Value {

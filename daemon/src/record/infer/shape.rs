@@ -102,7 +102,7 @@ impl Shapes {
         if !scanner.open(b'{')? {
             return Ok(all);
         }
-        let top = scanner.depth() == 1;
+        let top = most == MAX_COLUMNS;
         loop {
             let key = scanner.key()?;
             let name = key.decode(&mut scratch).ok().filter(|name| !top || *name != RESCUED.as_bytes());

@@ -1,0 +1,73 @@
+//! CSV (RFC 4180): a header line, lines that end in CR LF, an empty field for null and `""` for the empty text.
+
+mod cell;
+
+use super::compress::Output;
+use super::{FormatError, SegmentEncoder, batch};
+use crate::config::settings::TextFormat;
+use crate::record::convert::{Converted, Plan};
+use arrow_array::Array as _;
+use cell::{Cells, push_text};
+use std::io::Write;
+
+/// Writes a segment.
+pub struct Encoder {
+    output: Output,
+    /// The lines of a page before they go to the output.
+    lines: Vec<u8>,
+    quoting: csv_core::Writer,
+}
+
+impl Encoder {
+    /// Starts a file with its header line.
+    pub fn new(settings: &TextFormat, plan: &Plan, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
+        let output = Output::new(settings.compression, writer)?;
+        let mut this = Self { output, lines: Vec::new(), quoting: csv_core::Writer::new() };
+        for (at, field) in plan.arrow_schema().fields().iter().enumerate() {
+            if at > 0 {
+                this.lines.push(b',');
+            }
+            push_text(&mut this.lines, &this.quoting, field.name().as_bytes());
+        }
+        this.lines.extend_from_slice(b"\r\n");
+        this.output.push(&this.lines)?;
+        Ok(this)
+    }
+}
+
+impl SegmentEncoder for Encoder {
+    fn write(&mut self, page: Converted) -> Result<(), FormatError> {
+        let batch = batch(page, "csv")?;
+        let columns = batch.columns().iter().map(Cells::new).collect::<Option<Vec<_>>>();
+        let columns = columns.ok_or_else(|| FormatError::Encode {
+            format: "csv",
+            message: "it was given a column that is no scalar".to_owned(),
+        })?;
+        self.lines.clear();
+        for row in 0..batch.num_rows() {
+            let start = self.lines.len();
+            for (at, (column, cells)) in batch.columns().iter().zip(&columns).enumerate() {
+                if at > 0 {
+                    self.lines.push(b',');
+                }
+                if column.is_valid(row) {
+                    cells.push(&mut self.lines, &self.quoting, row)?;
+                }
+            }
+            if self.lines.len() == start {
+                // The only column is null: a line with nothing in it would be no record.
+                self.lines.extend_from_slice(b"\"\"");
+            }
+            self.lines.extend_from_slice(b"\r\n");
+        }
+        Ok(self.output.push(&self.lines)?)
+    }
+
+    fn counted_bytes(&self) -> u64 {
+        self.output.counted_bytes()
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), FormatError> {
+        Ok(self.output.finish()?)
+    }
+}

@@ -1,0 +1,31 @@
+//! NDJSON: one record per line, as the source wrote it.
+
+use super::compress::Output;
+use super::{FormatError, SegmentEncoder, lines};
+use crate::config::settings::TextFormat;
+use crate::record::convert::Converted;
+use std::io::Write;
+
+/// Writes a segment.
+pub struct Encoder(Output);
+
+impl Encoder {
+    /// Starts a file.
+    pub fn new(settings: &TextFormat, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
+        Ok(Self(Output::new(settings.compression, writer)?))
+    }
+}
+
+impl SegmentEncoder for Encoder {
+    fn write(&mut self, page: Converted) -> Result<(), FormatError> {
+        Ok(self.0.push(&lines(page, "ndjson")?)?)
+    }
+
+    fn counted_bytes(&self) -> u64 {
+        self.0.counted_bytes()
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), FormatError> {
+        Ok(self.0.finish()?)
+    }
+}

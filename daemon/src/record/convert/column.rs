@@ -1,0 +1,320 @@
+//! One column while it is filled: its buffers, and which JSON values it takes.
+
+use super::object::Object;
+use super::plan::Kind;
+use super::rescue::{Rescue, Segment};
+use super::take;
+use crate::record::json::{JsonError, Scanner, Text};
+use crate::record::scalar;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
+};
+use arrow_array::{
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray,
+};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, FieldRef, Fields};
+use std::sync::Arc;
+
+/// What the columns of a page share.
+pub struct Context<'p> {
+    /// The way from the record to the object or list that is being written.
+    pub path: Vec<Segment<'p>>,
+    /// What did not fit.
+    pub rescue: Rescue,
+    /// For strings with escapes.
+    pub scratch: Vec<u8>,
+}
+
+impl Context<'_> {
+    /// Keeps a member that has no column.
+    #[cold]
+    pub fn rescue_unknown(&mut self, key: Text, raw: &[u8]) {
+        let name = key.decode(&mut self.scratch).unwrap_or(key.raw);
+        self.rescue.add(&self.path, Segment::Key(name), raw);
+        if !self.path.is_empty() {
+            self.rescue.misfit = true;
+        } else if let Ok(name) = std::str::from_utf8(name) {
+            self.rescue.observe(name, raw);
+        }
+    }
+}
+
+/// A column. Rows without a value are not written until a later one is, or the end.
+pub struct Column<'p> {
+    nulls: NullBufferBuilder,
+    values: Values<'p>,
+}
+
+enum Values<'p> {
+    Unknown(Pieces),
+    Boolean(BooleanBufferBuilder),
+    Integer(Vec<i64>),
+    Float(Vec<f64>),
+    Text(Pieces),
+    Timestamp(Vec<i64>),
+    Date(Vec<i32>),
+    Time(Vec<i64>),
+    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
+    Binary(Pieces),
+    Json(Pieces),
+    Empty(Pieces),
+    List { ends: Vec<i32>, item: Box<Column<'p>>, field: &'p FieldRef },
+    Struct { object: Object<'p>, fields: &'p Fields },
+}
+
+/// Byte strings, one after the other.
+pub struct Pieces {
+    pub bytes: Vec<u8>,
+    /// Where each one ends; starts with 0.
+    ends: Vec<i32>,
+}
+
+impl Pieces {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut ends = Vec::with_capacity(rows + 1);
+        ends.push(0);
+        Self { bytes: Vec::with_capacity(bytes), ends }
+    }
+
+    /// Ends the string that has been appended to `bytes`. (No page reaches 2 GiB, see `MAX_PAGE`.)
+    #[inline]
+    pub fn end(&mut self) {
+        self.ends.push(self.bytes.len() as i32);
+    }
+
+    /// Drops what has been appended since the last end.
+    pub fn undo(&mut self) {
+        self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+}
+
+/// A typical short text, for the first allocation of a column.
+const TEXT_GUESS: usize = 16;
+
+impl<'p> Column<'p> {
+    /// An empty column with room for `rows`.
+    pub fn new(kind: &'p Kind, rows: usize) -> Self {
+        let values = match kind {
+            Kind::Unknown => Values::Unknown(Pieces::with_capacity(rows, 0)),
+            Kind::Boolean => Values::Boolean(BooleanBufferBuilder::new(rows)),
+            Kind::Integer => Values::Integer(Vec::with_capacity(rows)),
+            Kind::Float => Values::Float(Vec::with_capacity(rows)),
+            Kind::Text => Values::Text(Pieces::with_capacity(rows, rows * TEXT_GUESS)),
+            Kind::Timestamp => Values::Timestamp(Vec::with_capacity(rows)),
+            Kind::Date => Values::Date(Vec::with_capacity(rows)),
+            Kind::Time => Values::Time(Vec::with_capacity(rows)),
+            Kind::Decimal { precision, scale } => {
+                Values::Decimal { values: Vec::with_capacity(rows), precision: *precision, scale: *scale }
+            }
+            Kind::Binary => Values::Binary(Pieces::with_capacity(rows, rows * TEXT_GUESS)),
+            Kind::Json => Values::Json(Pieces::with_capacity(rows, rows * TEXT_GUESS)),
+            Kind::Empty => Values::Empty(Pieces::with_capacity(rows, 0)),
+            Kind::List(field, item) => {
+                let mut ends = Vec::with_capacity(rows + 1);
+                ends.push(0);
+                Values::List { ends, item: Box::new(Self::new(item, rows)), field }
+            }
+            Kind::Struct(fields, plan) => Values::Struct { object: Object::new(plan, rows), fields },
+        };
+        Self { nulls: NullBufferBuilder::new(rows), values }
+    }
+
+    /// The column of what did not fit.
+    pub fn rescued() -> Self {
+        Self { nulls: NullBufferBuilder::new(0), values: Values::Json(Pieces::with_capacity(0, 0)) }
+    }
+
+    /// Rows written so far.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.nulls.len()
+    }
+
+    /// Writes nulls up to row `row`.
+    #[inline]
+    pub fn fill_up(&mut self, row: usize) {
+        let missing = row.saturating_sub(self.len());
+        if missing > 0 {
+            self.append_nulls(missing);
+        }
+    }
+
+    fn append_nulls(&mut self, count: usize) {
+        self.nulls.append_n_nulls(count);
+        fn extend<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
+            values.resize(values.len() + count, T::default());
+        }
+        fn repeat(ends: &mut Vec<i32>, count: usize) {
+            ends.resize(ends.len() + count, ends.last().copied().unwrap_or(0));
+        }
+        match &mut self.values {
+            Values::Boolean(values) => values.append_n(count, false),
+            Values::Integer(values) | Values::Timestamp(values) | Values::Time(values) => extend(values, count),
+            Values::Float(values) => extend(values, count),
+            Values::Date(values) => extend(values, count),
+            Values::Decimal { values, .. } => extend(values, count),
+            Values::Unknown(pieces)
+            | Values::Text(pieces)
+            | Values::Binary(pieces)
+            | Values::Json(pieces)
+            | Values::Empty(pieces) => repeat(&mut pieces.ends, count),
+            Values::List { ends, .. } => repeat(ends, count),
+            Values::Struct { .. } => {}
+        }
+    }
+
+    /// Writes the value here into the next row; `segment` is its last step. What does not fit is rescued.
+    #[inline]
+    pub fn write(
+        &mut self,
+        segment: Segment<'p>,
+        scanner: &mut Scanner,
+        context: &mut Context<'p>,
+    ) -> Result<(), JsonError> {
+        let first = scanner.skip_whitespace();
+        if first == b'n' {
+            scanner.word(b"null")?;
+            self.append_nulls(1);
+            return Ok(());
+        }
+        let start = scanner.pos();
+        if self.take(first, segment, scanner, context)? {
+            self.nulls.append_non_null();
+            return Ok(());
+        }
+        if scanner.pos() == start {
+            scanner.skip_value()?;
+        }
+        let raw = scanner.bytes().get(start..scanner.pos()).unwrap_or_default();
+        context.rescue.add(&context.path, segment, raw);
+        context.rescue.misfit = true;
+        self.append_nulls(1);
+        Ok(())
+    }
+
+    /// Takes the value here, which starts with `first`, if it fits. If it does not, the scanner stands before it or
+    /// behind it.
+    #[inline]
+    fn take(
+        &mut self,
+        first: u8,
+        segment: Segment<'p>,
+        scanner: &mut Scanner,
+        context: &mut Context<'p>,
+    ) -> Result<bool, JsonError> {
+        let scratch = &mut context.scratch;
+        match &mut self.values {
+            Values::Integer(values) => take::number(first, scanner, values, scalar::integer),
+            Values::Float(values) => take::number(first, scanner, values, scalar::float),
+            Values::Text(pieces) => take::text(first, scanner, pieces),
+            Values::Timestamp(values) => take::parsed(first, scanner, scratch, values, scalar::timestamp),
+            Values::Date(values) => take::parsed(first, scanner, scratch, values, scalar::date),
+            Values::Time(values) => take::parsed(first, scanner, scratch, values, scalar::time),
+            Values::Boolean(values) => take::boolean(first, scanner, values),
+            Values::Json(pieces) => take::json(scanner, pieces),
+            Values::List { ends, item, .. } if first == b'[' => take::list(segment, scanner, context, ends, item),
+            Values::Struct { object, .. } if first == b'{' => {
+                context.path.push(segment);
+                object.write(self.nulls.len(), scanner, context)?;
+                context.path.pop();
+                Ok(true)
+            }
+            Values::Decimal { values, precision, scale } => {
+                take::decimal(first, scanner, values, |token| scalar::decimal(token, *precision, *scale))
+            }
+            Values::Binary(pieces) => take::binary(first, scanner, scratch, pieces),
+            Values::Empty(pieces) => take::empty(first, scanner, pieces),
+            Values::Unknown(_) | Values::List { .. } | Values::Struct { .. } => Ok(false),
+        }
+    }
+
+    /// Writes what was rescued from row `row`, if anything was. An error says why it cannot be kept.
+    pub fn append_rescued(&mut self, row: usize, rescue: &mut Rescue) -> Result<(), String> {
+        let Some(text) = rescue.end()? else { return Ok(()) };
+        if self.bytes_len() + text.len() > i32::MAX as usize {
+            return Err("the values rescued from its page take more than 2 GiB".to_owned());
+        }
+        self.fill_up(row);
+        if let Values::Json(pieces) = &mut self.values {
+            pieces.bytes.extend_from_slice(text);
+            pieces.end();
+            self.nulls.append_non_null();
+        }
+        rescue.commit();
+        Ok(())
+    }
+
+    fn bytes_len(&self) -> usize {
+        if let Values::Json(pieces) = &self.values { pieces.bytes.len() } else { 0 }
+    }
+
+    /// Drops what rows from `rows` on have written.
+    pub fn truncate(&mut self, rows: usize) {
+        if self.len() <= rows {
+            return;
+        }
+        self.nulls.truncate(rows);
+        match &mut self.values {
+            Values::Boolean(values) => values.truncate(rows),
+            Values::Integer(values) | Values::Timestamp(values) | Values::Time(values) => values.truncate(rows),
+            Values::Float(values) => values.truncate(rows),
+            Values::Date(values) => values.truncate(rows),
+            Values::Decimal { values, .. } => values.truncate(rows),
+            Values::Unknown(pieces)
+            | Values::Text(pieces)
+            | Values::Binary(pieces)
+            | Values::Json(pieces)
+            | Values::Empty(pieces) => {
+                pieces.ends.truncate(rows + 1);
+                pieces.undo();
+            }
+            Values::List { ends, item, .. } => {
+                ends.truncate(rows + 1);
+                item.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Values::Struct { object, .. } => object.truncate(rows),
+        }
+    }
+
+    /// The array of `rows` rows.
+    pub fn finish(mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        self.fill_up(rows);
+        let nulls = self.nulls.build();
+        Ok(match self.values {
+            Values::Boolean(values) => Arc::new(BooleanArray::new(values.build(), nulls)),
+            Values::Integer(values) => Arc::new(primitive::<Int64Type>(values, nulls)?),
+            Values::Float(values) => Arc::new(primitive::<Float64Type>(values, nulls)?),
+            Values::Timestamp(values) => {
+                Arc::new(primitive::<TimestampMicrosecondType>(values, nulls)?.with_timezone("+00:00"))
+            }
+            Values::Date(values) => Arc::new(primitive::<Date32Type>(values, nulls)?),
+            Values::Time(values) => Arc::new(primitive::<Time64MicrosecondType>(values, nulls)?),
+            Values::Decimal { values, precision, scale } => {
+                Arc::new(primitive::<Decimal128Type>(values, nulls)?.with_precision_and_scale(precision, scale)?)
+            }
+            Values::Binary(pieces) => Arc::new(BinaryArray::try_new(offsets(pieces.ends), pieces.bytes.into(), nulls)?),
+            Values::Unknown(pieces) | Values::Text(pieces) | Values::Json(pieces) | Values::Empty(pieces) => {
+                Arc::new(StringArray::try_new(offsets(pieces.ends), pieces.bytes.into(), nulls)?)
+            }
+            Values::List { ends, item, field } => {
+                let items = ends.last().map_or(0, |end| *end as usize);
+                Arc::new(ListArray::try_new(Arc::clone(field), offsets(ends), item.finish(items)?, nulls)?)
+            }
+            Values::Struct { object, fields } => {
+                Arc::new(StructArray::try_new_with_length(fields.clone(), object.finish(rows)?, nulls, rows)?)
+            }
+        })
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(
+    values: Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+) -> Result<PrimitiveArray<T>, ArrowError> {
+    PrimitiveArray::try_new(ScalarBuffer::from(values), nulls)
+}
+
+fn offsets(ends: Vec<i32>) -> OffsetBuffer<i32> {
+    OffsetBuffer::new(ends.into())
+}
