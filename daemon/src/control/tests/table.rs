@@ -89,6 +89,8 @@ async fn a_stranger_is_not_told_what_there_is() {
         assert_eq!(got.status, StatusCode::FORBIDDEN, "{path}");
         assert!(got.body["error"]["message"].as_str().unwrap().contains("saas-export-viewer"), "{}", got.text);
     }
+    let got = fixture.ask(None, "POST", "/v1/nowhere", "").await;
+    assert!(got.body["error"]["message"].as_str().unwrap().contains("saas-export-operator"), "{}", got.text);
 }
 
 #[tokio::test]
