@@ -34,7 +34,7 @@ pub struct Follow<'a> {
 
 impl Follow<'_> {
     /// Waits for the end of a task that is known to exist. Every answer on the way goes to `each`.
-    pub async fn to_the_end(
+    pub async fn until_it_ends(
         &self,
         id: &str,
         mut each: impl FnMut(&TaskDetail) -> Result<(), Failure>,

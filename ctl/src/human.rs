@@ -73,6 +73,14 @@ pub fn ago(time: &str, now: Timestamp) -> String {
     }
 }
 
+/// An instant to the second: `2026-11-21T02:45:01Z`.
+pub fn moment(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{}Z", clean(seconds)),
+        None => clean(time),
+    }
+}
+
 /// Text of others without what would drive the terminal.
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -152,6 +160,8 @@ mod tests {
         let now: Timestamp = "2026-11-21T02:48:41Z".parse().unwrap();
         assert_eq!(ago("2026-11-21T02:45:01Z", now), "3m 40s ago");
         assert_eq!(ago("2030-01-01T00:00:00Z", now), "2030-01-01T00:00:00Z");
+        assert_eq!(moment("2026-11-21T02:45:01.905672Z"), "2026-11-21T02:45:01Z");
+        assert_eq!(moment("2026-11-21T02:45:01Z"), "2026-11-21T02:45:01Z");
         assert_eq!(seconds_between(Some("x"), Some("2026-11-21T02:45:01Z")), None);
     }
 

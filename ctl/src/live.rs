@@ -94,9 +94,9 @@ fn draw(bar: &ProgressBar, task: &TaskSummary) {
         Some(total) if total > 0 => {
             bar.set_length(total);
             bar.set_position(task.progress.records.min(total));
-            "{spinner} {prefix} [{bar:24}] {msg}"
+            "{spinner} {prefix} [{bar:24}] {wide_msg}"
         }
-        _ => "{spinner} {prefix} {msg}",
+        _ => "{spinner} {prefix} {wide_msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));

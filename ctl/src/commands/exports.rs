@@ -74,7 +74,7 @@ pub async fn run(args: Run, client: &Client, out: Out) -> Result<Exit, Failure> 
         out.data(&format!("{}\n", submitted.task))?;
     }
     let follow = Follow { client, out, cancel_on_interrupt: args.cancel_on_interrupt, timeout: args.timeout };
-    let detail = follow.to_the_end(&submitted.task, |_| Ok(())).await?;
+    let detail = follow.until_it_ends(&submitted.task, |_| Ok(())).await?;
     if out.json {
         out.document(&detail)?;
     }

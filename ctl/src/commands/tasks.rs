@@ -86,8 +86,8 @@ pub async fn show(task: &str, client: &Client, out: Out) -> Result<Exit, Failure
     if !detail.manifests.is_empty() {
         let mut table = Table::new(&["MANIFEST", "DESTINATION", "PUBLISHED"]);
         for manifest in &detail.manifests {
-            let published = manifest.published_at.as_deref().unwrap_or("not yet");
-            let cells = [manifest.stream.as_str(), manifest.destination.as_str(), published];
+            let published = manifest.published_at.as_deref().map_or_else(|| "not yet".to_owned(), human::moment);
+            let cells = [manifest.stream.as_str(), manifest.destination.as_str(), &published];
             table.row(cells.map(|cell| human::clean(cell).into()));
         }
         text.push('\n');
@@ -106,7 +106,7 @@ fn facts(task: &TaskSummary, now: Timestamp, colours: bool) -> String {
     let why = human::why(task);
     let until = task.waiting.as_ref().and_then(|waiting| waiting.until.as_deref());
     let time = |time: &Option<String>| {
-        let text = time.as_deref().map(|time| format!("{} ({})", human::clean(time), human::ago(time, now)));
+        let text = time.as_deref().map(|time| format!("{} ({})", human::moment(time), human::ago(time, now)));
         text.unwrap_or_default()
     };
     let lines = [
@@ -116,8 +116,8 @@ fn facts(task: &TaskSummary, now: Timestamp, colours: bool) -> String {
         ("format", human::clean(&task.format)),
         ("state", format!("{state}{attempt}")),
         ("why", if why.is_empty() { why } else { format!("{why}{}", human::clean(&class)) }),
-        ("goes on", until.map(human::clean).unwrap_or_default()),
-        ("retry at", task.retry_at.as_deref().map(human::clean).unwrap_or_default()),
+        ("goes on", until.map(human::moment).unwrap_or_default()),
+        ("retry at", task.retry_at.as_deref().map(human::moment).unwrap_or_default()),
         ("progress", human::progress(&task.progress)),
         ("asked by", human::clean(&task.actor)),
         ("created", time(&Some(task.created_at.clone()))),
@@ -187,7 +187,7 @@ pub async fn watch(args: Watch, client: &Client, out: Out) -> Result<Exit, Failu
     // The whole id, so that a task that is created meanwhile cannot make its start ambiguous.
     let found: TaskDetail = client.get(&format!("/v1/tasks/{}", encode(&task))).await?;
     let each = |detail: &TaskDetail| if out.json { Ok(out.line(&detail.task)?) } else { Ok(()) };
-    let detail = follow.to_the_end(&found.task.id, each).await?;
+    let detail = follow.until_it_ends(&found.task.id, each).await?;
     outcome(&detail.task, out)
 }
 

@@ -47,6 +47,8 @@ pub struct Offset {
     pub pages: u64,
     /// Records of the lane before this offset.
     pub records: u64,
+    /// Records of the partition before this offset.
+    pub partition_records: u64,
 }
 
 /// What to ask the source for next.

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 /// Reads a document.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let field = field_at(bytes, error.line(), error.column());
+        // Where the text is no JSON or ends early, its fields are not to be trusted.
+        let field = if error.is_data() { field_at(bytes, error.line(), error.column()) } else { String::new() };
         let message = error.to_string();
         let what = message.split(" at line ").next().unwrap_or_default();
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn nested_lists_are_counted() {
         let text = r#"{"export":"e","task":"t","streams":{"or\"ders":{"lanes":[{"lane":0,"revision":0,"offset":
-            {"partition":0,"cursor":"start","pages":0,"records":0}},{"lane":"1"}]}}}"#;
+            {"partition":0,"cursor":"start","pages":0,"records":0,"partition_records":0}},{"lane":"1"}]}}}"#;
         let error = message::<OffsetsDoc>(text);
         assert!(error.contains(r#"field streams.or\"ders.lanes[1].lane: invalid type"#), "{error}");
     }

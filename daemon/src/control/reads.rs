@@ -3,13 +3,11 @@
 use super::ControlState;
 use super::reply::Failure;
 use super::wire;
-use crate::base::ids::Name;
+use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Export};
-use crate::ledger::rows::{TaskFilter, TaskRow};
+use crate::ledger::rows::{FoundTask, TaskFilter, TaskRow};
 use crate::model::task::TaskState;
-use saas_export_api::{
-    ErrorCode, FileEntry, LedgerHealth, OffsetsDoc, StreamOffsets, TaskDetail, TaskSummary,
-};
+use saas_export_api::{ErrorCode, FileEntry, LedgerHealth, OffsetsDoc, StreamOffsets, TaskDetail, TaskSummary};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,24 +25,19 @@ const PREFIX: usize = 4;
 
 /// The task of an id, or of the unique start of one.
 pub async fn task(state: &ControlState, text: &str) -> Result<TaskRow, Failure> {
-    let unknown = || {
-        Failure::new(ErrorCode::NotFound, format!("there is no task {text:?}")).hint("exportctl tasks lists them")
-    };
+    let unknown =
+        || Failure::new(ErrorCode::NotFound, format!("there is no task {text:?}")).hint("exportctl tasks lists them");
     if text.len() < PREFIX {
         return Err(unknown().hint(format!("give at least the first {PREFIX} characters of its id")));
     }
-    let found = match state.ledger.find_task(text).await.map_err(wire::ledger_error)? { crate::ledger::rows::FoundTask::One(r) => vec![*r], _ => vec![] };
-    match found.as_slice() {
-        [] => Err(unknown()),
-        [row] => Ok(row.clone()),
-        many => match many.iter().find(|row| row.id.as_str() == text) {
-            Some(row) => Ok(row.clone()),
-            None => {
-                let ids: Vec<&str> = many.iter().take(5).map(|row| row.id.as_str()).collect();
-                Err(Failure::new(ErrorCode::Conflict, format!("more than one task starts with {text:?}"))
-                    .hint(format!("among them {}", ids.join(", "))))
-            }
-        },
+    match state.ledger.find_task(text).await.map_err(wire::ledger_error)? {
+        FoundTask::None => Err(unknown()),
+        FoundTask::One(row) => Ok(*row),
+        FoundTask::Many(ids) => {
+            let ids: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
+            Err(Failure::new(ErrorCode::Conflict, format!("more than one task starts with {text:?}"))
+                .hint(format!("the newest are {}", ids.join(", "))))
+        }
     }
 }
 
@@ -80,10 +73,7 @@ pub async fn open_tasks(state: &ControlState) -> Result<Vec<TaskRow>, Failure> {
 
 /// Names of the paused exports, in order.
 pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
-    let mut names: Vec<String> =
-        state.ledger.paused_exports().await.map_err(wire::ledger_error)?.into_iter().collect();
-    names.sort();
-    Ok(names)
+    state.ledger.paused_exports().await.map_err(wire::ledger_error)
 }
 
 /// Tasks with their figures: live ones of those that run, the ledger's sums of the others.

@@ -41,7 +41,13 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 
 /// Answers a POST with a key as it was answered before; otherwise lets `handler` do it, and keeps the answer. A refusal
 /// is not kept: nothing has changed, so trying again is a new try.
-pub async fn once(key: Option<String>, method: &Method, path: &str, call: Call, handler: Handler) -> Result<Reply, Failure> {
+pub async fn once(
+    key: Option<String>,
+    method: &Method,
+    path: &str,
+    call: Call,
+    handler: Handler,
+) -> Result<Reply, Failure> {
     let Some(key) = key.filter(|_| *method == Method::POST) else { return handler(call).await };
     // Of one user: nobody learns or blocks the answers of another.
     let key = format!("{} {key}", call.caller.uid);
@@ -78,7 +84,8 @@ fn again(kept: &str) -> Result<Reply, Failure> {
 /// What a key stands for: a repetition must ask for the same.
 fn fingerprint(method: &Method, path: &str, call: &Call) -> String {
     let mut hash = Sha256::new();
-    for part in [method.as_str().as_bytes(), path.as_bytes(), format!("{:?}", call.target.query).as_bytes(), &call.body] {
+    for part in [method.as_str().as_bytes(), path.as_bytes(), format!("{:?}", call.target.query).as_bytes(), &call.body]
+    {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

@@ -84,12 +84,7 @@ pub async fn serve(listener: &UnixListener, state: Arc<ControlState>, stop: Canc
 }
 
 /// As [`serve`], within other limits.
-pub async fn serve_within(
-    listener: &UnixListener,
-    state: Arc<ControlState>,
-    stop: CancellationToken,
-    limits: Limits,
-) {
+pub async fn serve_within(listener: &UnixListener, state: Arc<ControlState>, stop: CancellationToken, limits: Limits) {
     let seats = Arc::new(Seats::default());
     let connections = TaskTracker::new();
     loop {

@@ -1,7 +1,7 @@
 //! One request, from its head to its answer: every check that holds for all routes, in order.
 
 use super::ControlState;
-use super::access::Caller;
+use super::access::{Access, Caller};
 use super::reply::{Failure, Reply, ReplyBody};
 use super::routes::{self, Found};
 use super::server::Limits;
@@ -71,8 +71,9 @@ where
 {
     let (head, body) = request.into_parts();
     refuse_browsers(&head.headers)?;
-    // A caller without any right learns nothing, not even which paths there are.
-    caller.require(super::access::Access::Read)?;
+    // A caller without any right learns nothing, not even which paths there are; only the group for what they try.
+    let wants = if head.method == Method::GET { Access::Read } else { Access::Operate };
+    caller.access.map_or_else(|| caller.require(wants), |_| Ok(()))?;
     let target = Target::parse(head.uri.path(), head.uri.query())?;
     let Found { route, args } = routes::find(&head.method, &target.segments)?;
     caller.require(route.access)?;
@@ -90,7 +91,10 @@ where
 /// A page in a browser has no business here, even if a proxy brings it to the socket.
 fn refuse_browsers(headers: &HeaderMap) -> Result<(), Failure> {
     if headers.contains_key(ORIGIN) {
-        return Err(Failure::new(ErrorCode::Forbidden, "requests with an Origin header, as browsers send, are refused"));
+        return Err(Failure::new(
+            ErrorCode::Forbidden,
+            "requests with an Origin header, as browsers send, are refused",
+        ));
     }
     Ok(())
 }

@@ -71,7 +71,9 @@ pub fn refusal(refusal: Refusal) -> Failure {
 
 /// A failure of the ledger.
 pub fn ledger_error(error: LedgerError) -> Failure {
+    let missing = matches!(error, LedgerError::NoSuchTask(_) | LedgerError::NotThere { .. });
     let code = match error.class() {
+        _ if missing => ErrorCode::NotFound,
         ErrorClass::Conflict => ErrorCode::Conflict,
         ErrorClass::Transient | ErrorClass::Throttled(_) | ErrorClass::Full | ErrorClass::Stopped => {
             ErrorCode::Unavailable
@@ -246,7 +248,7 @@ pub fn file(
 
 /// Where a lane stands.
 pub fn lane(row: &LaneRow) -> api::LaneOffset {
-    let Offset { partition, cursor, pages, records, .. } = &row.offset;
+    let Offset { partition, cursor, pages, records, partition_records } = &row.offset;
     let cursor = match cursor {
         PageCursor::Start => api::Cursor::Start,
         PageCursor::Token(token) => api::Cursor::Token(token.clone()),
@@ -255,13 +257,14 @@ pub fn lane(row: &LaneRow) -> api::LaneOffset {
         PageCursor::Record(record) => api::Cursor::Record(*record),
         PageCursor::End => api::Cursor::End,
     };
-    let offset = api::Offset { partition: *partition, cursor, pages: *pages, records: *records };
+    let (partition, pages, records, partition_records) = (*partition, *pages, *records, *partition_records);
+    let offset = api::Offset { partition, cursor, pages, records, partition_records };
     api::LaneOffset { lane: row.lane, revision: row.revision, offset }
 }
 
 /// Where a lane shall stand.
 pub fn offset(offset: api::Offset) -> Offset {
-    let api::Offset { partition, cursor, pages, records } = offset;
+    let api::Offset { partition, cursor, pages, records, partition_records } = offset;
     let cursor = match cursor {
         api::Cursor::Start => PageCursor::Start,
         api::Cursor::Token(token) => PageCursor::Token(token),
@@ -270,7 +273,7 @@ pub fn offset(offset: api::Offset) -> Offset {
         api::Cursor::Record(record) => PageCursor::Record(record),
         api::Cursor::End => PageCursor::End,
     };
-    Offset { partition, cursor, pages, records, partition_records: 0 }
+    Offset { partition, cursor, pages, records, partition_records }
 }
 
 /// What a reload did.
@@ -322,8 +325,9 @@ mod tests {
             PageCursor::End,
         ];
         for cursor in cursors {
-            let there = Offset { partition: 1, cursor, pages: 2, records: 3 };
-            let row = LaneRow { lane: 0, revision: 7, offset: there.clone(), next_n: 0, done: false };
+            let there = Offset { partition: 1, cursor, pages: 2, records: 3, partition_records: 4 };
+            let start = Offset::start(0);
+            let row = LaneRow { lane: 0, revision: 7, start, offset: there.clone(), next_n: 0, done: false };
             let text = serde_json::to_string(&lane(&row)).unwrap();
             let back: api::LaneOffset = serde_json::from_str(&text).unwrap();
             assert_eq!((back.revision, offset(back.offset)), (7, there));

@@ -5,9 +5,8 @@ use crate::control::reads;
 use crate::control::reply::{Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
-use crate::ledger::rows::TaskRow;
-use crate::model::task::TaskState;
-use saas_export_api::{ErrorCode, OffsetsDoc};
+use crate::ledger::input::{OffsetTarget, SetOffset};
+use saas_export_api::{ErrorCode, LaneOffset, OffsetsDoc};
 
 /// `GET /v1/tasks/{task}/offsets`.
 pub async fn show(call: Call) -> Result<Reply, Failure> {
@@ -26,5 +25,79 @@ pub async fn of_export(call: Call) -> Result<Reply, Failure> {
         Failure::new(ErrorCode::NotFound, format!("export {name} has no open task"))
             .hint("the offsets of a task that has ended: ask for the task")
     })?;
+    Reply::sync(reads::offsets(&call.state, &row).await?)
+}
+
+/// `PUT /v1/tasks/{task}/offsets`: moves each lane of the document that does not stand where it says. The ledger refuses
+/// what is no boundary of a segment, and tasks whose offsets something else may be moving.
+pub async fn set(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    let row = reads::task(&call.state, call.arg(0)).await?;
+    let wanted: OffsetsDoc = body::decode(&call.body)?;
+    if wanted.task != row.id.as_str() || wanted.export != row.export {
+        let message = format!("the document is of task {:?} of export {:?}", wanted.task, wanted.export);
+        return Err(Failure::new(ErrorCode::Conflict, message)
+            .hint(format!("read the offsets of {} of {} first", row.id, row.export)));
+    }
+    let standing = reads::offsets(&call.state, &row).await?;
+    // All are judged before the first is moved.
+    for order in moves(&wanted, &standing)? {
+        let order = SetOffset {
+            target: OffsetTarget::Task(row.id.clone()),
+            stream: order.stream,
+            lane: order.to.lane,
+            offset: wire::offset(order.to.offset),
+            actor: call.caller.actor.0.clone(),
+            reason: "set by an operator".into(),
+        };
+        call.state.ledger.set_offset(order).await.map_err(wire::ledger_error)?;
+    }
+    Reply::sync(reads::offsets(&call.state, &row).await?)
+}
+
+/// A lane that is to stand elsewhere.
+struct Move {
+    stream: String,
+    to: LaneOffset,
+}
+
+/// What has to move so that the lanes stand as wanted. Streams and lanes that the document leaves out stay.
+fn moves(wanted: &OffsetsDoc, standing: &OffsetsDoc) -> Result<Vec<Move>, Failure> {
+    let mut moves = Vec::new();
+    for (stream, offsets) in &wanted.streams {
+        for lane in &offsets.lanes {
+            let place = format!("lane {} of stream {stream:?}", lane.lane);
+            let known = standing.streams.get(stream).and_then(|known| known.lanes.iter().find(|l| l.lane == lane.lane));
+            let known = known.ok_or_else(|| Failure::new(ErrorCode::NotFound, format!("the task has no {place}")))?;
+            if known.revision != lane.revision {
+                let message =
+                    format!("{place} has revision {} by now, the document has {}", known.revision, lane.revision);
+                return Err(Failure::new(ErrorCode::Conflict, message).hint("read the offsets again"));
+            }
+            if known.offset != lane.offset {
+                moves.push(Move { stream: stream.clone(), to: lane.clone() });
+            }
+        }
+    }
+    Ok(moves)
+}
+
+/// `DELETE /v1/tasks/{task}/offsets?stream=`: every lane of the stream, or of all streams, goes back to its start.
+pub async fn reset(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&["stream"])?;
+    let row = reads::task(&call.state, call.arg(0)).await?;
+    let streams = match call.target.query.get("stream") {
+        Some(stream) => vec![stream.to_owned()],
+        None => {
+            let streams = call.state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?;
+            streams.into_iter().map(|stream| stream.stream).collect()
+        }
+    };
+    for stream in streams {
+        let target = OffsetTarget::Task(row.id.clone());
+        let actor = &call.caller.actor.0;
+        let reset = call.state.ledger.reset_offsets(target, &stream, actor, "reset by an operator");
+        reset.await.map_err(wire::ledger_error)?;
+    }
     Reply::sync(reads::offsets(&call.state, &row).await?)
 }

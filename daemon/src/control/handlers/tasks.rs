@@ -5,6 +5,7 @@ use crate::control::reads;
 use crate::control::reply::{Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
+use crate::ledger::input::AuditEntry;
 use crate::ledger::rows::TaskFilter;
 use crate::queue::handle::{Act, Target};
 use saas_export_api::{Acted, ErrorCode};
@@ -69,7 +70,8 @@ fn going_down() -> Failure {
 pub async fn act(call: Call, act: Act) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let task = reads::task(&call.state, call.arg(0)).await?.id;
-    let tasks = call.state.queue.act(act, Target::Task(task.clone()), call.caller.actor).await.map_err(wire::refusal)?;
+    let tasks =
+        call.state.queue.act(act, Target::Task(task.clone()), call.caller.actor).await.map_err(wire::refusal)?;
     let acted = acted(&tasks);
     match act {
         Act::Retry => Reply::started(wire::task_path(&task), acted),
@@ -101,7 +103,14 @@ pub async fn verify(call: Call) -> Result<Reply, Failure> {
         0 => format!("{} files as the ledger says", report.files),
         wrong => format!("{wrong} of {} files are not what the ledger says", report.files),
     };
-    let audited = call.state.ledger.audit(crate::ledger::input::AuditEntry{actor: call.caller.actor.0.clone(), action: "verify".into(), task: Some(row.id.clone()), reason: found, ..Default::default()});
-    audited.await.map_err(wire::ledger_error)?;
+    let entry = AuditEntry {
+        task: Some(row.id),
+        export: Some(row.export),
+        actor: call.caller.actor.0,
+        action: "verify".into(),
+        reason: found,
+        detail: None,
+    };
+    call.state.ledger.audit(entry).await.map_err(wire::ledger_error)?;
     Reply::sync(report)
 }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::control::server::serve_within;
+use crate::host::socket::ControlSocket;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 const QUICK: Duration = Duration::from_millis(200);
 
@@ -18,8 +19,9 @@ impl Server {
     async fn start(limits: Limits) -> Self {
         let fixture = Fixture::new().await;
         let path = fixture._dir.path().join("control.sock");
-        let listener = UnixListener::bind(&path).unwrap();
-        let served = tokio::spawn(serve_within(listener, fixture.state.clone(), fixture.stop.clone(), limits));
+        let socket = ControlSocket::bind(&path).await.unwrap();
+        let (state, stop) = (fixture.state.clone(), fixture.stop.clone());
+        let served = tokio::spawn(async move { serve_within(&socket.listener, state, stop, limits).await });
         Self { fixture, path, served }
     }
 
@@ -72,9 +74,8 @@ async fn a_large_body_is_refused_unread() {
     let declared = server.raw(format!("{head}Content-Length: 5000000\r\n\r\n{{").as_bytes()).await;
     assert!(declared.starts_with("HTTP/1.1 413"), "{declared}");
     let chunk = "x".repeat(1001);
-    let chunked = server
-        .raw(format!("{head}Transfer-Encoding: chunked\r\n\r\n3e9\r\n{chunk}\r\n0\r\n\r\n").as_bytes())
-        .await;
+    let chunked =
+        server.raw(format!("{head}Transfer-Encoding: chunked\r\n\r\n3e9\r\n{chunk}\r\n0\r\n\r\n").as_bytes()).await;
     assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
     assert!(server.fixture.told().is_empty());
 }
@@ -93,7 +94,9 @@ async fn slow_clients_lose_their_connection() {
     let mut head = server.connect().await;
     head.write_all(b"GET /v1 HTTP/1.1\r\nHo").await.unwrap();
     let mut body = server.connect().await;
-    body.write_all(b"POST /v1/exports/shop/run HTTP/1.1\r\nHost: l\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{").await.unwrap();
+    body.write_all(b"POST /v1/exports/shop/run HTTP/1.1\r\nHost: l\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{")
+        .await
+        .unwrap();
     assert!(!read_to_close(&mut idle).await.contains("200"));
     assert!(!read_to_close(&mut head).await.contains("200"));
     let answer = read_to_close(&mut body).await;
@@ -135,7 +138,8 @@ async fn one_user_cannot_take_every_connection() {
 #[tokio::test]
 async fn what_is_no_http_is_refused_and_the_next_one_served() {
     let server = Server::start(limits()).await;
-    for garbage in [&b"\0\xff\x16\x03\x01"[..], b"hello\r\n\r\n", b"GET /v1 HTTP/9.9\r\n\r\n", b"GET  HTTP/1.1\r\n\r\n"] {
+    for garbage in [&b"\0\xff\x16\x03\x01"[..], b"hello\r\n\r\n", b"GET /v1 HTTP/9.9\r\n\r\n", b"GET  HTTP/1.1\r\n\r\n"]
+    {
         let answer = server.raw(garbage).await;
         assert!(!answer.contains(" 200 "), "{answer}");
     }

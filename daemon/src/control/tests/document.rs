@@ -63,14 +63,17 @@ fn the_check_itself_finds_mistakes() {
     let document = document();
     let schema = &document["components"]["schemas"]["LaneOffset"];
     let good = serde_json::json!({ "lane": 0, "revision": 0,
-        "offset": { "partition": 0, "cursor": { "page": 1 }, "pages": 0, "records": 0 } });
+        "offset": { "partition": 0, "cursor": { "page": 1 }, "pages": 0, "records": 0, "partition_records": 0 } });
     assert_eq!(fits(&document, schema, &good, "lane"), Ok(()));
     for (pointer, wrong) in [
         ("/lane", serde_json::json!("0")),
         ("/offset/cursor", serde_json::json!("middle")),
         ("/offset/cursor", serde_json::json!({ "page": -1 })),
         ("/offset", serde_json::json!({ "partition": 0 })),
-        ("/offset", serde_json::json!({ "partition": 0, "cursor": "end", "pages": 0, "records": 0, "more": 0 })),
+        (
+            "/offset",
+            serde_json::json!({ "partition": 0, "cursor": "end", "pages": 0, "records": 0, "partition_records": 0, "more": 0 }),
+        ),
     ] {
         let mut value = good.clone();
         *value.pointer_mut(pointer).unwrap() = wrong;
@@ -116,7 +119,8 @@ fn fields_fit(document: &Value, schema: &Value, value: &Value, at: &str) -> Resu
     }
     let free = schema.get("properties").is_none() && schema.get("additionalProperties").is_none();
     for (name, value) in fields.iter().filter(|_| !free) {
-        let known = schema["properties"].get(name).or(schema.get("additionalProperties").filter(|more| more.is_object()));
+        let known =
+            schema["properties"].get(name).or(schema.get("additionalProperties").filter(|more| more.is_object()));
         let known = known.ok_or(format!("{at}: {name} is not described"))?;
         fits(document, known, value, &format!("{at}.{name}"))?;
     }

@@ -12,7 +12,8 @@ use super::{ControlHooks, ControlState};
 use crate::base::clock;
 use crate::base::ids::{Name, RequestKey, TaskId};
 use crate::config::settings::Config;
-use crate::ledger::{Ledger, NewTask};
+use crate::ledger::Ledger;
+use crate::ledger::input::NewTask;
 use crate::queue::handle::{Actor, Command, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -94,7 +95,8 @@ async fn new_task(ledger: &Ledger, key: &str) -> TaskId {
         params: vec![],
         format: "csv".into(),
         config: config().effective_for("shop").unwrap().to_string(),
-        actor: "uid 7 (tester)".into(),
+        streams: vec!["orders".into()],
+        actor: "uid 7 (creator)".into(),
         at: clock::now(),
     };
     ledger.create_task(new).await.unwrap().0
@@ -121,9 +123,13 @@ async fn dispatch(mut inbox: mpsc::Receiver<Command>, told: Arc<Mutex<Vec<String
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Submit(request, answer) => {
-                note(format!("submit {} {:?} {:?} by {}", request.export, request.params, request.format, request.actor.0));
+                note(format!(
+                    "submit {} {:?} {:?} by {}",
+                    request.export, request.params, request.format, request.actor.0
+                ));
                 let refused = request.params.contains_key("refuse");
-                let task = new_task(&ledger, &told.lock().unwrap().len().to_string()).await;
+                let key = told.lock().unwrap().len().to_string();
+                let task = new_task(&ledger, &key).await;
                 let done = Ok(Submitted { task, created: true });
                 let _ = answer.send(if refused { Err(Refusal::Invalid("no such parameter".into())) } else { done });
             }
