@@ -6,6 +6,9 @@ use saas_export_tests::harness::programs::finish;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// A way to spoil a file's bytes.
+type Damage = fn(&mut Vec<u8>);
+
 /// The SQLite database of a bed.
 fn ledger(bed: &Bed) -> PathBuf {
     let is_database = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3\0"));
@@ -53,7 +56,7 @@ fn the_place_of_a_dead_daemon_is_free() {
 
 #[test]
 fn a_corrupt_ledger_is_a_clear_error_and_stays_as_it_is() {
-    let damage: [(&str, fn(&mut Vec<u8>)); 4] = [
+    let damage: [(&str, Damage); 4] = [
         ("another file", |bytes| *bytes = b"this is not a database at all, just a text".repeat(200)),
         ("a torn header", |bytes| bytes[..100].fill(0x5a)),
         ("garbage inside", |bytes| bytes[4096..].fill(0xaa)),

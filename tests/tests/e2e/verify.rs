@@ -5,9 +5,12 @@ use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::programs::{finish, has};
 use std::process::Command;
 
+/// A way to spoil a file.
+type Harm = fn(&std::path::Path);
+
 #[test]
 fn damage_is_found_and_named() {
-    let harm: [(&str, fn(&std::path::Path)); 3] = [
+    let harm: [(&str, Harm); 3] = [
         ("flipped", |path| {
             let mut bytes = std::fs::read(path).unwrap();
             let middle = bytes.len() / 2;
