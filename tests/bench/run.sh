@@ -5,7 +5,8 @@
 #   BENCH_HOME=/path/to/bench tests/bench/run.sh [--scale 0.1] [--workload narrow|wide|nested|all] [--reps 3] [--no-floors]
 #
 # BENCH_HOME holds gen.sh (makes the pages), server/start.sh and stop.sh (nginx on loopback), run-peers.sh (the floors).
-# JOURNAL=1 runs each workload once more with a page journal that starts at once (replay_limit 200ms), to show its price.
+# BENCH_BIN measures the programs in that directory instead of building them.
+# JOURNAL=1 runs each workload once more with a page journal that starts as early as it can (replay_limit 1s), to show its price.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${BENCH_HOME:?set BENCH_HOME to the benchmark directory}"
@@ -22,9 +23,11 @@ done
 [ "$workloads" != all ] || workloads="narrow wide nested"
 export BENCH_PORT=${BENCH_PORT:-18080} BENCH_SCRATCH=${BENCH_SCRATCH:-/var/tmp/saas-bench}
 
-cargo build --locked --release --package saas-export-daemon --package exportctl
-target=$(cargo metadata --locked --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-bin=$target/release
+bin=${BENCH_BIN:-}
+if [ -z "$bin" ]; then
+  cargo build --locked --release --package saas-export-daemon --package exportctl
+  bin=$(cargo metadata --locked --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release
+fi
 
 dir=$(mktemp -d "$BENCH_SCRATCH/daemon-XXXXXX")
 daemon=
@@ -125,8 +128,8 @@ for workload in $workloads; do
   configure 10s
   row "saas-export-daemon" "$workload"
   if [ -n "${JOURNAL:-}" ]; then
-    configure 200ms
-    row "saas-export-daemon, journal always on" "$workload"
+    configure 1s
+    row "saas-export-daemon, early journal" "$workload"
   fi
   if [ -n "$floors" ]; then
     "$BENCH_HOME/server/stop.sh" --port "$BENCH_PORT" >/dev/null 2>&1 || true

@@ -34,7 +34,7 @@ struct Args {
     dir: PathBuf,
 }
 
-/// Set by Ctrl-C.
+/// Set by Ctrl-C and SIGTERM.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// A child that does not outlive the demo.
@@ -76,7 +76,7 @@ fn main() -> Result<()> {
         words.remove(1);
     }
     let args = Args::parse_from(words);
-    let _runtime = stop_on_ctrl_c()?;
+    let _runtime = stop_on_signals()?;
     let demo = Demo { bin: build()?, ..Demo::prepare(&args.dir)? };
     let api = SampleApi::start(Options { records: args.records, page_size: 500, ..Options::default() })?;
     api.set_faults(vec![Fault::rate(args.pages_per_second)]);
@@ -86,11 +86,18 @@ fn main() -> Result<()> {
     if args.serve { demo.serve(daemon) } else { demo.show(daemon, &api) }
 }
 
-/// Notes Ctrl-C, so that everything is cleaned up on the way out.
-fn stop_on_ctrl_c() -> Result<tokio::runtime::Runtime> {
+/// Notes Ctrl-C and SIGTERM, so that everything is cleaned up on the way out.
+fn stop_on_signals() -> Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.spawn(async {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
             STOP.store(true, Ordering::SeqCst);
         }
     });

@@ -8,32 +8,58 @@ use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::harness::programs::{finish, program};
 use saas_export_tests::sample::{Fault, Options};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Answers per second: slow enough that segments stay open long enough for the page journal.
-const RATE: f64 = 60.0;
+const RATE: f64 = 40.0;
 
 type Parts = BTreeMap<String, String>;
 
-/// Three partitions in three lanes, several segments each, a journal, and two destinations: a link and a copy.
-fn bed(format: &str) -> Bed {
-    let mut bed = Bed::new(Options { records: 1500, page_size: 50, ..Options::default() });
-    bed.config["daemon"]["replay_limit"] = "200ms".into();
-    bed.config["destinations"]["copy"] = serde_json::json!({ "local": { "root": bed.path("copy") } });
+/// A bed whose second destination lies on another file system, so that a delivery there has to copy.
+struct Scene {
+    bed: Bed,
+    /// Keeps the other file system's directory.
+    _other: Option<tempfile::TempDir>,
+}
+
+impl std::ops::Deref for Scene {
+    type Target = Bed;
+    fn deref(&self) -> &Bed {
+        &self.bed
+    }
+}
+
+/// A directory on another file system than `dir`, where there is one.
+fn elsewhere(dir: &Path) -> Option<tempfile::TempDir> {
+    let other = tempfile::Builder::new().prefix("sxd-").tempdir_in("/dev/shm").ok()?;
+    let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
+    (device(dir) != device(other.path())).then_some(other)
+}
+
+/// More pages than the sample has, in three partitions and lanes; several segments each, a journal, and two
+/// destinations: a link and a copy.
+fn bed(format: &str) -> Scene {
+    let mut bed = Bed::new(Options { records: 2400, page_size: 20, ..Options::default() });
+    bed.config["daemon"]["replay_limit"] = "1s".into();
+    let other = elsewhere(bed.dir());
+    let copy = other.as_ref().map_or(bed.path("copy"), |other| other.path().join("copy"));
+    bed.config["destinations"]["copy"] = serde_json::json!({ "local": { "root": copy } });
     bed.stream("regions", config::regions(3));
-    // About five pages a segment in either format.
-    let chunk = if format == "parquet" { "40kB" } else { "110kB" };
+    // A first segment of some twenty-five of a lane's forty pages in either format, so that the second stays open long.
+    let chunk = if format == "parquet" { "64kB" } else { "300kB" };
     let mut export = config::export("shop", "regions", format, chunk);
     export["to"] = serde_json::json!(["lake", "copy"]);
     export["attempts"] = 5.into();
     if format == "parquet" {
-        export["format"]["parquet"]["row_group_rows"] = 100.into();
+        export["format"]["parquet"] = serde_json::json!({ "row_group_rows": 100, "compression": "none" });
     }
     bed.export("shop", export);
-    bed
+    Scene { bed, _other: other }
 }
 
 fn both(bed: &Bed) -> (Parts, Parts) {
@@ -48,7 +74,7 @@ fn undisturbed(format: &str) -> (Parts, Duration) {
     assert_complete(&bed, "shop");
     let (lake, copy) = both(&bed);
     assert_eq!(lake, copy);
-    assert!(lake.len() >= 6, "each lane has several segments: {lake:?}");
+    assert!(lake.len() >= 6, "each lane has two segments: {lake:?}");
     bed.api.set_faults(vec![Fault::rate(RATE)]);
     let started = Instant::now();
     daemon.run_to_success("shop");
@@ -85,8 +111,12 @@ fn dies_at(format: &str, point: &str, wanted: &Parts) {
 /// Every crash point of the daemon.
 fn points() -> Vec<String> {
     let ended = finish(Command::new(program("saas-export-daemon")).arg("--crash-points"), PATIENCE).expect(0);
-    let points: Vec<String> = ended.stdout.lines().map(str::to_owned).collect();
+    let mut points: Vec<String> = ended.stdout.lines().map(str::to_owned).collect();
     assert!(points.len() >= 25, "{points:?}");
+    if elsewhere(&std::env::temp_dir()).is_none() {
+        eprintln!("SKIPPED delivery.copied: /dev/shm is no other file system here");
+        points.retain(|point| point != "delivery.copied");
+    }
     points
 }
 
@@ -113,7 +143,7 @@ fn killed_at_every_point_parquet() {
 fn killed_at_a_later_passage() {
     let (wanted, _) = undisturbed("parquet");
     let cases =
-        ["page.fetched:17", "page.encoded:23", "segment.committed:4", "delivery.committed:5", "journal.synced:3"];
+        ["page.fetched:87", "page.encoded:63", "segment.committed:4", "delivery.committed:5", "journal.synced:2"];
     each(&cases.map(str::to_owned), |point| dies_at("parquet", point, &wanted));
 }
 

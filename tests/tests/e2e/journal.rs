@@ -106,7 +106,7 @@ fn paused_late_in_a_long_segment() {
 
 #[test]
 fn a_source_that_changed_behind_the_journal_is_read_again() {
-    let slow = Slow { rate: 50.0, pages: 100, kill_at: 80, pause_at: 0, replay_limit: "400ms", allowed: 0 };
+    let slow = Slow { rate: 50.0, pages: 100, kill_at: 80, pause_at: 0, replay_limit: "1s", allowed: 0 };
     let bed = bed(&slow, "ndjson");
     bed.api.set_faults(vec![Fault::rate(slow.rate)]);
     let daemon = bed.start();

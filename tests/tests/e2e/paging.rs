@@ -68,7 +68,7 @@ fn nothing_is_no_success_unless_allowed() {
 fn partitions_are_read_in_order() {
     let mut bed = Bed::with_records(910);
     bed.stream("regions", config::regions(1));
-    bed.export("regions", config::export("shop", "regions", "ndjson", "60kB"));
+    bed.export("regions", config::export("shop", "regions", "ndjson", "64kB"));
     let daemon = bed.start();
     daemon.run_to_success("regions");
     assert_complete(&bed, "regions");

@@ -92,12 +92,13 @@ fn sighup_reloads() {
 #[test]
 fn sigterm_drains_to_a_page_and_the_next_start_goes_on() {
     for stall in [false, true] {
+        // Behind the sample of fifty pages, before which nothing is committed.
         let bed = Bed::new(Options { records: 6000, page_size: 50, ..Options::default() });
-        let fault = if stall { Fault::new(Kind::Stall).at(&[40]) } else { Fault::rate(60.0) };
+        let fault = if stall { Fault::new(Kind::Stall).at(&[90]) } else { Fault::rate(100.0) };
         bed.api.set_faults(vec![fault]);
         let daemon = bed.start();
         let id = daemon.run("shop");
-        assert!(bed.api.wait_until(PATIENCE, |truth| truth.requests >= 40));
+        assert!(bed.api.wait_until(PATIENCE, |truth| truth.requests >= 90));
         let asked = Instant::now();
         daemon.signal(Signal::SIGTERM);
         let (status, said) = daemon.ended(Duration::from_secs(15));
