@@ -1,3 +1,5 @@
+//! The encoders: what they write, read back.
+
 use super::*;
 use crate::config::settings::{ParquetCompression, ParquetFormat, TextCompression, TextFormat};
 use crate::model::offset::Offset;

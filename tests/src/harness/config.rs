@@ -105,7 +105,7 @@ pub fn export(source: &str, stream: &str, format: &str, chunk_size: &str) -> Val
 }
 
 /// A whole configuration in `dir`: the sample API without credentials, one local destination, and the export `shop` of
-/// the cursor stream to NDJSON in files of 50 kB.
+/// the cursor stream to NDJSON in files of 64 kB.
 pub fn base(origin: &str, dir: &Path) -> Value {
     json!({
         "version": 1,
@@ -115,6 +115,6 @@ pub fn base(origin: &str, dir: &Path) -> Value {
         },
         "sources": { "shop": source(origin, "", &Value::Null, &streams()) },
         "destinations": { "lake": { "local": { "root": dir.join("lake") } } },
-        "exports": { "shop": export("shop", "cursor", "ndjson", "50kB") },
+        "exports": { "shop": export("shop", "cursor", "ndjson", "64kB") },
     })
 }

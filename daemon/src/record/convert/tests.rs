@@ -1,3 +1,5 @@
+//! Conversion of records to columns, value by value.
+
 use super::*;
 use crate::model::offset::Offset;
 use crate::model::schema::{Field, Type};

@@ -1,3 +1,5 @@
+//! Which type a sample of values gives.
+
 use super::*;
 use crate::model::offset::Offset;
 use crate::model::schema::Field;

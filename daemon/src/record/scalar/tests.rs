@@ -1,3 +1,5 @@
+//! Single values: what fits a column exactly, and what is rescued.
+
 use super::*;
 use proptest::prelude::*;
 

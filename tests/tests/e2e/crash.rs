@@ -1,0 +1,183 @@
+//! Killed at every named point and at random moments: the output is that of an undisturbed run, byte for byte.
+
+use crate::compare::{assert_complete, assert_tidy, parts};
+use crate::torture;
+use saas_export_tests::harness::bed::{Bed, PATIENCE};
+use saas_export_tests::harness::config;
+use saas_export_tests::harness::daemon::Daemon;
+use saas_export_tests::harness::programs::{finish, program};
+use saas_export_tests::sample::{Fault, Options};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Answers per second: slow enough that segments stay open long enough for the page journal.
+const RATE: f64 = 40.0;
+
+type Parts = BTreeMap<String, String>;
+
+/// A bed whose second destination lies on another file system, so that a delivery there has to copy.
+struct Scene {
+    bed: Bed,
+    /// Keeps the other file system's directory.
+    _other: Option<tempfile::TempDir>,
+}
+
+impl std::ops::Deref for Scene {
+    type Target = Bed;
+    fn deref(&self) -> &Bed {
+        &self.bed
+    }
+}
+
+/// A directory on another file system than `dir`, where there is one.
+fn elsewhere(dir: &Path) -> Option<tempfile::TempDir> {
+    let other = tempfile::Builder::new().prefix("sxd-").tempdir_in("/dev/shm").ok()?;
+    let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
+    (device(dir) != device(other.path())).then_some(other)
+}
+
+/// More pages than the sample has, in three partitions and lanes; several segments each, a journal, and two
+/// destinations: a link and a copy.
+fn bed(format: &str) -> Scene {
+    let mut bed = Bed::new(Options { records: 2400, page_size: 20, ..Options::default() });
+    bed.config["daemon"]["replay_limit"] = "1s".into();
+    let other = elsewhere(bed.dir());
+    let copy = other.as_ref().map_or(bed.path("copy"), |other| other.path().join("copy"));
+    bed.config["destinations"]["copy"] = serde_json::json!({ "local": { "root": copy } });
+    bed.stream("regions", config::regions(3));
+    // A first segment of some twenty-five of a lane's forty pages in either format, so that the second stays open long.
+    let chunk = if format == "parquet" { "64kB" } else { "300kB" };
+    let mut export = config::export("shop", "regions", format, chunk);
+    export["to"] = serde_json::json!(["lake", "copy"]);
+    export["attempts"] = 5.into();
+    if format == "parquet" {
+        export["format"]["parquet"] = serde_json::json!({ "row_group_rows": 100, "compression": "none" });
+    }
+    bed.export("shop", export);
+    Scene { bed, _other: other }
+}
+
+fn both(bed: &Bed) -> (Parts, Parts) {
+    (parts(bed, "shop", "lake"), parts(bed, "shop", "copy"))
+}
+
+/// The output of an undisturbed run, and how long a run takes at the source's rate.
+fn undisturbed(format: &str) -> (Parts, Duration) {
+    let bed = bed(format);
+    let daemon = bed.start();
+    daemon.run_to_success("shop");
+    assert_complete(&bed, "shop");
+    let (lake, copy) = both(&bed);
+    assert_eq!(lake, copy);
+    assert!(lake.len() >= 6, "each lane has two segments: {lake:?}");
+    bed.api.set_faults(vec![Fault::rate(RATE)]);
+    let started = Instant::now();
+    daemon.run_to_success("shop");
+    assert_eq!(both(&bed).0, lake, "a slow source and its journal change nothing");
+    (lake, started.elapsed())
+}
+
+/// Brings the work of a dead daemon to its end and compares.
+fn finishes(bed: &Bed, wanted: &Parts) {
+    let daemon = bed.start();
+    let tasks = daemon.get("/v1/tasks");
+    let known = tasks.as_array().and_then(|tasks| tasks.first()).and_then(|task| task["id"].as_str());
+    let id = known.map_or_else(|| daemon.run("shop"), str::to_owned);
+    daemon.wait_for(&id, &["succeeded"], PATIENCE);
+    assert_complete(bed, "shop");
+    let (lake, copy) = both(bed);
+    assert_eq!(&lake, wanted, "the output differs from an undisturbed run");
+    assert_eq!(&copy, wanted, "the copy differs from an undisturbed run");
+    assert_tidy(bed, "shop", "regions");
+    bed.ctl(&["verify", &id]).expect(0);
+}
+
+fn dies_at(format: &str, point: &str, wanted: &Parts) {
+    let bed = bed(format);
+    bed.api.set_faults(vec![Fault::rate(RATE)]);
+    let daemon = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", point)]);
+    // At the first points the daemon dies before it can answer.
+    let _ = daemon.ask("POST", "/v1/exports/shop/run", "");
+    let (status, said) = daemon.ended(Duration::from_secs(20));
+    assert_eq!(status.signal(), Some(9), "killed by itself at {point}:\n{said}");
+    finishes(&bed, wanted);
+}
+
+/// Every crash point of the daemon.
+fn points() -> Vec<String> {
+    let ended = finish(Command::new(program("saas-export-daemon")).arg("--crash-points"), PATIENCE).expect(0);
+    let mut points: Vec<String> = ended.stdout.lines().map(str::to_owned).collect();
+    assert!(points.len() >= 25, "{points:?}");
+    if elsewhere(&std::env::temp_dir()).is_none() {
+        eprintln!("SKIPPED delivery.copied: /dev/shm is no other file system here");
+        points.retain(|point| point != "delivery.copied");
+    }
+    points
+}
+
+/// Tries everything, and only then fails with the list of what did not hold.
+fn each(cases: &[String], try_one: impl Fn(&str)) {
+    let failed: Vec<&String> =
+        cases.iter().filter(|case| catch_unwind(AssertUnwindSafe(|| try_one(case))).is_err()).collect();
+    assert!(failed.is_empty(), "{} of {} did not hold: {failed:?}", failed.len(), cases.len());
+}
+
+#[test]
+fn killed_at_every_point_ndjson() {
+    let (wanted, _) = undisturbed("ndjson");
+    each(&points(), |point| dies_at("ndjson", point, &wanted));
+}
+
+#[test]
+fn killed_at_every_point_parquet() {
+    let (wanted, _) = undisturbed("parquet");
+    each(&points(), |point| dies_at("parquet", point, &wanted));
+}
+
+#[test]
+fn killed_at_a_later_passage() {
+    let (wanted, _) = undisturbed("parquet");
+    let cases =
+        ["page.fetched:87", "page.encoded:63", "segment.committed:4", "delivery.committed:5", "journal.synced:2"];
+    each(&cases.map(str::to_owned), |point| dies_at("parquet", point, &wanted));
+}
+
+#[test]
+fn killed_at_random_moments() {
+    let (wanted, time) = undisturbed("parquet");
+    let moments: u32 = if torture() { 20 } else { 5 };
+    // Spread over the whole run, each shifted by a different part of the distance.
+    let cases: Vec<String> = (0..moments)
+        .map(|n| {
+            time.mul_f64((f64::from(n) + f64::from(n * 7 % 10) / 10.0) / f64::from(moments)).as_micros().to_string()
+        })
+        .collect();
+    each(&cases, |moment| {
+        let bed = bed("parquet");
+        bed.api.set_faults(vec![Fault::rate(RATE)]);
+        let daemon = bed.start();
+        daemon.run("shop");
+        std::thread::sleep(Duration::from_micros(moment.parse().unwrap()));
+        daemon.kill();
+        finishes(&bed, &wanted);
+    });
+}
+
+#[test]
+fn killed_again_and_again() {
+    let (wanted, _) = undisturbed("ndjson");
+    let bed = bed("ndjson");
+    bed.api.set_faults(vec![Fault::rate(RATE)]);
+    for n in 0..6 {
+        let daemon: Daemon = bed.start();
+        daemon.run("shop");
+        std::thread::sleep(Duration::from_millis(120 + 30 * n));
+        daemon.kill();
+    }
+    finishes(&bed, &wanted);
+}

@@ -1,0 +1,29 @@
+//! The end-to-end tests: the real daemon and exportctl over real sockets and files, judged by an oracle outside of them.
+//!
+//! One binary, because each test binary costs a link. `TORTURE=1` runs the long forms.
+
+mod compare;
+mod concurrency;
+mod control;
+mod crash;
+mod faults;
+mod formats;
+mod fulldisk;
+mod journal;
+mod lanes;
+mod lifecycle;
+mod malformed;
+mod memory;
+mod once;
+mod origins;
+mod owner;
+mod paging;
+mod queue;
+mod read;
+mod service;
+mod verify;
+
+/// Whether the long forms are asked for.
+fn torture() -> bool {
+    std::env::var_os("TORTURE").is_some_and(|value| value != "0" && !value.is_empty())
+}

@@ -1,0 +1,29 @@
+//! Memory does not grow with the data set.
+
+use crate::compare::latest;
+use saas_export_tests::harness::bed::Bed;
+use saas_export_tests::harness::config;
+use saas_export_tests::sample::Options;
+use std::time::Duration;
+
+/// Peak memory of a daemon that exports so many records to Parquet.
+fn peak(records: u64) -> u64 {
+    let options = Options { records, page_size: 1000, cache_bytes: 1 << 20, ..Options::default() };
+    let mut bed = Bed::new(options);
+    bed.export("shop", config::export("shop", "cursor", "parquet", "50MB"));
+    let daemon = bed.start();
+    let id = daemon.run("shop");
+    let detail = daemon.wait_for(&id, &["succeeded"], Duration::from_secs(900));
+    assert_eq!(detail["streams"][0]["counts"]["written"], records);
+    let rows: u64 = latest(&bed, "shop", "lake").iter().map(|file| file.rows).sum();
+    assert_eq!(rows, records);
+    daemon.peak_memory()
+}
+
+#[test]
+fn a_million_records_need_no_more_than_a_hundred_thousand() {
+    let (small, large) = (peak(100_000), peak(1_000_000));
+    eprintln!("peak memory: {} MB for 100,000 records, {} MB for 1,000,000", small / 1_000_000, large / 1_000_000);
+    assert!(large < 200_000_000, "{large}");
+    assert!(large as f64 <= small as f64 * 1.10, "{small} and {large} bytes");
+}
