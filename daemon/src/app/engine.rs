@@ -8,9 +8,9 @@ use crate::config::settings::{self, Config, Format, Param, ParamType};
 use crate::config::{self, Problems};
 use crate::destinations::Destination;
 use crate::destinations::local::{Local, PRIVATE};
-use crate::ledger::rows::TaskRow;
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
+use crate::ledger::rows::TaskRow;
 use crate::net::limit::Limiter;
 use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request};
@@ -73,7 +73,10 @@ impl AppEngine {
     /// The source's budget, shared by all its tasks.
     fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate.per_second, rate.concurrency))).clone()
+        limiters
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Limiter::new(rate.per_second, rate.concurrency)))
+            .clone()
     }
 
     fn source(&self, name: &Name, rest: &settings::Rest, params: BTreeMap<String, String>) -> Result<Source, String> {
@@ -101,8 +104,9 @@ impl Engine for AppEngine {
         check_params(&export.params, &request.params)?;
         let mut effective = (*config).clone();
         if let Some(word) = request.format.as_deref().filter(|word| *word != export.format.word()) {
-            let format = Format::from_word(word)
-                .ok_or_else(|| Refusal::Invalid(format!("{word:?} is not a format: use parquet, csv, ndjson or json")))?;
+            let format = Format::from_word(word).ok_or_else(|| {
+                Refusal::Invalid(format!("{word:?} is not a format: use parquet, csv, ndjson or json"))
+            })?;
             if let Some(export) = effective.exports.get_mut(name) {
                 export.format = format;
             }
@@ -141,7 +145,9 @@ impl Engine for AppEngine {
         config.daemon.state_dir.clone_from(&old.daemon.state_dir);
         config.daemon.socket.clone_from(&old.daemon.socket);
         if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() {
-            report.needs_restart.push("secrets: systemd hands auth.env over at the start; restart to rotate them".into());
+            report
+                .needs_restart
+                .push("secrets: systemd hands auth.env over at the start; restart to rotate them".into());
         }
         for (name, source) in &config.sources {
             let settings::Source::Rest(rest) = source;
@@ -155,9 +161,12 @@ impl Engine for AppEngine {
 
 impl AppEngine {
     fn build_run(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, String> {
-        let stored = serde_json::from_str(&row.config).map_err(|error| format!("read the task's stored configuration: {error}"))?;
-        let config = Config::from_effective(&stored).map_err(|why| format!("use the task's stored configuration: {why}"))?;
-        let (_, export) = config.exports.iter().next().ok_or("use the task's stored configuration: it has no export")?;
+        let stored = serde_json::from_str(&row.config)
+            .map_err(|error| format!("read the task's stored configuration: {error}"))?;
+        let config =
+            Config::from_effective(&stored).map_err(|why| format!("use the task's stored configuration: {why}"))?;
+        let (_, export) =
+            config.exports.iter().next().ok_or("use the task's stored configuration: it has no export")?;
         let settings::Source::Rest(rest) = config.sources.get(&export.source).ok_or("find the task's source")?;
         let params = with_defaults(&export.params, &row.params);
         let source = self.source(&export.source, rest, params)?;
@@ -170,7 +179,8 @@ impl AppEngine {
         let mut destinations = Vec::new();
         let mut home = None;
         for name in &export.to {
-            let settings::Destination::Local(local) = config.destinations.get(name).ok_or_else(|| format!("find destination {name}"))?;
+            let settings::Destination::Local(local) =
+                config.destinations.get(name).ok_or_else(|| format!("find destination {name}"))?;
             home.get_or_insert((local.root.join(PRIVATE), local.mode.0));
             destinations.push((name.clone(), Destination::Local(Arc::new(Local::new(local)))));
         }

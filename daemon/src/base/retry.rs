@@ -54,8 +54,7 @@ mod tests {
 
     #[test]
     fn waits_end_and_stay_below_the_ceiling() {
-        let policy =
-            RetryPolicy { attempts: 6, initial: Duration::from_millis(100), max: Duration::from_millis(400) };
+        let policy = RetryPolicy { attempts: 6, initial: Duration::from_millis(100), max: Duration::from_millis(400) };
         let mut waits = policy.waits();
         let mut count = 0;
         while let Some(wait) = waits.next_wait(None) {

@@ -1,5 +1,3 @@
-//! The encoders: what they write, read back.
-
 use super::*;
 use crate::config::settings::{ParquetCompression, ParquetFormat, TextCompression, TextFormat};
 use crate::model::offset::Offset;

@@ -5,9 +5,9 @@ use super::handle::{Act, Actor, Refusal, ReloadReport, Request, Submitted, Targe
 use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::TaskId;
-use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::LedgerError;
 use crate::ledger::input::{AuditEntry, Change};
+use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::model::task::{TaskEvent, TaskState};
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
@@ -37,7 +37,8 @@ impl Answers {
         }
         for done in self.0.extract_if(.., |waiting| waiting.left.is_empty()) {
             let nothing = "the task ended before it could be stopped; `exportctl show` tells how";
-            let result = if done.changed.is_empty() { Err(Refusal::Conflict(nothing.into())) } else { Ok(done.changed) };
+            let result =
+                if done.changed.is_empty() { Err(Refusal::Conflict(nothing.into())) } else { Ok(done.changed) };
             let _ = done.answer.send(result);
         }
     }

@@ -7,8 +7,8 @@ use crate::base::error::{Chain, ErrorClass};
 use crate::base::ids::TaskId;
 use crate::base::retry::RetryPolicy;
 use crate::base::{clock, crash};
-use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::input::{Change, NewTask};
+use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::task::{TaskEvent, TaskState, Waiting};
 use crate::transfer::progress::Counters;
@@ -210,8 +210,7 @@ impl<E: Engine> Dispatcher<E> {
     }
 
     async fn clear_waiting(&mut self) {
-        let goes_on =
-            |run: &&Running| run.waiting.is_some() && run.parked.is_none() && clock::since(run.since) >= TICK;
+        let goes_on = |run: &&Running| run.waiting.is_some() && run.parked.is_none() && clock::since(run.since) >= TICK;
         let ids: Vec<_> = self.running.values().filter(goes_on).map(|run| run.row.id.clone()).collect();
         for id in ids {
             self.tell_waiting(&id, None).await;
@@ -226,7 +225,10 @@ impl<E: Engine> Dispatcher<E> {
         Ok(Slots {
             parallel: self.engine.parallel(),
             used: extracting.clone().count(),
-            plain_exports: extracting.filter(|run| run.row.params.is_empty()).map(|run| run.row.export.clone()).collect(),
+            plain_exports: extracting
+                .filter(|run| run.row.params.is_empty())
+                .map(|run| run.row.export.clone())
+                .collect(),
             paused: self.ledger.paused_exports().await?.into_iter().collect::<BTreeSet<_>>(),
             stopping: self.running.keys().cloned().collect(),
         })
@@ -326,9 +328,7 @@ impl<E: Engine> Dispatcher<E> {
                     (TaskEvent::TryAgain, Change { not_before, ..change })
                 }
             }
-            (Outcome::Failed(class, why), _) => {
-                (TaskEvent::Fail, Change { error_class: Some(class), ..because(&why) })
-            }
+            (Outcome::Failed(class, why), _) => (TaskEvent::Fail, Change { error_class: Some(class), ..because(&why) }),
         };
         let reason = change.reason.clone();
         let row = self.ledger.task_event(id, event, change).await?;

@@ -76,7 +76,9 @@ impl fmt::Display for TransferError {
             Self::Ledger(_) => f.write_str("write the ledger"),
             Self::Destination { name, .. } => write!(f, "deliver to {name}"),
             Self::Spool { action, path, .. } => write!(f, "{action} {}", path.display()),
-            Self::ReadBack { path } => write!(f, "read back {}: its checksum differs from what was written", path.display()),
+            Self::ReadBack { path } => {
+                write!(f, "read back {}: its checksum differs from what was written", path.display())
+            }
             Self::Broken { message, .. } => f.write_str(message),
             Self::JournalDiffers => f.write_str("use the page journal: the source's pages changed"),
             Self::Worker(what) => write!(f, "finish a worker: {what}"),

@@ -1,10 +1,10 @@
 //! Encodes a lane's pages into segments and commits each: the only caller of `Ledger::advance`.
 
+use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
 use super::journal::{Header, Journal, PageDigest, Replay};
 use super::spool::{OpenSegment, Sealed};
 use super::stream::StreamRun;
-use super::error::TransferError;
 use crate::base::{clock, crash, fsio};
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::Offset;
@@ -164,7 +164,8 @@ impl Lane {
     /// Writes the page into the journal when the segment has been open for long, and begins one when it is time.
     async fn journal(&mut self, mut open: Open, page: crate::record::page::Page) -> Result<Open, TransferError> {
         let limit = self.run.task.replay_limit;
-        let due = journal_due(clock::since(open.since), limit, open.segment.counted_bytes(), self.run.task.chunk_size());
+        let due =
+            journal_due(clock::since(open.since), limit, open.segment.counted_bytes(), self.run.task.chunk_size());
         if open.journal.is_none() && !due {
             return Ok(open);
         }

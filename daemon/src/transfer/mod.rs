@@ -17,9 +17,9 @@ pub mod recover;
 pub mod spool;
 pub mod stream;
 
+use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::Name;
-use crate::base::crash;
 use crate::config::settings::{Export, OnStreamError, Stream};
 use crate::destinations::Destination;
 use crate::ledger::Ledger;

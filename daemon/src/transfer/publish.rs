@@ -114,7 +114,10 @@ async fn point_latest(
 }
 
 fn json(bytes: Result<Vec<u8>, serde_json::Error>) -> Result<Vec<u8>, TransferError> {
-    bytes.map_err(|error| TransferError::Broken { message: format!("compose a manifest: {error}"), class: ErrorClass::Bug })
+    bytes.map_err(|error| TransferError::Broken {
+        message: format!("compose a manifest: {error}"),
+        class: ErrorClass::Bug,
+    })
 }
 
 /// Task ids begin with their creation time, so they sort in the order of the tasks.
@@ -178,7 +181,11 @@ fn lane_offsets(segments: &[SegmentRow]) -> Vec<LaneOffsets> {
         match lanes.iter_mut().find(|lane| lane.lane == segment.id.lane) {
             Some(lane) => lane.last = json(&segment.last),
             None => {
-                lanes.push(LaneOffsets { lane: segment.id.lane, first: json(&segment.first), last: json(&segment.last) });
+                lanes.push(LaneOffsets {
+                    lane: segment.id.lane,
+                    first: json(&segment.first),
+                    last: json(&segment.last),
+                });
             }
         }
     }

@@ -270,10 +270,7 @@ impl SharedFile {
         Self(Arc::new(Mutex::new(Some(DigestWriter::new(BufWriter::with_capacity(256 << 10, file))))))
     }
 
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&mut DigestWriter<BufWriter<File>>) -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn with<T>(&self, work: impl FnOnce(&mut DigestWriter<BufWriter<File>>) -> io::Result<T>) -> io::Result<T> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         work(writer.as_mut().ok_or_else(|| io::Error::other("the segment is already finished"))?)
     }

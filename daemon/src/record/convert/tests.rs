@@ -1,5 +1,3 @@
-//! Conversion of records to columns, value by value.
-
 use super::*;
 use crate::model::offset::Offset;
 use crate::model::schema::{Field, Type};

@@ -1,5 +1,3 @@
-//! Which type a sample of values gives.
-
 use super::*;
 use crate::model::offset::Offset;
 use crate::model::schema::Field;

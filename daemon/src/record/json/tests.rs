@@ -1,5 +1,3 @@
-//! The JSON scanner against serde_json, and against nonsense.
-
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,5 +1,3 @@
-//! Finding records and values of an answer by path.
-
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,5 +1,3 @@
-//! Single values: what fits a column exactly, and what is rescued.
-
 use super::*;
 use proptest::prelude::*;
 
