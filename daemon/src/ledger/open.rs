@@ -106,7 +106,7 @@ fn check(path: &Path) -> Result<(), LedgerError> {
         return Err(corrupt(path, "it is not an SQLite file".into()));
     }
     let sql = connect_untouching(path).map_err(|error| damaged(path, error))?;
-    let problem = inspect(&sql).map_err(|error| damaged(path, error))?;
+    let problem = inspect(&sql, path).map_err(|error| damaged(path, error))?;
     match problem {
         None => Ok(()),
         Some(Found::Newer(found)) => Err(LedgerError::Newer { path: path.to_owned(), found, known: NEWEST }),
@@ -119,7 +119,7 @@ enum Found {
     Problem(String),
 }
 
-fn inspect(sql: &Connection) -> Result<Option<Found>, LedgerError> {
+fn inspect(sql: &Connection, path: &Path) -> Result<Option<Found>, LedgerError> {
     let application: i32 = sql.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application != APPLICATION_ID {
         return Ok(Some(Found::Problem("it is an SQLite file of another program".into())));
@@ -127,6 +127,15 @@ fn inspect(sql: &Connection) -> Result<Option<Found>, LedgerError> {
     let version: i64 = sql.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version > NEWEST {
         return Ok(Some(Found::Newer(version)));
+    }
+    // SQLite takes a torn last page for a whole one that ends in zeros.
+    let (size, page): (u64, u64) = (
+        fs::metadata(path).map_err(|source| io_at("read", path, source))?.len(),
+        sql.pragma_query_value(None, "page_size", |row| row.get(0))?,
+    );
+    let logged = fs::metadata(fsio::sibling(path, "-wal")).is_ok();
+    if !logged && size % page != 0 {
+        return Ok(Some(Found::Problem(format!("its last page is cut off after {} bytes", size % page))));
     }
     let verdict: String = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok((verdict != "ok").then(|| Found::Problem(format!("its check found: {}", verdict.replace('\n', ", ")))))

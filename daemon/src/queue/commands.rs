@@ -89,11 +89,11 @@ impl<E: Engine> Dispatcher<E> {
         actor: &Actor,
     ) -> Result<(Vec<TaskId>, BTreeSet<TaskId>), Refusal> {
         let rows = self.find(act, target).await?;
-        if let Target::Export(export) = target {
-            if matches!(act, Act::Pause | Act::Resume) {
-                let paused = self.ledger.set_export_paused(export.as_str(), act == Act::Pause, &actor.0).await;
-                paused.map_err(|error| refusal(&error))?;
-            }
+        if let Target::Export(export) = target
+            && matches!(act, Act::Pause | Act::Resume)
+        {
+            let paused = self.ledger.set_export_paused(export.as_str(), act == Act::Pause, &actor.0).await;
+            paused.map_err(|error| refusal(&error))?;
         }
         let (mut changed, mut left) = (Vec::new(), BTreeSet::new());
         for row in rows {

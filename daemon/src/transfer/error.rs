@@ -54,7 +54,10 @@ pub enum TransferError {
         class: ErrorClass,
     },
     /// The pages before a journal are no longer what they were; the lane starts over from its committed offset.
-    JournalDiffers,
+    JournalDiffers {
+        /// The lane.
+        lane: u32,
+    },
     /// A worker panicked; a bug.
     Worker(String),
 }
@@ -80,7 +83,9 @@ impl fmt::Display for TransferError {
                 write!(f, "read back {}: its checksum differs from what was written", path.display())
             }
             Self::Broken { message, .. } => f.write_str(message),
-            Self::JournalDiffers => f.write_str("use the page journal: the source's pages changed"),
+            Self::JournalDiffers { lane } => {
+                write!(f, "use the page journal of lane {lane}: the source's pages changed")
+            }
             Self::Worker(what) => write!(f, "finish a worker: {what}"),
         }
     }
@@ -108,7 +113,7 @@ impl Classify for TransferError {
             Self::Ledger(error) => error.class(),
             Self::Destination { source, .. } => source.class(),
             Self::Spool { source, .. } => io_class(source),
-            Self::ReadBack { .. } | Self::JournalDiffers => ErrorClass::Transient,
+            Self::ReadBack { .. } | Self::JournalDiffers { .. } => ErrorClass::Transient,
             Self::Broken { class, .. } => *class,
             Self::Worker(_) => ErrorClass::Bug,
         }

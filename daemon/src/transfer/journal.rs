@@ -168,16 +168,19 @@ impl Replay {
         Ok(Some(page))
     }
 
-    /// Goes on writing after the last whole entry.
-    pub fn into_journal(self) -> Result<Journal, TransferError> {
+    /// Goes on writing after the last whole entry; `None` when the segment has been sealed meanwhile and the file is gone.
+    pub fn into_journal(self) -> Result<Option<Journal>, TransferError> {
         let open = || -> io::Result<File> {
             let mut file = OpenOptions::new().write(true).open(&self.path)?;
             file.set_len(self.good)?;
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
-        let file = open().map_err(TransferError::spool("open", &self.path))?;
-        Ok(Journal { file, path: self.path, unsynced: 0 })
+        match open() {
+            Ok(file) => Ok(Some(Journal { file, path: self.path, unsynced: 0 })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(TransferError::spool("open", &self.path)(error)),
+        }
     }
 }
 
@@ -298,7 +301,7 @@ mod tests {
                         read += 1;
                     }
                     prop_assert_eq!(read + 1, whole);
-                    let mut journal = replay.into_journal().unwrap();
+                    let mut journal = replay.into_journal().unwrap().unwrap();
                     journal.add(&page(99, &["{}".into()])).unwrap();
                     let mut again = Replay::open(&path).unwrap().unwrap();
                     let mut count = 0;

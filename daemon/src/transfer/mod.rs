@@ -10,10 +10,13 @@ pub mod deliver;
 pub mod error;
 pub mod extract;
 pub mod journal;
+pub mod keeper;
 pub mod lane;
+pub mod pages;
 pub mod progress;
 pub mod publish;
 pub mod recover;
+pub mod sample;
 pub mod spool;
 pub mod stream;
 

@@ -1,31 +1,23 @@
 //! One stream of a task: its partitions, its schema from a sample, and its lanes side by side.
 
 use super::error::TransferError;
-use super::extract::{Feed, Open, Pump};
-use super::lane::Lane;
-use super::{StreamPlan, TaskRun};
+use super::extract::{Feed, Pump};
+use super::lane::{Lane, next_segment};
+use super::pages::{Open, Pages};
+use super::{StreamPlan, TaskRun, sample};
 use crate::base::budget::ByteBudget;
-use crate::base::error::ErrorClass;
 use crate::base::{crash, fsio};
 use crate::formats;
 use crate::ledger::Advance;
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::{LaneId, Offset, Partition};
-use crate::model::schema::{Schema, Type};
+use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, SealedSegment};
 use crate::record::convert::Plan;
-use crate::record::infer::Sample;
-use crate::record::page::Page;
-use crate::sources::PageStream;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-/// The sample that fixes a task's schema ends at this many JSON bytes …
-const SAMPLE_BYTES: u64 = 16_000_000;
-/// … or at this many pages; never at a time.
-const SAMPLE_PAGES: usize = 50;
 
 /// A stream being extracted.
 pub struct StreamRun {
@@ -73,13 +65,6 @@ impl StreamRun {
     }
 }
 
-/// What the sample read of a lane.
-#[derive(Default)]
-struct Sampled {
-    pages: VecDeque<Page>,
-    opened: Option<PageStream>,
-}
-
 /// Reads a stream to its end, from wherever its lanes stand.
 pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
@@ -100,13 +85,13 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
     };
     let row = task.ledger.streams(id).await?.into_iter().find(|row| row.stream == name).unwrap_or_default();
     let (known, observed) = (row.schema, Mutex::new(row.observed));
-    let (schema, mut sampled) = match known {
+    let (schema, mut feeds) = match known {
         Some(schema) => (schema, BTreeMap::new()),
         None => {
-            let (schema, sampled) = task.until_stopped(sample(task, stream, &lanes, &opener)).await??;
+            let (schema, feeds) = sample_again(task, stream, &lanes, &opener).await?;
             let (schema, _) = task.ledger.store_schema(id, name, &schema).await?;
             crash::point("schema.stored");
-            (schema, sampled)
+            (schema, feeds)
         }
     };
     let plan = Arc::new(Plan::new(&schema, formats::layout(&task.export.format)));
@@ -121,11 +106,14 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         stop,
     });
     let mut running = JoinSet::new();
-    let budget = ByteBudget::new(task.page_buffer);
+    let pump = Pump { budget: ByteBudget::new(task.page_buffer), cpu: task.cpu.clone(), plan: run.plan.clone() };
     for row in lanes {
-        let start = sampled.remove(&row.lane).unwrap_or_default();
         let open = opener(row.lane);
-        running.spawn(run_lane(run.clone(), row, start, open, budget.clone()));
+        let feed = match feeds.remove(&row.lane) {
+            Some(feed) => feed,
+            None => Feed::new(Pages::of_lane(&task.spool, name, &row, open.clone())?),
+        };
+        running.spawn(run_lane(run.clone(), row, feed, open, pump.clone()));
     }
     join(&run.stop, running).await?;
     task.ledger.stream_extracted(id, name).await?;
@@ -146,86 +134,44 @@ async fn join(stop: &CancellationToken, mut lanes: JoinSet<Result<(), TransferEr
     first.map_or(Ok(()), Err)
 }
 
-/// Runs a lane; a journal that no longer fits is dropped, noted, and the lane starts over from its committed offset.
-async fn run_lane(
-    run: Arc<StreamRun>,
-    row: LaneRow,
-    start: Sampled,
-    open: Open,
-    budget: ByteBudget,
-) -> Result<(), TransferError> {
-    let task = run.task.clone();
-    let pump = Pump { budget, cpu: task.cpu.clone(), plan: run.plan.clone() };
-    let feed = |start: Sampled| Feed {
-        stream: run.name.to_string(),
-        from: row.offset.clone(),
-        sampled: start.pages,
-        opened: start.opened,
-        replay: None,
-        open: open.clone(),
-    };
-    match Lane::new(run.clone(), row.clone()).run(feed(start), pump.clone()).await {
-        Err(TransferError::JournalDiffers) => {
-            let lane = Lane::new(run.clone(), row.clone());
-            let path = lane.journal_path();
-            fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
-            let note = format!(
-                "lane {}: the source's pages changed since they were journaled; the journal of segment {} was dropped and its pages were read again",
-                row.lane, row.next_n
-            );
-            tracing::warn!(EXPORT_TASK = %task.row.id, EXPORT_STREAM = %run.name, "{note}");
-            task.ledger.add_note(&task.row.id, run.name.as_str(), &note).await?;
-            lane.run(feed(Sampled::default()), pump).await
+/// Runs a lane; when its journal no longer fits, the lane starts over from its committed offset without it.
+async fn run_lane(run: Arc<StreamRun>, row: LaneRow, feed: Feed, again: Open, pump: Pump) -> Result<(), TransferError> {
+    match Lane::new(run.clone(), row.clone()).run(feed, pump.clone()).await {
+        Err(TransferError::JournalDiffers { .. }) => {
+            drop_journal(&run.task, run.name.as_str(), &row).await?;
+            let pages = Pages::of_lane(&run.task.spool, run.name.as_str(), &row, again)?;
+            Lane::new(run, row).run(Feed::new(pages), pump).await
         }
         other => other,
     }
 }
 
-/// Reads the first pages, lane after lane, and infers the task's schema from them and from the last version.
-async fn sample(
-    task: &Arc<TaskRun>,
+/// Reads the sample; when the journal of a lane no longer fits, again without it.
+async fn sample_again(
+    task: &TaskRun,
     stream: &StreamPlan,
     lanes: &[LaneRow],
     opener: &impl Fn(u32) -> Open,
-) -> Result<(Schema, BTreeMap<u32, Sampled>), TransferError> {
-    let source_error = |source| TransferError::Source { stream: stream.name.to_string(), source };
-    let mut sample = Sample::new(&declared(stream)?);
-    let mut sampled = BTreeMap::new();
-    let (mut bytes, mut pages) = (0, 0);
-    for lane in lanes.iter().filter(|lane| !lane.done) {
-        let mut read = Sampled::default();
-        let mut source = opener(lane.lane)(lane.offset.clone()).map_err(source_error)?;
-        while bytes < SAMPLE_BYTES && pages < SAMPLE_PAGES {
-            let Some(page) = source.next().await.map_err(source_error)? else { break };
-            crash::point("page.fetched");
-            bytes += page.record_bytes();
-            pages += 1;
-            sample.add(&page);
-            read.pages.push_back(page);
-        }
-        read.opened = Some(source);
-        sampled.insert(lane.lane, read);
-        if bytes >= SAMPLE_BYTES || pages >= SAMPLE_PAGES {
-            break;
+) -> Result<(Schema, BTreeMap<u32, Feed>), TransferError> {
+    loop {
+        let differs = match task.until_stopped(sample::sample(task, stream, lanes, opener)).await? {
+            Err(TransferError::JournalDiffers { lane }) => lane,
+            other => return other,
+        };
+        if let Some(row) = lanes.iter().find(|row| row.lane == differs) {
+            drop_journal(task, stream.name.as_str(), row).await?;
         }
     }
-    let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?.map(|last| {
-        let mut schema = last.schema;
-        for seen in &last.observed {
-            schema = schema.merge(seen);
-        }
-        schema
-    });
-    Ok((sample.finish(last.as_ref()), sampled))
 }
 
-fn declared(stream: &StreamPlan) -> Result<BTreeMap<String, Type>, TransferError> {
-    let parse = |(field, text): (&String, &String)| match Type::parse(text) {
-        Ok(kind) => Ok((field.clone(), kind)),
-        Err(why) => Err(TransferError::Broken {
-            message: format!("use the declared type of {}.{field}: {why}", stream.name),
-            class: ErrorClass::Config,
-        }),
-    };
-    stream.settings.types.iter().map(parse).collect()
+/// Removes a journal whose pages are no longer what the source gives, and says so in the task's report.
+async fn drop_journal(task: &TaskRun, stream: &str, row: &LaneRow) -> Result<(), TransferError> {
+    let path = task.spool.journal(&next_segment(stream, row));
+    fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
+    let note = format!(
+        "lane {}: the source's pages changed since they were journaled; the journal of segment {} was dropped and its pages were read again",
+        row.lane, row.next_n
+    );
+    tracing::warn!(EXPORT_TASK = %task.row.id, EXPORT_STREAM = %stream, "{note}");
+    Ok(task.ledger.add_note(&task.row.id, stream, &note).await?)
 }

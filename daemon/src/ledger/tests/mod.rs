@@ -63,7 +63,7 @@ async fn running(ledger: &Ledger, export: &str) -> TaskId {
 /// The offset `pages` pages of ten records after the start.
 fn after(pages: u64) -> Offset {
     let cursor = if pages == 0 { PageCursor::Start } else { PageCursor::Page(pages) };
-    Offset { partition: 0, cursor, pages, records: pages * 10 }
+    Offset { cursor, pages, records: pages * 10, partition_records: pages * 10, ..Offset::start(0) }
 }
 
 /// Segment `n` of lane 0, from one page to another.

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// Name and content of every file of a directory.
+/// Name and content of every file of a directory, but for the index of a log, which is made from it.
 fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let files = files.filter(|f| !f.file_name().to_string_lossy().ends_with("-shm"));
     files.map(|f| (f.file_name().to_string_lossy().into_owned(), fs::read(f.path()).unwrap())).collect()
 }
 
@@ -31,7 +32,7 @@ fn refused(path: &Path) -> LedgerError {
     let before = contents(dir);
     let error = Ledger::open(dir).err().expect("must be refused");
     fs::remove_file(dir.join("lock")).unwrap();
-    assert_eq!(contents(dir), before, "{error}");
+    assert!(contents(dir) == before, "a file changed: {error}");
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     fs::write(dir.join("lock"), "").unwrap();
     error
@@ -148,8 +149,6 @@ async fn a_damaged_ledger_with_a_log_keeps_both() {
     let path = left.join(FILE);
     fs::write(left.join("lock"), "").unwrap();
     let whole = fs::read(&path).unwrap();
-    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    // The log may hold the missing pages: refused or whole, but never changed when refused.
     let mut damaged = whole.clone();
     for page in 2..damaged.len() / 4096 {
         damaged[page * 4096..page * 4096 + 64].fill(0xff);

@@ -1,0 +1,98 @@
+//! A lane's pages in order: those before its journal asked again and compared, its journal's own, then the source's.
+
+use super::error::TransferError;
+use super::journal::{Journal, PageDigest, Replay};
+use super::lane::next_segment;
+use super::spool::Spool;
+use crate::base::{clock, crash, fsio};
+use crate::ledger::rows::LaneRow;
+use crate::model::offset::Offset;
+use crate::record::page::Page;
+use crate::sources::{PageStream, SourceError};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Opens the lane at an offset.
+pub type Open = Arc<dyn Fn(Offset) -> Result<PageStream, SourceError> + Send + Sync>;
+
+/// A page on its way to the encoder.
+pub struct Fetched {
+    /// The page.
+    pub page: Page,
+    /// When it came.
+    pub at: Instant,
+    /// Whether the journal of the lane's next segment already answers for it.
+    pub known: bool,
+    /// The replayed journal, with the first page that it does not hold, to be written on.
+    pub journal: Option<Journal>,
+}
+
+/// Reads a lane from its committed offset on.
+pub struct Pages {
+    stream: String,
+    lane: u32,
+    open: Open,
+    at: Offset,
+    before: VecDeque<PageDigest>,
+    replay: Option<Replay>,
+    source: Option<PageStream>,
+}
+
+impl Pages {
+    fn new(stream: &str, lane: u32, at: Offset, open: Open, replay: Option<Replay>) -> Self {
+        let before = replay.iter().flat_map(|replay| replay.header.before.iter().copied()).collect();
+        Self { stream: stream.to_owned(), lane, open, at, before, replay, source: None }
+    }
+
+    /// The pages of a lane from where the ledger has it, with the journal of its next segment if one was left in the spool.
+    /// A journal that belongs elsewhere is removed.
+    pub fn of_lane(spool: &Spool, stream: &str, row: &LaneRow, open: Open) -> Result<Self, TransferError> {
+        let segment = next_segment(stream, row);
+        let path = spool.journal(&segment);
+        let replay =
+            Replay::open(&path)?.filter(|found| found.header.segment == segment && found.header.from == row.offset);
+        if replay.is_none() {
+            fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
+        }
+        Ok(Self::new(stream, row.lane, row.offset.clone(), open, replay))
+    }
+
+    /// The next page; `None` at the end of the lane.
+    pub async fn next(&mut self) -> Result<Option<Fetched>, TransferError> {
+        if let Some(digest) = self.before.pop_front() {
+            let page = self.ask().await?.filter(|page| PageDigest::of(page) == digest);
+            let page = page.ok_or(TransferError::JournalDiffers { lane: self.lane })?;
+            return Ok(Some(self.pass(page, true)));
+        }
+        let mut journal = None;
+        if let Some(mut replay) = self.replay.take() {
+            if let Some(page) = replay.next_page()? {
+                if page.offset_before != self.at {
+                    return Err(TransferError::JournalDiffers { lane: self.lane });
+                }
+                self.replay = Some(replay);
+                self.source = None;
+                return Ok(Some(self.pass(page, true)));
+            }
+            journal = replay.into_journal()?;
+        }
+        let Some(page) = self.ask().await? else { return Ok(None) };
+        crash::point("page.fetched");
+        Ok(Some(Fetched { journal, ..self.pass(page, false) }))
+    }
+
+    fn pass(&mut self, page: Page, known: bool) -> Fetched {
+        self.at = page.offset_after.clone();
+        Fetched { page, at: clock::monotonic(), known, journal: None }
+    }
+
+    async fn ask(&mut self) -> Result<Option<Page>, TransferError> {
+        let failed = |source| TransferError::Source { stream: self.stream.clone(), source };
+        let source = match &mut self.source {
+            Some(source) => source,
+            None => self.source.insert((self.open)(self.at.clone()).map_err(failed)?),
+        };
+        source.next().await.map_err(failed)
+    }
+}

@@ -1,0 +1,97 @@
+//! Reads a stream's first pages to fix its schema, and keeps them for the lanes; a slow source is journaled meanwhile.
+
+use super::StreamPlan;
+use super::TaskRun;
+use super::error::TransferError;
+use super::extract::Feed;
+use super::keeper::{Growth, Keeper};
+use super::lane::next_segment;
+use super::pages::{Fetched, Open, Pages};
+use crate::base::error::ErrorClass;
+use crate::ledger::rows::LaneRow;
+use crate::model::schema::{Schema, Type};
+use crate::record::infer::Sample;
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+/// Until a schema is known nothing is encoded, so that nothing says how far the segment has grown.
+const UNKNOWN: Growth = Growth { bytes: 0, target: u64::MAX };
+
+/// Reads the first pages, lane after lane, and infers the task's schema from them and from the last version.
+pub async fn sample(
+    task: &TaskRun,
+    stream: &StreamPlan,
+    lanes: &[LaneRow],
+    opener: &impl Fn(u32) -> Open,
+) -> Result<(Schema, BTreeMap<u32, Feed>), TransferError> {
+    let mut sample = Sample::new(&declared(stream)?);
+    let mut feeds = BTreeMap::new();
+    for row in lanes.iter().filter(|row| !row.done) {
+        if sample.is_full() {
+            break;
+        }
+        feeds.insert(row.lane, read(task, stream, row, opener(row.lane), &mut sample).await?);
+    }
+    let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?.map(|last| {
+        let mut schema = last.schema;
+        for seen in &last.observed {
+            schema = schema.merge(seen);
+        }
+        schema
+    });
+    Ok((sample.finish(last.as_ref()), feeds))
+}
+
+/// Reads a lane from its committed offset until the sample is complete.
+async fn read(
+    task: &TaskRun,
+    stream: &StreamPlan,
+    row: &LaneRow,
+    open: Open,
+    sample: &mut Sample,
+) -> Result<Feed, TransferError> {
+    let segment = next_segment(stream.name.as_str(), row);
+    let path = task.spool.journal(&segment);
+    let mut keeper = Keeper::new(path, segment, row.offset.clone(), task.replay_limit);
+    let mut feed = Feed::new(Pages::of_lane(&task.spool, stream.name.as_str(), row, open)?);
+    while !sample.is_full() {
+        let Some(mut fetched) = next(&mut feed.pages, &mut keeper).await? else { break };
+        if let Some(journal) = fetched.journal.take() {
+            keeper.adopt(journal);
+        }
+        if !fetched.known {
+            keeper.add(&fetched.page, fetched.at, UNKNOWN, false)?;
+            fetched.known = true;
+        }
+        if keeper.wants_sync() {
+            keeper.sync()?;
+        }
+        sample.add(&fetched.page);
+        feed.sampled.push_back(fetched);
+    }
+    keeper.sync()?;
+    feed.keeper = Some(keeper);
+    Ok(feed)
+}
+
+/// The next page; what is in the journal becomes durable while the source takes its time.
+async fn next(pages: &mut Pages, keeper: &mut Keeper) -> Result<Option<Fetched>, TransferError> {
+    let mut next = pin!(pages.next());
+    loop {
+        tokio::select! {
+            page = &mut next => return page,
+            () = tokio::time::sleep(keeper.idle()) => keeper.sync()?,
+        }
+    }
+}
+
+fn declared(stream: &StreamPlan) -> Result<BTreeMap<String, Type>, TransferError> {
+    let parse = |(field, text): (&String, &String)| match Type::parse(text) {
+        Ok(kind) => Ok((field.clone(), kind)),
+        Err(why) => Err(TransferError::Broken {
+            message: format!("use the declared type of {}.{field}: {why}", stream.name),
+            class: ErrorClass::Config,
+        }),
+    };
+    stream.settings.types.iter().map(parse).collect()
+}
