@@ -7,6 +7,7 @@ use saas_export_daemon::app::{self, EXIT_CONFIG};
 use saas_export_daemon::base::crash;
 use saas_export_daemon::config;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Many threads allocate and free page-sized buffers; this allocator gives them back and stays flat.
 #[global_allocator]
@@ -14,6 +15,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Threads for files, SQLite and conversion beside the async ones; more work waits.
 const BLOCKING_THREADS: usize = 64;
+/// How long the end waits for file operations that are under way.
+const LAST_FILES: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -38,14 +41,20 @@ fn main() -> ExitCode {
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("export")
         .build();
-    match (runtime, &cli.command) {
-        (Ok(runtime), None) => runtime.block_on(app::run(&cli)),
-        (Ok(runtime), Some(Command::Once(once))) => runtime.block_on(app::once::run(files, once)),
-        (Err(error), _) => {
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
             eprintln!("saas-export-daemon: failed to start its threads: {error}");
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let code = match &cli.command {
+        None => runtime.block_on(app::run(&cli)),
+        Some(Command::Once(once)) => runtime.block_on(app::once::run(files, once)),
+    };
+    // A file operation that hangs on a dead mount must not hold up the end.
+    runtime.shutdown_timeout(LAST_FILES);
+    code
 }
 
 fn check_config(files: &Files) -> ExitCode {

@@ -1,7 +1,7 @@
 //! A directory on this machine: objects are hard links (or copies) of spooled files, made once and never overwritten.
 
 use super::{DestinationError, Expected};
-use crate::base::{crash, fsio, ids::hex};
+use crate::base::{clock, crash, fsio, ids::hex};
 use crate::config::settings::LocalDestination;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
@@ -9,9 +9,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 /// Directory below a root that holds what is not published: spool and files on their way.
 pub const PRIVATE: &str = ".saas-export";
+/// Age after which a file on its way belongs to nobody.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// A local destination.
 #[derive(Debug)]
@@ -51,22 +55,23 @@ impl Local {
     }
 
     pub(super) fn probe(&self) -> Result<(), DestinationError> {
-        let private = self.root.join(PRIVATE);
-        fsio::create_dir_durable(&private).map_err(io_error("create", &private))?;
-        let probe = private.join(".probe");
-        fs::write(&probe, b"").map_err(io_error("write to", &private))?;
-        fsio::remove(&probe).map_err(io_error("remove", &probe))
+        let temporary = self.temporary("probe")?;
+        fs::write(&temporary.path, b"").map_err(io_error("write to", &temporary.path))?;
+        sweep(parent(&temporary.path))
     }
 
     pub(super) fn put_file(&self, key: &str, from: &Path, expected: &Expected) -> Result<(), DestinationError> {
         let to = self.path(key);
         let dir = parent(&to);
         fsio::create_dir_durable(dir).map_err(io_error("create", dir))?;
-        match fs::hard_link(from, &to) {
+        match self.link(from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 check_same(&to, expected)?;
                 return fsio::sync_dir(dir).map_err(io_error("sync", dir));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !from.exists() => {
+                return if to.exists() { check_same(&to, expected) } else { Err(gone(from)) };
             }
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices || no_links(&error) => {
                 self.copy(from, &to, expected)?;
@@ -83,31 +88,57 @@ impl Local {
         Ok(())
     }
 
-    /// Another file system: copy (a reflink where it can be), sync, read back, link into place.
-    fn copy(&self, from: &Path, to: &Path, expected: &Expected) -> Result<(), DestinationError> {
-        let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let temporary = self.temporary(&format!("{}-{name}", &expected.sha256[..expected.sha256.len().min(16)]))?;
-        fs::copy(from, &temporary).map_err(io_error("copy to", &temporary))?;
-        let file = File::open(&temporary).map_err(io_error("open", &temporary))?;
-        file.set_permissions(fs::Permissions::from_mode(self.mode)).map_err(io_error("chmod", &temporary))?;
-        file.sync_all().map_err(io_error("sync", &temporary))?;
-        crash::point("delivery.copied");
-        let found = digest(&temporary)?;
-        if found != *expected {
-            let found = format!("the copy has {} bytes and SHA-256 {}", found.bytes, found.sha256);
-            return Err(DestinationError::Corrupt { location: temporary.display().to_string(), found });
+    /// A link to a file of our own spool. Two destinations never share a file: damage to one must not reach the other.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if from.starts_with(self.root.join(PRIVATE)) {
+            fs::hard_link(from, to)
+        } else if to.exists() {
+            Err(io::ErrorKind::AlreadyExists.into())
+        } else {
+            Err(io::ErrorKind::CrossesDevices.into())
         }
-        match fs::hard_link(&temporary, to) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_same(to, expected)?,
-            other => other.map_err(io_error("link", to))?,
-        }
-        fsio::remove(&temporary).map_err(io_error("remove", &temporary))
     }
 
-    fn temporary(&self, name: &str) -> Result<PathBuf, DestinationError> {
+    /// Another file system or destination: copy (a reflink where it can be), sync, read back, move into place.
+    fn copy(&self, from: &Path, to: &Path, expected: &Expected) -> Result<(), DestinationError> {
+        let temporary = self.temporary(&file_name(to))?;
+        let path = &temporary.path;
+        fs::copy(from, path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if !from.exists() => gone(from),
+            _ => io_error("copy to", path)(error),
+        })?;
+        let file = File::open(path).map_err(io_error("open", path))?;
+        file.set_permissions(fs::Permissions::from_mode(self.mode)).map_err(io_error("chmod", path))?;
+        file.sync_all().map_err(io_error("sync", path))?;
+        crash::point("delivery.copied");
+        let found = digest(path)?;
+        if found != *expected {
+            let found = format!("the copy has {} bytes and SHA-256 {}", found.bytes, found.sha256);
+            return Err(DestinationError::Corrupt { location: path.display().to_string(), found });
+        }
+        temporary.move_to(to, expected)
+    }
+
+    /// A name of its own for a file on its way, which no other run or task uses.
+    fn temporary(&self, name: &str) -> Result<Temporary, DestinationError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let dir = self.root.join(PRIVATE).join("incoming");
         fsio::create_dir_durable(&dir).map_err(io_error("create", &dir))?;
-        Ok(dir.join(name))
+        let unique = format!("{}-{}-{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Ok(Temporary { path: dir.join(unique) })
+    }
+
+    /// Writes a temporary file and makes it durable.
+    fn written(&self, name: &str, bytes: &[u8]) -> Result<Temporary, DestinationError> {
+        let temporary = self.temporary(name)?;
+        let write = || -> io::Result<()> {
+            let mut file = fsio::create_fresh(&temporary.path, self.mode)?;
+            file.set_permissions(fs::Permissions::from_mode(self.mode))?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().map_err(io_error("write", &temporary.path))?;
+        Ok(temporary)
     }
 
     pub(super) fn put_bytes(&self, key: &str, bytes: &[u8]) -> Result<(), DestinationError> {
@@ -115,16 +146,7 @@ impl Local {
         let dir = parent(&to);
         fsio::create_dir_durable(dir).map_err(io_error("create", dir))?;
         let expected = Expected { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) };
-        let temporary = self.temporary(&format!("{}.tmp", expected.sha256))?;
-        let mut file = fsio::create_fresh(&temporary, self.mode).map_err(io_error("create", &temporary))?;
-        file.set_permissions(fs::Permissions::from_mode(self.mode)).map_err(io_error("chmod", &temporary))?;
-        file.write_all(bytes).map_err(io_error("write", &temporary))?;
-        file.sync_all().map_err(io_error("sync", &temporary))?;
-        match fs::hard_link(&temporary, &to) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_same(&to, &expected)?,
-            other => other.map_err(io_error("link", &to))?,
-        }
-        fsio::remove(&temporary).map_err(io_error("remove", &temporary))?;
+        self.written(&file_name(&to), bytes)?.move_to(&to, &expected)?;
         fsio::sync_dir(dir).map_err(io_error("sync", dir))
     }
 
@@ -139,24 +161,73 @@ impl Local {
 
     pub(super) fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), DestinationError> {
         let to = self.path(key);
-        let temporary = self.temporary(&format!("{}.tmp", hex(&Sha256::digest(key.as_bytes()))))?;
-        let write = || -> io::Result<()> {
-            let mut file = fsio::create_fresh(&temporary, self.mode)?;
-            file.set_permissions(fs::Permissions::from_mode(self.mode))?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &to)?;
-            fsio::sync_dir(parent(&to))
-        };
-        write().map_err(io_error("replace", &to))
+        let temporary = self.written(&file_name(&to), bytes)?;
+        fs::rename(&temporary.path, &to).and_then(|()| fsio::sync_dir(parent(&to))).map_err(io_error("replace", &to))
     }
+
+    pub(super) fn delete(&self, key: &str) -> Result<(), DestinationError> {
+        let path = self.path(key);
+        let removed = fsio::remove(&path).and_then(|()| fsio::sync_dir(parent(&path)));
+        removed.map_err(io_error("delete", &path))
+    }
+}
+
+/// A file on its way; what has not been moved is removed.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    /// Gives the file its name, unless something is there: the same is adopted, anything else is a conflict.
+    fn move_to(self, to: &Path, expected: &Expected) -> Result<(), DestinationError> {
+        match rename_new(&self.path, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_same(to, expected),
+            other => other.map_err(io_error("move to", to)),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fsio::remove(&self.path);
+    }
+}
+
+/// Renames without ever replacing; by a link where the file system knows no such rename (NFS).
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS) => fs::hard_link(from, to),
+        other => Ok(other?),
+    }
+}
+
+/// Removes what killed runs left on its way a day ago or earlier.
+fn sweep(incoming: &Path) -> Result<(), DestinationError> {
+    for entry in fs::read_dir(incoming).map_err(io_error("list", incoming))?.flatten() {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let age = modified.ok().and_then(|at| SystemTime::from(clock::now()).duration_since(at).ok());
+        if age.is_some_and(|age| age > STALE) {
+            let path = entry.path();
+            fsio::remove(&path).map_err(io_error("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn gone(from: &Path) -> DestinationError {
+    DestinationError::Gone { path: from.to_owned() }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// File systems without hard links (some FUSE and FAT mounts) are treated like another device.
+/// File systems without hard links (some FUSE and FAT mounts) get a copy, like another device.
 fn no_links(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported)
         || error.raw_os_error() == Some(nix::errno::Errno::EPERM as i32)
@@ -205,7 +276,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let local = Local::new(&LocalDestination { root: dir.path().join("root"), mode: Mode(0o640) });
         local.probe().unwrap();
-        let spooled = dir.path().join("spooled");
+        let spooled = local.root().join(PRIVATE).join("spooled");
         fs::write(&spooled, b"segment").unwrap();
         let expected = digest(&spooled).unwrap();
         (dir, local, spooled, expected)
@@ -236,6 +307,41 @@ mod tests {
         assert_eq!(local.read_small("e/s/none", 10).unwrap(), None);
         let mode = fs::metadata(local.path("e/s/t/_manifest.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
+    }
+
+    #[test]
+    fn two_destinations_on_one_disk_share_no_file() {
+        let (dir, _local, spooled, expected) = setup();
+        let other = Local::new(&LocalDestination { root: dir.path().join("other"), mode: Mode(0o600) });
+        other.put_file("part", &spooled, &expected).unwrap();
+        fs::write(&spooled, b"damaged").unwrap();
+        assert_eq!(fs::read(other.path("part")).unwrap(), b"segment");
+        assert_eq!(fs::metadata(other.path("part")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_spooled_file_that_is_gone_is_looked_for_where_it_was_to_go() {
+        let (_dir, local, spooled, expected) = setup();
+        local.put_file("part", &spooled, &expected).unwrap();
+        fs::remove_file(&spooled).unwrap();
+        local.put_file("part", &spooled, &expected).unwrap();
+        local.delete("part").unwrap();
+        let error = local.put_file("part", &spooled, &expected).unwrap_err();
+        assert!(matches!(error, DestinationError::Gone { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_killed_run_left_on_its_way_is_swept_after_a_day() {
+        let (_dir, local, _, _) = setup();
+        let incoming = local.root().join(PRIVATE).join("incoming");
+        for name in ["old", "new"] {
+            fs::write(incoming.join(name), b"").unwrap();
+        }
+        let old = SystemTime::from(clock::now()) - 2 * STALE;
+        File::options().write(true).open(incoming.join("old")).unwrap().set_modified(old).unwrap();
+        local.probe().unwrap();
+        let left: Vec<_> = fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["new"]);
     }
 
     #[test]

@@ -75,17 +75,20 @@ impl Destination {
         }
     }
 
+    /// Removes the object at `key`; one that is not there is no error.
+    pub async fn delete(&self, key: &str) -> Result<(), DestinationError> {
+        match self {
+            Self::Local(local) => {
+                let key = key.to_owned();
+                local.blocking(move |local| local.delete(&key)).await
+            }
+        }
+    }
+
     /// Where `key` lies, for a person or for `exportctl files`.
     pub fn location(&self, key: &str) -> String {
         match self {
             Self::Local(local) => local.path(key).display().to_string(),
-        }
-    }
-
-    /// The directory of a local destination.
-    pub fn local_root(&self) -> Option<PathBuf> {
-        match self {
-            Self::Local(local) => Some(local.root().to_owned()),
         }
     }
 }
@@ -113,6 +116,20 @@ pub enum DestinationError {
         /// How it differs.
         found: String,
     },
+    /// The file is neither in the spool nor at the destination.
+    #[error(
+        "deliver {}: the file is gone from the spool and has not arrived. Read it again: `exportctl offsets reset TASK`", path.display()
+    )]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// The pointer that readers follow was written by a newer version.
+    #[error("move {location}: a newer version of this program wrote it. Use that version, or move the file away")]
+    Newer {
+        /// Where.
+        location: String,
+    },
     /// What was stored is not what was sent.
     #[error("verify {location}: {found}")]
     Corrupt {
@@ -130,7 +147,8 @@ impl Classify for DestinationError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Io { source, .. } => io_class(source),
-            Self::Conflict { .. } => ErrorClass::Conflict,
+            Self::Conflict { .. } | Self::Newer { .. } => ErrorClass::Conflict,
+            Self::Gone { .. } => ErrorClass::Data,
             Self::Corrupt { .. } => ErrorClass::Transient,
             Self::Worker(_) => ErrorClass::Bug,
         }

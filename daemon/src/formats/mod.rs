@@ -49,6 +49,11 @@ pub trait SegmentEncoder: Send {
     /// ends at the first page end at which this reaches `chunk_size`.
     fn counted_bytes(&self) -> u64;
 
+    /// Bytes of the file so far, what is still in memory estimated; nothing may depend on it but what people see.
+    fn growing_bytes(&self) -> u64 {
+        self.counted_bytes()
+    }
+
     /// Writes what is missing and flushes the writer; syncing is the caller's.
     fn finish(self: Box<Self>) -> Result<(), FormatError>;
 }

@@ -86,6 +86,10 @@ impl SegmentEncoder for Encoder {
         self.counted
     }
 
+    fn growing_bytes(&self) -> u64 {
+        self.counted + self.writer.in_progress_size() as u64
+    }
+
     fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
         self.writer.finish().map_err(refused)?;
         Ok(self.writer.inner_mut().flush()?)

@@ -4,7 +4,7 @@ use super::Ledger;
 use super::codec::{At, Json, U64, all, count, json, one, run, time};
 use super::error::LedgerError;
 use super::input::NewLink;
-use super::rows::{ChainManifest, ManifestRow, PublishOrder, TaskRow};
+use super::rows::{ChainManifest, ManifestRow, TaskRow};
 use super::streams::ensure;
 use super::tasks::{self, progressed, task_row};
 use super::writer::Tx;
@@ -143,17 +143,9 @@ fn chain_of(
     })
 }
 
-fn order(sql: &Connection, task: &TaskId) -> Result<PublishOrder, LedgerError> {
-    let id = |row: &Row<'_>| row.get::<_, String>(0).map(TaskId::known);
-    let earlier = "SELECT t.id FROM tasks me JOIN tasks t ON t.export = me.export AND t.seq < me.seq
-         WHERE me.id = ?1 AND t.state IN ('pending', 'processing', 'paused') ORDER BY t.seq LIMIT 1";
-    let later = "SELECT t.id FROM tasks me JOIN tasks t ON t.export = me.export AND t.seq > me.seq
-         WHERE me.id = ?1 AND EXISTS (SELECT 1 FROM manifests m WHERE m.task = t.id AND m.published_at IS NOT NULL)
-         ORDER BY t.seq DESC LIMIT 1";
-    Ok(PublishOrder {
-        wait_for: one(sql, earlier, [task.as_str()], id)?,
-        overtaken_by: one(sql, later, [task.as_str()], id)?,
-    })
+fn is_newer(sql: &Connection, task: &str, than: &TaskId) -> Result<bool, LedgerError> {
+    let text = "SELECT it.seq > other.seq FROM tasks it, tasks other WHERE it.id = ?1 AND other.id = ?2";
+    Ok(one(sql, text, (task, than.as_str()), |row| row.get(0))?.unwrap_or(false))
 }
 
 fn latest(sql: &Connection, export: &str) -> Result<Option<TaskRow>, LedgerError> {
@@ -215,10 +207,10 @@ impl Ledger {
         self.read(move |sql| chain_of(sql, &task, &stream, &destination)).await
     }
 
-    /// Whether it is the task's turn to publish: manifests of an export are published in the order of its tasks.
-    pub async fn publish_order(&self, task: &TaskId) -> Result<PublishOrder, LedgerError> {
-        let task = task.clone();
-        self.read(move |sql| order(sql, &task)).await
+    /// Whether the ledger has a task, and created it after another one, whatever the clock said then.
+    pub async fn is_newer(&self, task: &str, than: &TaskId) -> Result<bool, LedgerError> {
+        let (task, than) = (task.to_owned(), than.clone());
+        self.read(move |sql| is_newer(sql, &task, &than)).await
     }
 
     /// The newest task of an export that has published something.

@@ -129,13 +129,12 @@ fn inspect(sql: &Connection, path: &Path) -> Result<Option<Found>, LedgerError> 
         return Ok(Some(Found::Newer(version)));
     }
     // SQLite takes a torn last page for a whole one that ends in zeros.
-    let (size, page): (u64, u64) = (
-        fs::metadata(path).map_err(|source| io_at("read", path, source))?.len(),
-        sql.pragma_query_value(None, "page_size", |row| row.get(0))?,
-    );
+    let page: i64 = sql.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let size = fs::metadata(path).map_err(|source| io_at("read", path, source))?.len();
+    let torn = size % u64::try_from(page).unwrap_or(4096).max(512);
     let logged = fs::metadata(fsio::sibling(path, "-wal")).is_ok();
-    if !logged && size % page != 0 {
-        return Ok(Some(Found::Problem(format!("its last page is cut off after {} bytes", size % page))));
+    if !logged && torn != 0 {
+        return Ok(Some(Found::Problem(format!("its last page is cut off after {torn} bytes"))));
     }
     let verdict: String = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok((verdict != "ok").then(|| Found::Problem(format!("its check found: {}", verdict.replace('\n', ", ")))))

@@ -237,15 +237,6 @@ pub struct ChainManifest {
     pub sha256: String,
 }
 
-/// What stands between a task and its publication in task order (promise 10).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PublishOrder {
-    /// The oldest task of the export that was created earlier and is still open: it publishes first.
-    pub wait_for: Option<TaskId>,
-    /// The newest task of the export that was created later and has published already: `latest.json` stays with it.
-    pub overtaken_by: Option<TaskId>,
-}
-
 /// Which task a text means.
 #[derive(Clone, Debug)]
 pub enum FoundTask {

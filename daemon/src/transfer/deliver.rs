@@ -1,27 +1,31 @@
-//! Carries sealed segments to every destination, each on its own; never asks the source again.
+//! Carries sealed segments to every destination and publishes there, each on its own; never asks the source again.
 
 use super::TaskRun;
 use super::error::TransferError;
+use super::publish::publish;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::Name;
 use crate::base::retry::RetryPolicy;
 use crate::base::{crash, fsio};
-use crate::destinations::{Destination, Expected};
+use crate::destinations::{Destination, DestinationError, Expected};
 use crate::ledger::rows::DeliveryRow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Waits between tries of one segment; a destination is never given up on while the task runs.
+/// Waits between tries; a destination is never given up on while the source is being read.
 const RETRY: RetryPolicy =
     RetryPolicy { attempts: u32::MAX, initial: Duration::from_millis(500), max: Duration::from_secs(60) };
+
+/// A destination that failed so often in a row is left for later, once nothing but it is to be done.
+const TRIES: u32 = 5;
 
 /// What the deliveries of a task know about its extraction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extraction {
     Running,
-    /// No more segments will come: deliver what is there.
+    /// No more segments will come: deliver what is there, and publish.
     Ended,
     /// The task stops: try each segment that is there once more.
     Stopped,
@@ -38,70 +42,127 @@ pub fn start(task: &Arc<TaskRun>) -> Deliveries {
     let extraction = watch::Sender::new(Extraction::Running);
     let mut workers = JoinSet::new();
     for (name, destination) in &task.destinations {
-        let worker = Worker { task: task.clone(), name: name.clone(), destination: destination.clone() };
-        workers.spawn(worker.run(extraction.subscribe()));
+        let worker = Worker {
+            task: task.clone(),
+            name: name.clone(),
+            destination: destination.clone(),
+            extraction: extraction.subscribe(),
+        };
+        workers.spawn(worker.run());
     }
     Deliveries { workers, extraction }
 }
 
 impl Deliveries {
-    /// Waits until every destination has verified every segment; with `whole` false, until each has been tried once.
+    /// Waits until every destination has verified and published everything; with `whole` false, until each segment that
+    /// is there has been tried once. The error is that of the first destination that needs somebody to act, or else of
+    /// the first that failed.
     pub async fn finish(mut self, whole: bool) -> Result<(), TransferError> {
         self.extraction.send_replace(if whole { Extraction::Ended } else { Extraction::Stopped });
-        let mut first = Ok(());
+        let mut worst: Option<TransferError> = None;
         while let Some(ended) = self.workers.join_next().await {
-            let result = ended.map_err(TransferError::from).and_then(|result| result);
-            if first.is_ok() {
-                first = result;
+            let Err(error) = ended.map_err(TransferError::from).and_then(|result| result) else { continue };
+            if worst.as_ref().is_none_or(|worst| mends_itself(worst) && !mends_itself(&error)) {
+                worst = Some(error);
             }
         }
-        first
+        worst.map_or(Ok(()), Err)
     }
+}
+
+fn mends_itself(error: &TransferError) -> bool {
+    let class = error.class();
+    class.retryable() || matches!(class, ErrorClass::Full | ErrorClass::Stopped)
+}
+
+/// What a worker does at its destination.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Probe,
+    Put(&'a DeliveryRow),
+    Publish,
 }
 
 struct Worker {
     task: Arc<TaskRun>,
     name: Name,
     destination: Destination,
+    extraction: watch::Receiver<Extraction>,
 }
 
 impl Worker {
-    async fn run(self, mut extraction: watch::Receiver<Extraction>) -> Result<(), TransferError> {
+    async fn run(mut self) -> Result<(), TransferError> {
         let mut sealed = self.task.sealed.subscribe();
+        self.patiently(Step::Probe).await?;
         loop {
-            let state = *extraction.borrow_and_update();
+            let state = *self.extraction.borrow_and_update();
             sealed.mark_unchanged();
             for row in self.task.ledger.pending_deliveries(&self.task.row.id, self.name.as_str()).await? {
-                self.deliver(&row, &extraction).await?;
+                self.patiently(Step::Put(&row)).await?;
+                self.commit(&row).await?;
             }
-            if state != Extraction::Running {
-                return Ok(());
+            match state {
+                Extraction::Running => {}
+                Extraction::Stopped => return Ok(()),
+                Extraction::Ended => return self.patiently(Step::Publish).await,
+            }
+            if *self.extraction.borrow() != state {
+                continue;
             }
             tokio::select! {
+                biased;
+                () = self.task.stop.cancelled() => return Err(TransferError::Stopped),
                 _ = sealed.changed() => {}
-                _ = extraction.changed() => {}
+                _ = self.extraction.changed() => {}
             }
         }
     }
 
-    /// Delivers one segment, however often it takes; a conflict needs an operator.
-    async fn deliver(&self, row: &DeliveryRow, extraction: &watch::Receiver<Extraction>) -> Result<(), TransferError> {
-        let id = &self.task.row.id;
+    /// Does a step, again and again while the source is still being read: a destination never holds up the source or
+    /// another destination. What only an operator can mend is left at once.
+    async fn patiently(&mut self, step: Step<'_>) -> Result<(), TransferError> {
         let mut waits = RETRY.waits();
-        while let Err(error) = self.put(row).await {
+        for tries in 1.. {
+            let Err(error) = self.task.until_stopped(self.attempt(step)).await? else { return Ok(()) };
             let text = Chain(&error).to_string();
-            self.task.ledger.delivery_failed(id, &row.segment.id, self.name.as_str(), &text).await?;
-            let stopping = self.task.stop.is_cancelled() || *extraction.borrow() == Extraction::Stopped;
-            if stopping || !(error.class().retryable() || error.class() == ErrorClass::Full) {
-                return if self.task.stop.is_cancelled() { Err(TransferError::Stopped) } else { Err(error) };
+            if let Step::Put(row) = step {
+                let id = (&self.task.row.id, &row.segment.id);
+                self.task.ledger.delivery_failed(id.0, id.1, self.name.as_str(), &text).await?;
             }
             let wait = waits.next_wait(None).unwrap_or(RETRY.max);
+            let last = match *self.extraction.borrow() {
+                Extraction::Running => false,
+                Extraction::Ended => tries >= TRIES,
+                Extraction::Stopped => true,
+            };
+            if last || !mends_itself(&error) {
+                return Err(error);
+            }
             tracing::warn!(
-                EXPORT_TASK = %id, EXPORT_DESTINATION = %self.name, EXPORT_SEGMENT = %row.segment.name,
-                "delivery failed, trying again in {wait:.0?}: {text}"
+                EXPORT_TASK = %self.task.row.id, EXPORT_DESTINATION = %self.name,
+                "delivery to {} failed, trying again in {wait:.0?}: {text}", self.name
             );
-            self.task.until_stopped(tokio::time::sleep(wait)).await?;
+            tokio::select! {
+                biased;
+                () = self.task.stop.cancelled() => return Err(TransferError::Stopped),
+                () = tokio::time::sleep(wait) => {}
+                _ = self.extraction.changed() => {}
+            }
         }
+        Ok(())
+    }
+
+    async fn attempt(&self, step: Step<'_>) -> Result<(), TransferError> {
+        match step {
+            Step::Probe => self.destination.probe().await.map_err(|source| self.failed(source)),
+            Step::Put(row) => self.put(row).await,
+            Step::Publish => publish(&self.task, &self.name, &self.destination).await,
+        }
+    }
+
+    /// Notes a verified segment; when every destination has it, it leaves the spool.
+    async fn commit(&self, row: &DeliveryRow) -> Result<(), TransferError> {
+        let id = &self.task.row.id;
         crash::point("delivery.before_commit");
         let everywhere = self.task.ledger.delivery_verified(id, &row.segment.id, self.name.as_str()).await?;
         crash::point("delivery.committed");
@@ -113,6 +174,10 @@ impl Worker {
         Ok(())
     }
 
+    fn failed(&self, source: DestinationError) -> TransferError {
+        TransferError::Destination { name: self.name.to_string(), source }
+    }
+
     async fn put(&self, row: &DeliveryRow) -> Result<(), TransferError> {
         crash::point("delivery.started");
         let segment = &row.segment;
@@ -120,7 +185,7 @@ impl Worker {
         let from = self.task.spool.segment(&segment.id.stream, &segment.name);
         let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone() };
         let put = self.destination.put_file(&key, &from, &expected).await;
-        put.map_err(|source| TransferError::Destination { name: self.name.to_string(), source })
+        put.map_err(|source| self.failed(source))
     }
 }
 

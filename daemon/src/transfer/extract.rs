@@ -8,7 +8,7 @@ use super::cpu::Cpu;
 use super::error::TransferError;
 use super::journal::Journal;
 use super::keeper::Keeper;
-use super::pages::{Fetched, Pages};
+use super::pages::{Fetched, Known, Pages};
 use crate::base::budget::ByteBudget;
 use crate::record::convert::{Converted, Plan};
 use crate::record::page::Page;
@@ -26,8 +26,8 @@ pub struct Work {
     pub converted: Converted,
     /// When it came.
     pub at: Instant,
-    /// Whether the journal of the lane's next segment already answers for it.
-    pub known: bool,
+    /// What the journal's keeper of the lane's next segment knows of it.
+    pub known: Known,
     /// The replayed journal, with the first page that it does not hold.
     pub journal: Option<Journal>,
 }

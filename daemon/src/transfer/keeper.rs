@@ -2,6 +2,7 @@
 
 use super::error::TransferError;
 use super::journal::{Header, Journal, PageDigest};
+use super::pages::Known;
 use crate::base::{clock, crash};
 use crate::model::offset::Offset;
 use crate::model::segment::SegmentId;
@@ -50,11 +51,11 @@ impl Keeper {
 
     /// Takes note of a page that came at `at`: in the journal if there is one or must be one now, else by its digest.
     /// `again`: it has been in a journal that is gone, so that it must be in this one whatever its time.
-    pub fn add(&mut self, page: &Page, at: Instant, growth: Growth, again: bool) -> Result<(), TransferError> {
+    pub fn add(&mut self, page: &Page, at: Instant, growth: Growth, again: bool) -> Result<Known, TransferError> {
         let open_for = at.saturating_duration_since(*self.since.get_or_insert(at));
         if self.journal.is_none() && !again && !due(open_for, self.limit, growth) {
             self.before.push(PageDigest::of(page));
-            return Ok(());
+            return Ok(Known::Digest);
         }
         let journal = match &mut self.journal {
             Some(journal) => journal,
@@ -69,7 +70,7 @@ impl Keeper {
         };
         journal.add(page)?;
         crash::point("journal.written");
-        Ok(())
+        Ok(Known::Journaled)
     }
 
     /// How long until what was added must be made durable even if no page comes.

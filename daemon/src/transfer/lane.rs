@@ -3,6 +3,7 @@
 use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
 use super::keeper::{Growth, Keeper};
+use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
 use super::stream::StreamRun;
 use crate::base::{crash, fsio};
@@ -65,8 +66,9 @@ impl Lane {
         let result = self.read(pages).await;
         drop(pump);
         if let Some(mut open) = self.open.take() {
-            open.keeper.sync()?;
+            let synced = open.keeper.sync();
             open.segment.discard();
+            return result.and(synced);
         }
         result
     }
@@ -112,13 +114,16 @@ impl Lane {
                 open.keeper.adopt(journal);
             }
             let added = open.segment.add(converted).and_then(|()| {
-                let growth = Growth { bytes: open.segment.counted_bytes(), target };
-                if known && first { Ok(()) } else { open.keeper.add(&page, at, growth, known) }
+                let growth = Growth { bytes: open.segment.growing_bytes(), target };
+                if known == Known::No || !first {
+                    open.keeper.add(&page, at, growth, known == Known::Journaled)?;
+                }
+                Ok(())
             });
             (open, added)
         };
         let (open, added) = self.run.task.cpu.run(work).await?;
-        self.run.task.progress.open_bytes(self.row.lane, open.segment.counted_bytes());
+        self.run.task.progress.open_bytes(self.row.lane, open.segment.growing_bytes());
         let wants_sync = open.keeper.wants_sync();
         self.open = Some(open);
         added?;

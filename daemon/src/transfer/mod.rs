@@ -40,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a task that waits for room looks again.
 const RECHECK_ROOM: Duration = Duration::from_secs(2);
+/// How often a task that waits for a destination looks again.
+const RECHECK_DELIVERY: Duration = Duration::from_secs(30);
 
 /// A stream of a task.
 #[derive(Clone, Debug)]
@@ -120,118 +122,145 @@ impl TaskRun {
     }
 }
 
-/// Runs a task from wherever it stands.
-pub async fn run(task: Arc<TaskRun>) -> Outcome {
-    match room(&task) {
-        Ok(None) => {}
-        Ok(Some(waiting)) => return Outcome::Wait(waiting, RECHECK_ROOM),
-        Err(error) => return outcome(&task, &error),
-    }
-    match run_once(&task).await {
-        Ok(()) => Outcome::Done,
-        Err(error) => outcome(&task, &error),
-    }
+/// Which half of a run failed: until extraction has ended the task may fail, from then on it can only wait.
+struct Failure {
+    extracted: bool,
+    error: TransferError,
 }
 
-fn outcome(task: &TaskRun, error: &TransferError) -> Outcome {
-    let text = Chain(error).to_string();
+/// Runs a task from wherever it stands.
+pub async fn run(task: Arc<TaskRun>) -> Outcome {
+    let Err(Failure { extracted, error }) = run_once(&task).await else { return Outcome::Done };
+    let text = Chain(&error).to_string();
     match error.class() {
         ErrorClass::Stopped => Outcome::Stopped,
-        ErrorClass::Full => Outcome::Wait(full(task, &text), RECHECK_ROOM),
+        ErrorClass::Full => Outcome::Wait(Waiting { reason: full(&task, &error), until: None }, RECHECK_ROOM),
+        class @ ErrorClass::Bug => Outcome::Failed(class, text),
+        _ if extracted => {
+            Outcome::Wait(Waiting { reason: format!("it failed to {text}"), until: None }, RECHECK_DELIVERY)
+        }
         class @ ErrorClass::Throttled(wait) => Outcome::RetryAfter(Some(wait), class, text),
         class if class.retryable() => Outcome::RetryAfter(None, class, text),
         class => Outcome::Failed(class, text),
     }
 }
 
-/// Why there is not enough room in the spool, if there is not.
-fn room(task: &TaskRun) -> Result<Option<Waiting>, TransferError> {
-    let missing = task.spool.missing(task.chunk_size())?;
-    Ok((missing > 0).then(|| full(task, "the spool has no room")))
+/// Which disk is full, and what is missing there as far as that can be known.
+fn full(task: &TaskRun, error: &TransferError) -> String {
+    let place = match error {
+        TransferError::Destination { name, .. } => format!("at destination {name}"),
+        TransferError::Ledger(_) => "where the ledger lies".to_owned(),
+        _ => {
+            let missing = task.spool.missing(task.chunk_size()).unwrap_or(0);
+            format!("{:.1} MB missing at {}", missing as f64 / 1e6, task.spool.dir().display())
+        }
+    };
+    format!("disk full: {place} ({}); it goes on by itself when there is room", Chain(error))
 }
 
-fn full(task: &TaskRun, why: &str) -> Waiting {
-    let missing = task.spool.missing(task.chunk_size()).unwrap_or(0);
-    let reason = format!(
-        "disk full: {:.1} MB missing at {} ({why}); it goes on by itself when there is room",
-        missing as f64 / 1e6,
-        task.spool.dir().display(),
-    );
-    Waiting { reason, until: None }
-}
-
-async fn run_once(task: &Arc<TaskRun>) -> Result<(), TransferError> {
-    for (name, destination) in &task.destinations {
-        let probed = task.until_stopped(destination.probe()).await?;
-        probed.map_err(|source| TransferError::Destination { name: name.to_string(), source })?;
-    }
-    recover::clean(task).await?;
-    let rows = task.ledger.streams(&task.row.id).await?;
+async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
+    let before = |error| Failure { extracted: false, error };
+    let after = |error| Failure { extracted: true, error };
+    recover::clean(task).await.map_err(before)?;
+    let rows = task.ledger.streams(&task.row.id).await.map_err(TransferError::from).map_err(before)?;
     task.progress.reset(&rows);
     let delivered = deliver::start(task);
-    let extracted = extract(task, &rows).await;
-    if extracted.is_ok() {
-        task.ledger.task_extracted(&task.row.id).await?;
-        crash::point("task.extracted");
-        let _ = task.extracted.send(task.row.id.clone()).await;
-    }
+    let extracted = extract_all(task, &rows).await;
     let delivered = delivered.finish(extracted.is_ok()).await;
-    extracted?;
-    delivered?;
-    publish::publish(task).await?;
-    task.spool.remove()?;
+    // What the source's half says comes first: it decides whether the task can still fail.
+    extracted.map_err(before)?;
+    delivered.map_err(after)?;
+    failed_streams(task).await.map_err(before)?;
+    task.spool.remove().map_err(after)?;
     crash::point("task.before_end");
     Ok(())
 }
 
-/// Extracts every stream that is not at its end, and checks that the whole keeps what the export promises.
-async fn extract(task: &Arc<TaskRun>, rows: &[StreamRow]) -> Result<(), TransferError> {
-    let last_attempt = task.row.attempt >= task.export.attempts;
+/// Extracts every stream that is not at its end; from its return on the source is never asked again.
+async fn extract_all(task: &Arc<TaskRun>, rows: &[StreamRow]) -> Result<(), TransferError> {
     for stream in &task.streams {
         let row = rows.iter().find(|row| row.stream == stream.name.as_str());
-        if row.is_some_and(|row| row.extracted) {
+        if row.is_some_and(|row| row.error.is_some()) {
             continue;
         }
-        task.ledger.check_fingerprint(&task.row.id, stream.name.as_str(), &stream.fingerprint).await?;
-        let Err(error) = stream::extract(task, stream).await else { continue };
+        let Err(error) = extract(task, stream, row.is_some_and(|row| row.extracted)).await else { continue };
         let keep = task.export.on_stream_error == OnStreamError::PublishRest;
-        let final_failure = !matches!(error.class(), ErrorClass::Stopped | ErrorClass::Full)
-            && (!error.class().retryable() || last_attempt);
-        if !(keep && final_failure) {
+        if !(keep && last_word(task, &error).await?) {
             return Err(error);
         }
         let why = Chain(&error).to_string();
         task.ledger.stream_failed(&task.row.id, stream.name.as_str(), &why).await?;
     }
-    check(task, &task.ledger.streams(&task.row.id).await?)
+    task.ledger.task_extracted(&task.row.id).await?;
+    crash::point("task.extracted");
+    let _ = task.extracted.send(task.row.id.clone()).await;
+    Ok(())
+}
+
+/// Extracts one stream, if it is not `done`, and checks that it keeps what the export promises.
+async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan, done: bool) -> Result<(), TransferError> {
+    if !done {
+        room(task)?;
+        task.ledger.check_fingerprint(&task.row.id, stream.name.as_str(), &stream.fingerprint).await?;
+        stream::extract(task, stream).await?;
+    }
+    let rows = task.ledger.streams(&task.row.id).await?;
+    rows.iter().find(|row| row.stream == stream.name.as_str()).map_or(Ok(()), |row| check(task, row))
+}
+
+/// Whether no further attempt would follow this error.
+async fn last_word(task: &TaskRun, error: &TransferError) -> Result<bool, TransferError> {
+    if matches!(error.class(), ErrorClass::Stopped | ErrorClass::Full) {
+        return Ok(false);
+    }
+    // Progress sets the attempts back, so that the row that the run began with says nothing.
+    let attempt = task.ledger.task(&task.row.id).await?.map_or(task.row.attempt, |row| row.attempt);
+    Ok(!error.class().retryable() || attempt >= task.export.attempts)
+}
+
+/// The error of a task that published only the rest of its streams.
+async fn failed_streams(task: &TaskRun) -> Result<(), TransferError> {
+    let rows = task.ledger.streams(&task.row.id).await?;
+    let failed: Vec<_> = rows.iter().filter(|row| row.error.is_some()).collect();
+    let Some(first) = failed.first() else { return Ok(()) };
+    let names: Vec<_> = failed.iter().map(|row| row.stream.as_str()).collect();
+    let why = first.error.as_deref().unwrap_or_default();
+    let message = format!("read {} (the other streams are published): {why}", names.join(", "));
+    Err(TransferError::Broken { message, class: ErrorClass::Data })
+}
+
+/// An error while the spool has no room for another segment. Deliveries need none, so that they go on meanwhile.
+fn room(task: &TaskRun) -> Result<(), TransferError> {
+    match task.spool.missing(task.chunk_size())? {
+        0 => Ok(()),
+        _ => Err(TransferError::Broken { message: "begin a segment".into(), class: ErrorClass::Full }),
+    }
 }
 
 /// Promise 8, as far as counts can show it.
-fn check(task: &TaskRun, rows: &[StreamRow]) -> Result<(), TransferError> {
+fn check(task: &TaskRun, row: &StreamRow) -> Result<(), TransferError> {
     let broken = |message: String, class| Err(TransferError::Broken { message, class });
-    for row in rows.iter().filter(|row| row.extracted) {
-        if !row.counts.balanced() {
-            return broken(format!("account for every record of {}: {:?}", row.stream, row.counts), ErrorClass::Bug);
-        }
-        let limit = &task.export.max_rejected;
-        let most = limit.count.min((limit.rate * row.counts.read as f64) as u64);
-        if row.counts.rejected > most {
-            let message = format!(
-                "accept stream {}: {} of {} records were rejected, max_rejected allows {most}; see {}",
-                row.stream,
-                row.counts.rejected,
-                row.counts.read,
-                task.spool.quarantine().join(&row.stream).display(),
-            );
-            return broken(message, ErrorClass::Data);
-        }
-        if row.counts.read == 0 && !task.export.allow_empty {
-            let message = format!(
-                "accept stream {}: the source gave no records. If that can be right, set exports.{}.allow_empty: true",
-                row.stream, task.row.export
-            );
-            return broken(message, ErrorClass::Data);
-        }
+    if !row.counts.balanced() {
+        return broken(format!("account for every record of {}: {:?}", row.stream, row.counts), ErrorClass::Bug);
+    }
+    let limit = &task.export.max_rejected;
+    let most = limit.count.min((limit.rate * row.counts.read as f64) as u64);
+    if row.counts.rejected > most {
+        let message = format!(
+            "accept stream {}: {} of {} records were rejected, max_rejected allows {most}; see {}",
+            row.stream,
+            row.counts.rejected,
+            row.counts.read,
+            task.spool.quarantine().join(&row.stream).display(),
+        );
+        return broken(message, ErrorClass::Data);
+    }
+    if row.counts.read == 0 && !task.export.allow_empty {
+        let message = format!(
+            "accept stream {}: the source gave no records. If that can be right, set exports.{}.allow_empty: true",
+            row.stream, task.row.export
+        );
+        return broken(message, ErrorClass::Data);
     }
     Ok(())
 }

@@ -16,14 +16,25 @@ use std::time::Instant;
 /// Opens the lane at an offset.
 pub type Open = Arc<dyn Fn(Offset) -> Result<PageStream, SourceError> + Send + Sync>;
 
+/// What the keeper of a journal knows of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    No,
+    /// Its digest.
+    Digest,
+    /// It lies in the journal.
+    Journaled,
+}
+
 /// A page on its way to the encoder.
 pub struct Fetched {
     /// The page.
     pub page: Page,
     /// When it came.
     pub at: Instant,
-    /// Whether the journal of the lane's next segment already answers for it.
-    pub known: bool,
+    /// Whether the journal's keeper of the lane's next segment already knows it.
+    pub known: Known,
     /// The replayed journal, with the first page that it does not hold, to be written on.
     pub journal: Option<Journal>,
 }
@@ -63,26 +74,29 @@ impl Pages {
         if let Some(digest) = self.before.pop_front() {
             let page = self.ask().await?.filter(|page| PageDigest::of(page) == digest);
             let page = page.ok_or(TransferError::JournalDiffers { lane: self.lane })?;
-            return Ok(Some(self.pass(page, true)));
+            return Ok(Some(self.pass(page, Known::Digest)));
         }
         let mut journal = None;
         if let Some(mut replay) = self.replay.take() {
-            if let Some(page) = replay.next_page()? {
-                if page.offset_before != self.at {
+            // A journal may hold gigabytes: it is not read on the threads that answer requests.
+            let read = move || replay.next_page().map(|page| (replay, page));
+            let (replay, page) = tokio::task::spawn_blocking(read).await??;
+            if let Some(page) = page {
+                if !same_place(&page.offset_before, &self.at) {
                     return Err(TransferError::JournalDiffers { lane: self.lane });
                 }
                 self.replay = Some(replay);
                 self.source = None;
-                return Ok(Some(self.pass(page, true)));
+                return Ok(Some(self.pass(page, Known::Journaled)));
             }
             journal = replay.into_journal()?;
         }
         let Some(page) = self.ask().await? else { return Ok(None) };
         crash::point("page.fetched");
-        Ok(Some(Fetched { journal, ..self.pass(page, false) }))
+        Ok(Some(Fetched { journal, ..self.pass(page, Known::No) }))
     }
 
-    fn pass(&mut self, page: Page, known: bool) -> Fetched {
+    fn pass(&mut self, page: Page, known: Known) -> Fetched {
         self.at = page.offset_after.clone();
         Fetched { page, at: clock::monotonic(), known, journal: None }
     }
@@ -95,4 +109,9 @@ impl Pages {
         };
         source.next().await.map_err(failed)
     }
+}
+
+/// Whether two offsets are the same place. Not by the cursor: a source may name the same place anew each time.
+fn same_place(a: &Offset, b: &Offset) -> bool {
+    (a.partition, a.pages, a.records, a.partition_records) == (b.partition, b.pages, b.records, b.partition_records)
 }

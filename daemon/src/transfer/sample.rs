@@ -6,7 +6,7 @@ use super::error::TransferError;
 use super::extract::Feed;
 use super::keeper::{Growth, Keeper};
 use super::lane::next_segment;
-use super::pages::{Fetched, Open, Pages};
+use super::pages::{Fetched, Known, Open, Pages};
 use crate::base::error::ErrorClass;
 use crate::ledger::rows::LaneRow;
 use crate::model::schema::{Schema, Type};
@@ -59,9 +59,8 @@ async fn read(
         if let Some(journal) = fetched.journal.take() {
             keeper.adopt(journal);
         }
-        if !fetched.known {
-            keeper.add(&fetched.page, fetched.at, UNKNOWN, false)?;
-            fetched.known = true;
+        if fetched.known == Known::No {
+            fetched.known = keeper.add(&fetched.page, fetched.at, UNKNOWN, false)?;
         }
         if keeper.wants_sync() {
             keeper.sync()?;

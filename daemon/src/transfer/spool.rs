@@ -178,6 +178,11 @@ impl OpenSegment {
         self.encoder.counted_bytes()
     }
 
+    /// Bytes so far, those that are still in memory estimated: for progress and foresight.
+    pub fn growing_bytes(&self) -> u64 {
+        self.encoder.growing_bytes()
+    }
+
     fn named(&self, error: FormatError) -> TransferError {
         match error {
             FormatError::Io(source) => TransferError::Spool { action: "write", path: self.path.clone(), source },

@@ -138,6 +138,9 @@ async fn join(stop: &CancellationToken, mut lanes: JoinSet<Result<(), TransferEr
 async fn run_lane(run: Arc<StreamRun>, row: LaneRow, feed: Feed, again: Open, pump: Pump) -> Result<(), TransferError> {
     match Lane::new(run.clone(), row.clone()).run(feed, pump.clone()).await {
         Err(TransferError::JournalDiffers { .. }) => {
+            // A journal that the sample began may reach into the segments that were sealed meanwhile.
+            let rows = run.task.ledger.lanes(&run.task.row.id, run.name.as_str()).await?;
+            let row = rows.into_iter().find(|now| now.lane == row.lane).unwrap_or(row);
             drop_journal(&run.task, run.name.as_str(), &row).await?;
             let pages = Pages::of_lane(&run.task.spool, run.name.as_str(), &row, again)?;
             Lane::new(run, row).run(Feed::new(pages), pump).await

@@ -3,7 +3,6 @@
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
 use crate::ledger::input::NewLink;
-use crate::ledger::rows::PublishOrder;
 use saas_export_manifest::{Digests, Mode};
 
 /// A running task whose one stream is extracted in two segments for two destinations.
@@ -142,29 +141,12 @@ async fn the_list_holds_a_composed_manifest_only_at_its_own_turn() {
 }
 
 #[tokio::test]
-async fn manifests_are_published_in_the_order_of_tasks() {
+async fn the_newer_of_two_tasks_is_known_whatever_the_clock_said() {
     let (_dir, ledger) = fresh();
     let early = extracted(&ledger, "shop").await;
     let (late, _) = ledger.create_task(new_task("shop", "us")).await.unwrap();
-    let (other, _) = ledger.create_task(new_task("crm", "us")).await.unwrap();
-    let order = async |task: &TaskId| ledger.publish_order(task).await.unwrap();
-    assert_eq!(order(&early).await, PublishOrder::default());
-    assert_eq!(order(&other).await, PublishOrder::default());
-    assert_eq!(order(&late).await.wait_for, Some(early.clone()));
-    assert!(ledger.latest_published("shop").await.unwrap().is_none());
-
-    event(&ledger, &early, TaskEvent::Fail).await;
-    assert_eq!(order(&late).await, PublishOrder::default());
-    event(&ledger, &late, TaskEvent::Start).await;
-    ledger.open_lanes(&late, STREAM, &[Offset::start(0)]).await.unwrap();
-    let destinations = ["lake".to_owned()];
-    let step = Advance { lane_done: true, destinations: &destinations, ..Advance::default() };
-    ledger.advance(&late, &segment(0, 0..1), step).await.unwrap();
-    ledger.delivery_verified(&late, &segment(0, 0..1).id, "lake").await.unwrap();
-    ledger.stream_extracted(&late, STREAM).await.unwrap();
-    ledger.compose_manifest(&late, STREAM, "lake", b"m".to_vec()).await.unwrap();
-    ledger.manifest_published(&late, STREAM, "lake").await.unwrap();
-    assert_eq!(ledger.latest_published("shop").await.unwrap().unwrap().id, late);
-    event(&ledger, &early, TaskEvent::Retry).await;
-    assert_eq!(order(&early).await.overtaken_by, Some(late));
+    assert!(ledger.is_newer(late.as_str(), &early).await.unwrap());
+    assert!(!ledger.is_newer(early.as_str(), &late).await.unwrap());
+    assert!(!ledger.is_newer(late.as_str(), &late).await.unwrap());
+    assert!(!ledger.is_newer("20990101T000000Z-00000000", &late).await.unwrap(), "a task of another ledger");
 }
