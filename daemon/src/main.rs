@@ -9,10 +9,6 @@ use saas_export_daemon::config;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Many threads allocate and free page-sized buffers; this allocator gives them back and stays flat.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Threads for files, SQLite and conversion beside the async ones; more work waits.
 const BLOCKING_THREADS: usize = 64;
 /// How long the end waits for file operations that are under way.

@@ -141,7 +141,7 @@ impl Lane {
             .unwrap_or_else(|| Keeper::new(self.journal_path(), id.clone(), last.clone(), self.run.task.replay_limit));
         let create =
             move || OpenSegment::create(&run.task.spool, id, &run.task.export.format, &run.plan, run.task.chunk_size());
-        let segment = self.run.task.cpu.run(create).await??;
+        let segment = tokio::task::spawn_blocking(create).await??;
         Ok(Open { segment, keeper, last })
     }
 
@@ -151,7 +151,7 @@ impl Lane {
             let synced = open.keeper.sync();
             (open, synced)
         };
-        let (open, synced) = self.run.task.cpu.run(sync).await?;
+        let (open, synced) = tokio::task::spawn_blocking(sync).await?;
         self.open = Some(open);
         synced
     }
@@ -161,7 +161,8 @@ impl Lane {
         let Some(open) = self.open.take() else { return Ok(()) };
         let last = open.last;
         drop(open.keeper);
-        let sealed = self.run.task.cpu.run(move || open.segment.seal()).await??;
+        let finished = self.run.task.cpu.run(move || open.segment.finish()).await??;
+        let sealed = tokio::task::spawn_blocking(move || finished.seal()).await??;
         let id = self.id();
         let delta = CheckpointDelta { from: self.row.offset.clone(), to: last };
         let done = cut == CutReason::End;

@@ -8,7 +8,7 @@ use crate::config::settings::Format;
 use crate::formats::{self, FormatError, SegmentEncoder};
 use crate::model::segment::{Counts, SegmentId};
 use crate::record::convert::{Converted, Plan, Rejected};
-use saas_export_manifest::DigestWriter;
+use saas_export_manifest::{DigestWriter, Digests};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -207,47 +207,58 @@ impl OpenSegment {
         Ok(())
     }
 
-    /// Ends the file: footer, sync, read-back, rename to its name, sync of the directory.
-    pub fn seal(self) -> Result<Sealed, TransferError> {
-        let Self { encoder, path, .. } = self;
+    /// Ends the file: what the encoder still holds, and the footer.
+    pub fn finish(self) -> Result<FinishedSegment, TransferError> {
+        let Self { id, name, path, spool, encoder, file, counts, pages, source_bytes, rejected } = self;
         let spool_error = |source: io::Error| TransferError::Spool { action: "write", path: path.clone(), source };
         encoder.finish().map_err(|error| match error {
             FormatError::Io(source) => spool_error(source),
             other => TransferError::Format(other),
         })?;
         crash::point("segment.finished");
-        let (file, digests) = self.file.finish().map_err(spool_error)?;
-        file.sync_all().map_err(TransferError::spool("sync", &path))?;
-        crash::point("segment.synced");
-        if read_back(&path).map_err(TransferError::spool("read", &path))? != (digests.bytes, digests.crc32c) {
-            return Err(TransferError::ReadBack { path });
-        }
-        crash::point("segment.verified");
-        if !self.rejected.is_empty() {
-            let dir = self.spool.quarantine.join(&self.id.stream);
-            let file = dir.join(self.id.file_name("ndjson"));
-            fsio::create_dir_durable(&dir)
-                .and_then(|()| fsio::replace(&file, &self.rejected, 0o600))
-                .map_err(TransferError::spool("write", &file))?;
-        }
-        let sealed = path.with_file_name(&self.name);
-        fs::rename(&path, &sealed).map_err(TransferError::spool("rename", &path))?;
-        let dir = self.spool.stream(&self.id.stream);
-        fsio::sync_dir(&dir).map_err(TransferError::spool("sync", &dir))?;
-        Ok(Sealed {
-            name: self.name,
-            bytes: digests.bytes,
-            sha256: digests.sha256,
-            crc32c: digests.crc32c,
-            counts: self.counts,
-            pages: self.pages,
-            source_bytes: self.source_bytes,
-        })
+        let (file, digests) = file.finish().map_err(spool_error)?;
+        let Digests { bytes, sha256, crc32c, .. } = digests;
+        let sealed = Sealed { name, bytes, sha256, crc32c, counts, pages, source_bytes };
+        Ok(FinishedSegment { id, path, spool, file, rejected, sealed })
     }
 
     /// Throws the file away; its pages will be encoded again.
     pub fn discard(self) {
         let _ = fsio::remove(&self.path);
+    }
+}
+
+/// A segment whose file is written, but not yet durable.
+pub struct FinishedSegment {
+    id: SegmentId,
+    path: PathBuf,
+    spool: Spool,
+    file: File,
+    rejected: Vec<u8>,
+    sealed: Sealed,
+}
+
+impl FinishedSegment {
+    /// Sync, read-back, rename to its name, sync of the directory.
+    pub fn seal(self) -> Result<Sealed, TransferError> {
+        let Self { id, path, spool, file, rejected, sealed } = self;
+        file.sync_all().map_err(TransferError::spool("sync", &path))?;
+        crash::point("segment.synced");
+        if read_back(&path).map_err(TransferError::spool("read", &path))? != (sealed.bytes, sealed.crc32c) {
+            return Err(TransferError::ReadBack { path });
+        }
+        crash::point("segment.verified");
+        if !rejected.is_empty() {
+            let dir = spool.quarantine.join(&id.stream);
+            let file = dir.join(id.file_name("ndjson"));
+            fsio::create_dir_durable(&dir)
+                .and_then(|()| fsio::replace(&file, &rejected, 0o600))
+                .map_err(TransferError::spool("write", &file))?;
+        }
+        fs::rename(&path, path.with_file_name(&sealed.name)).map_err(TransferError::spool("rename", &path))?;
+        let dir = spool.stream(&id.stream);
+        fsio::sync_dir(&dir).map_err(TransferError::spool("sync", &dir))?;
+        Ok(sealed)
     }
 }
 
@@ -280,7 +291,7 @@ impl SharedFile {
         work(writer.as_mut().ok_or_else(|| io::Error::other("the segment is already finished"))?)
     }
 
-    fn finish(&self) -> io::Result<(File, saas_export_manifest::Digests)> {
+    fn finish(&self) -> io::Result<(File, Digests)> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = writer.take().ok_or_else(|| io::Error::other("the segment is already finished"))?;
         let (buffered, digests) = writer.finish();

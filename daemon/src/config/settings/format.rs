@@ -92,7 +92,7 @@ pub struct ParquetFormat {
 
 impl Default for ParquetFormat {
     fn default() -> Self {
-        Self { compression: ParquetCompression::Zstd, row_group_rows: 122_880 }
+        Self { compression: ParquetCompression::Zstd, row_group_rows: 65_536 }
     }
 }
 
