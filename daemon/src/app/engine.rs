@@ -32,6 +32,9 @@ const MAX_PARAM: usize = 1000;
 /// How soon a task looks again whether its directory can be made.
 const RECHECK_ROOM: Duration = Duration::from_secs(2);
 
+/// Names and values of parameters.
+type Params = Vec<(String, String)>;
+
 /// Why the run of a task cannot be built.
 #[derive(Debug, thiserror::Error)]
 enum BuildError {
@@ -166,10 +169,10 @@ impl Engine for AppEngine {
             }
         }
         let format = effective.exports.get(name).map_or("csv", |export| export.format.word());
-        let params: Vec<_> = request.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let (params, all) = settle_params(&export.params, &request.params);
         Ok(NewTask {
             export: name.to_string(),
-            key: RequestKey::new(name.as_str(), &params, format),
+            key: RequestKey::new(name.as_str(), &all, format),
             params,
             format: format.to_owned(),
             streams: streams_of(export, &config).iter().map(ToString::to_string).collect(),
@@ -340,6 +343,16 @@ fn check_value(name: &str, param: &Param, value: &str) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// The parameters that a task stores, and those that make it what it is, both in order of name. A value that is the
+/// default is not stored: asked for or not, the data are the same, and only a task without parameters moves the mark.
+fn settle_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> (Params, Params) {
+    let default = |name: &str| declared.get(name).and_then(|param| param.default.as_ref());
+    let own = given.iter().filter(|(name, value)| default(name) != Some(value));
+    let own: Params = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let all = with_defaults(declared, &own).into_iter().collect();
+    (own, all)
 }
 
 fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {

@@ -42,6 +42,20 @@ fn request(params: &[(&str, &str)]) -> Request {
     Request { export: "shop".into(), params, format: None, actor: Actor("anna".into()) }
 }
 
+#[tokio::test]
+async fn a_default_that_is_given_is_no_other_task() {
+    let (_dir, engine) = engine();
+    let plain = engine.plan(&request(&[])).unwrap();
+    let given = engine.plan(&request(&[("region", "eu"), ("since", "2024-01-01")])).unwrap();
+    assert_eq!(given.key, plain.key);
+    assert!(given.params.is_empty(), "it is the plain task, which moves the mark");
+    let other = engine.plan(&request(&[("region", "us")])).unwrap();
+    assert_ne!(other.key, plain.key);
+    assert_eq!(other.params, [("region".to_owned(), "us".to_owned())]);
+    let all = engine.plan(&request(&[("region", "us"), ("since", "2024-01-01")])).unwrap();
+    assert_eq!((all.key, all.params), (other.key, other.params));
+}
+
 /// The run of a task, the token that stops it, and its end.
 async fn run(engine: &Arc<AppEngine>) -> (CancellationToken, tokio::task::JoinHandle<Outcome>) {
     let (task, _) = engine.ledger.create_task(engine.plan(&request(&[])).unwrap()).await.unwrap();
