@@ -1,6 +1,6 @@
 //! What the queue needs of the configuration: checks requests, builds runs, reloads.
 
-use crate::base::error::{Chain, ErrorClass};
+use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
 use crate::config::secrets::Secrets;
@@ -11,21 +11,74 @@ use crate::destinations::local::{Local, PRIVATE};
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
+use crate::model::task::Waiting;
 use crate::net::limit::Limiter;
 use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request};
 use crate::sources::Source;
-use crate::sources::rest::{RestSource, fingerprint};
+use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::spool::Spool;
-use crate::transfer::{StreamPlan, TaskRun};
+use crate::transfer::{self, Outcome, StreamPlan, TaskRun};
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The longest value of a parameter.
 const MAX_PARAM: usize = 1000;
+/// How soon a task looks again whether its directory can be made.
+const RECHECK_ROOM: Duration = Duration::from_secs(2);
+
+/// Names and values of parameters.
+type Params = Vec<(String, String)>;
+
+/// Why the run of a task cannot be built.
+#[derive(Debug, thiserror::Error)]
+enum BuildError {
+    /// What the task stored cannot be used; the text says why.
+    #[error("use the task's stored configuration: {0}")]
+    Stored(String),
+    /// The source cannot be set up.
+    #[error(transparent)]
+    Source(#[from] RestError),
+    /// The directory of its spool cannot be made.
+    #[error("create {path}")]
+    Spool {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Classify for BuildError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Stored(_) => ErrorClass::Config,
+            Self::Source(error) => error.class(),
+            Self::Spool { source, .. } => io_class(source),
+        }
+    }
+}
+
+impl BuildError {
+    /// How a run ends that could not be built.
+    fn outcome(&self) -> Outcome {
+        let why = Chain(self).to_string();
+        match self.class() {
+            ErrorClass::Full => {
+                let reason = format!("disk full: it needs room to {why}; it goes on by itself when there is some");
+                Outcome::Wait(Waiting { reason, until: None }, RECHECK_ROOM)
+            }
+            class if class.retryable() => Outcome::RetryAfter(None, class, why),
+            class => Outcome::Failed(class, why),
+        }
+    }
+}
 
 /// The files that the configuration comes from.
 #[derive(Clone, Debug)]
@@ -79,7 +132,12 @@ impl AppEngine {
             .clone()
     }
 
-    fn source(&self, name: &Name, rest: &settings::Rest, params: BTreeMap<String, String>) -> Result<Source, String> {
+    fn source(
+        &self,
+        name: &Name,
+        rest: &settings::Rest,
+        params: BTreeMap<String, String>,
+    ) -> Result<Source, RestError> {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A running task keeps its configuration, but rates are the operator's to change at any time.
         let rate = match self.config.borrow().sources.get(name) {
@@ -87,8 +145,7 @@ impl AppEngine {
             None => rest.rate.clone(),
         };
         let limiter = self.limiter(name, &rate);
-        let source = RestSource::new(name.clone(), rest, &*secrets, limiter);
-        let source = source.map_err(|error| Chain(&error).to_string())?;
+        let source = RestSource::new(name.clone(), rest, &*secrets, limiter)?;
         Ok(Source::Rest(Arc::new(source.for_task(params))))
     }
 }
@@ -112,10 +169,10 @@ impl Engine for AppEngine {
             }
         }
         let format = effective.exports.get(name).map_or("csv", |export| export.format.word());
-        let params: Vec<_> = request.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let (params, all) = settle_params(&export.params, &request.params);
         Ok(NewTask {
             export: name.to_string(),
-            key: RequestKey::new(name.as_str(), &params, format),
+            key: RequestKey::new(name.as_str(), &all, format),
             params,
             format: format.to_owned(),
             streams: streams_of(export, &config).iter().map(ToString::to_string).collect(),
@@ -125,8 +182,29 @@ impl Engine for AppEngine {
         })
     }
 
-    fn build(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, (ErrorClass, String)> {
-        self.build_run(row, control).map_err(|why| (ErrorClass::Config, why))
+    fn run(self: Arc<Self>, row: TaskRow, control: RunControl) -> BoxFuture<'static, Outcome> {
+        Box::pin(async move {
+            let stop = control.stop.clone();
+            // It reads files and makes directories, and the mount that they lie on may hang.
+            let build = tokio::task::spawn_blocking(move || self.build(row, control));
+            let built = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Outcome::Stopped,
+                built = build => built,
+            };
+            match built {
+                Ok(Ok(run)) => transfer::run(Arc::new(run)).await,
+                Ok(Err(error)) => error.outcome(),
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            }
+        })
+    }
+
+    fn attempts(&self, row: &TaskRow) -> u32 {
+        let stored = serde_json::from_str(&row.config).ok();
+        let config = stored.and_then(|stored| Config::from_effective(&stored).ok());
+        // What cannot be read fails at the first attempt anyway, and says why.
+        config.and_then(|config| config.exports.values().next().map(|export| export.attempts)).unwrap_or(1)
     }
 
     fn has_export(&self, name: &str) -> bool {
@@ -160,33 +238,32 @@ impl Engine for AppEngine {
 }
 
 impl AppEngine {
-    fn build_run(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, String> {
-        let stored = serde_json::from_str(&row.config)
-            .map_err(|error| format!("read the task's stored configuration: {error}"))?;
-        let config =
-            Config::from_effective(&stored).map_err(|why| format!("use the task's stored configuration: {why}"))?;
-        let (_, export) =
-            config.exports.iter().next().ok_or("use the task's stored configuration: it has no export")?;
-        let settings::Source::Rest(rest) = config.sources.get(&export.source).ok_or("find the task's source")?;
+    /// Builds the run of a task from what it stored. Blocks.
+    fn build(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, BuildError> {
+        let missing = |what: &str| BuildError::Stored(format!("it has no {what}"));
+        let stored = serde_json::from_str(&row.config).map_err(|error| BuildError::Stored(error.to_string()))?;
+        let config = Config::from_effective(&stored).map_err(|why| BuildError::Stored(why.to_string()))?;
+        let (_, export) = config.exports.iter().next().ok_or_else(|| missing("export"))?;
+        let settings::Source::Rest(rest) = config.sources.get(&export.source).ok_or_else(|| missing("source"))?;
         let params = with_defaults(&export.params, &row.params);
         let source = self.source(&export.source, rest, params)?;
         let streams = streams_of(export, &config).into_iter().map(|name| {
-            let settings = rest.streams.get(&name).ok_or_else(|| format!("find stream {name}"))?.clone();
+            let settings = rest.streams.get(&name).ok_or_else(|| missing(&format!("stream {name}")))?.clone();
             let fingerprint = fingerprint(&settings);
             Ok(StreamPlan { name, settings, fingerprint })
         });
-        let streams = streams.collect::<Result<_, String>>()?;
+        let streams = streams.collect::<Result<_, BuildError>>()?;
         let mut destinations = Vec::new();
         let mut home = None;
         for name in &export.to {
             let settings::Destination::Local(local) =
-                config.destinations.get(name).ok_or_else(|| format!("find destination {name}"))?;
+                config.destinations.get(name).ok_or_else(|| missing(&format!("destination {name}")))?;
             home.get_or_insert((local.root.join(PRIVATE), local.mode.0));
             destinations.push((name.clone(), Destination::Local(Arc::new(Local::new(local)))));
         }
         let daemon = self.config.borrow().daemon.clone();
         let (base, mode) = home.unwrap_or((daemon.state_dir.clone(), 0o640));
-        fsio::create_dir_durable(&base).map_err(|error| format!("create {}: {error}", base.display()))?;
+        fsio::create_dir_durable(&base).map_err(|source| BuildError::Spool { path: base.clone(), source })?;
         let source_stats = source.stats();
         let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode);
         Ok(TaskRun {
@@ -268,7 +345,20 @@ fn check_value(name: &str, param: &Param, value: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The parameters that a task stores, and those that make it what it is, both in order of name. A value that is the
+/// default is not stored: asked for or not, the data are the same, and only a task without parameters moves the mark.
+fn settle_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> (Params, Params) {
+    let default = |name: &str| declared.get(name).and_then(|param| param.default.as_ref());
+    let own = given.iter().filter(|(name, value)| default(name) != Some(value));
+    let own: Params = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let all = with_defaults(declared, &own).into_iter().collect();
+    (own, all)
+}
+
 fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
     let defaults = declared.iter().filter_map(|(name, param)| Some((name.to_string(), param.default.clone()?)));
     defaults.chain(given.iter().cloned()).collect()
 }
+
+#[cfg(test)]
+mod tests;

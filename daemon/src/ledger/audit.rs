@@ -174,18 +174,6 @@ impl Ledger {
         self.read(move |sql| since(sql, seq, limit)).await
     }
 
-    /// The last `limit` rows about a task (at most 10,000), oldest first.
-    pub async fn audit_of(&self, task: &TaskId, limit: u32) -> Result<Vec<AuditRow>, LedgerError> {
-        let task = task.clone();
-        self.read(move |sql| {
-            let text = format!("SELECT {COLUMNS} FROM audit WHERE task = ?1 ORDER BY seq DESC LIMIT ?2");
-            let mut rows = all(sql, &text, (task.as_str(), limit.min(MAX_ROWS)), audit_row)?;
-            rows.reverse();
-            Ok(rows)
-        })
-        .await
-    }
-
     /// Checks the chain of hashes; the seq of the first row that was changed, or that follows a removed one. (Rows cut
     /// off at the end leave no trace in here; compare [`Ledger::changes`] with what was seen before.)
     pub async fn verify_audit(&self) -> Result<Option<i64>, LedgerError> {

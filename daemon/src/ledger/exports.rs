@@ -4,6 +4,7 @@ use super::Ledger;
 use super::audit::Entry;
 use super::codec::{At, all, one, run};
 use super::error::LedgerError;
+use super::tasks::held_reason;
 use jiff::SignedDuration;
 
 /// Answers that are kept.
@@ -12,7 +13,8 @@ const MAX_ANSWERS: i64 = 10_000;
 const ANSWER_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 impl Ledger {
-    /// Pauses the schedule of an export, or lets it go on. Saying the same twice changes nothing.
+    /// Pauses an export, or lets it go on: meanwhile its pending tasks wait, and say so. Saying the same twice changes
+    /// nothing.
     pub async fn set_export_paused(&self, export: &str, paused: bool, actor: &str) -> Result<(), LedgerError> {
         let (export, actor) = (export.to_owned(), actor.to_owned());
         self.write(move |tx| {
@@ -25,13 +27,16 @@ impl Ledger {
             if changed == 0 {
                 return Ok(());
             }
+            let text =
+                "UPDATE tasks SET waiting_reason = ?2, waiting_until = NULL WHERE export = ?1 AND state = 'pending'";
+            run(tx, text, (&export, paused.then(|| held_reason(&export))))?;
             let action = if paused { "export_paused" } else { "export_resumed" };
             tx.audit(Entry { export: Some(&export), actor: &actor, action, ..Entry::default() })
         })
         .await
     }
 
-    /// The exports whose schedule is paused, by name.
+    /// The exports that are paused, by name.
     pub async fn paused_exports(&self) -> Result<Vec<String>, LedgerError> {
         self.read(|sql| all(sql, "SELECT export FROM paused_exports ORDER BY export", [], |row| row.get(0))).await
     }

@@ -4,9 +4,9 @@ use super::Ledger;
 use super::codec::{At, Json, U64, all, count, json, one, run, time};
 use super::error::LedgerError;
 use super::input::NewLink;
-use super::rows::{ChainManifest, ManifestRow, TaskRow};
+use super::rows::{ChainManifest, ManifestRow};
 use super::streams::ensure;
-use super::tasks::{self, progressed, task_row};
+use super::tasks::{self, progressed};
 use super::writer::Tx;
 use crate::base::ids::TaskId;
 use rusqlite::types::FromSqlError;
@@ -148,16 +148,6 @@ fn is_newer(sql: &Connection, task: &str, than: &TaskId) -> Result<bool, LedgerE
     Ok(one(sql, text, (task, than.as_str()), |row| row.get(0))?.unwrap_or(false))
 }
 
-fn latest(sql: &Connection, export: &str) -> Result<Option<TaskRow>, LedgerError> {
-    let text = format!(
-        "SELECT {} FROM tasks t WHERE export = ?1
-             AND EXISTS (SELECT 1 FROM manifests m WHERE m.task = t.id AND m.published_at IS NOT NULL)
-         ORDER BY seq DESC LIMIT 1",
-        tasks::COLUMNS
-    );
-    one(sql, &text, [export], task_row)
-}
-
 impl Ledger {
     /// Gives a task's stream its place in a chain; the place that is stored already counts.
     pub async fn link(&self, task: &TaskId, stream: &str, link_as: NewLink) -> Result<ChainPosition, LedgerError> {
@@ -211,11 +201,5 @@ impl Ledger {
     pub async fn is_newer(&self, task: &str, than: &TaskId) -> Result<bool, LedgerError> {
         let (task, than) = (task.to_owned(), than.clone());
         self.read(move |sql| is_newer(sql, &task, &than)).await
-    }
-
-    /// The newest task of an export that has published something.
-    pub async fn latest_published(&self, export: &str) -> Result<Option<TaskRow>, LedgerError> {
-        let export = export.to_owned();
-        self.read(move |sql| latest(sql, &export)).await
     }
 }

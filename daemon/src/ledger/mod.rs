@@ -14,6 +14,7 @@ mod manifests;
 mod offsets;
 mod open;
 mod owner;
+mod queue;
 mod read;
 mod recover;
 pub mod rows;

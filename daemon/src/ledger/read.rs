@@ -8,7 +8,6 @@ use super::streams::{self, newest_schema, stream_row};
 use super::tasks::{self, COLUMNS, task_row};
 use super::{Ledger, open};
 use crate::base::ids::TaskId;
-use crate::model::offset::Partition;
 use crate::model::schema::Schema;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -145,17 +144,6 @@ impl Ledger {
         self.read(move |sql| tasks_by(sql, &filter)).await
     }
 
-    /// Every task that is pending, processing or paused, in the order of the queue.
-    pub async fn open_tasks(&self) -> Result<Vec<TaskRow>, LedgerError> {
-        self.read(|sql| {
-            let text = format!(
-                "SELECT {COLUMNS} FROM tasks WHERE state IN ('pending', 'processing', 'paused') ORDER BY queue_pos, seq"
-            );
-            all(sql, &text, [], task_row)
-        })
-        .await
-    }
-
     /// The streams of a task, in order.
     pub async fn streams(&self, task: &TaskId) -> Result<Vec<StreamRow>, LedgerError> {
         let task = task.clone();
@@ -169,12 +157,6 @@ impl Ledger {
     pub async fn lanes(&self, task: &TaskId, stream: &str) -> Result<Vec<LaneRow>, LedgerError> {
         let (task, stream) = (task.clone(), stream.to_owned());
         self.read(move |sql| streams::lanes(sql, &task, &stream)).await
-    }
-
-    /// The partitions of a stream, in order; empty until they are stored.
-    pub async fn partitions(&self, task: &TaskId, stream: &str) -> Result<Vec<Partition>, LedgerError> {
-        let (task, stream) = (task.clone(), stream.to_owned());
-        self.read(move |sql| streams::partitions(sql, &task, &stream)).await
     }
 
     /// The segments of a stream by lane, position and revision, superseded ones included.

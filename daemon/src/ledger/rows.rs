@@ -50,6 +50,26 @@ pub struct TaskRow {
     pub extracted: bool,
 }
 
+/// A pending task, as far as the choice of what starts next depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Name of the export.
+    pub export: String,
+    /// Whether it has no parameters: only such a task moves the export's mark, so two never extract together.
+    pub plain: bool,
+}
+
+/// The head of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueHead {
+    /// Tasks that may start now, in order.
+    pub due: Vec<QueuedTask>,
+    /// When the next of those may start that failed before.
+    pub next: Option<Timestamp>,
+}
+
 /// A stream of a task.
 #[derive(Clone, Debug, Default)]
 pub struct StreamRow {

@@ -208,30 +208,6 @@ fn finish_lane(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, delta: &CheckpointDel
     Ok(after)
 }
 
-fn stored_cut(sql: &Connection, task: &TaskId, id: &SegmentId) -> Result<Option<Offset>, LedgerError> {
-    let text = "SELECT \"offset\" FROM cuts WHERE task = ?1 AND stream = ?2 AND lane = ?3 AND n = ?4 AND revision = ?5";
-    one(sql, text, (task.as_str(), &id.stream, id.lane, U64(id.n), id.revision), |row| json(row, "offset"))
-}
-
-fn store_cut(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, offset: &Offset, reason: &str) -> Result<Offset, LedgerError> {
-    if let Some(stored) = stored_cut(tx, task, id)? {
-        return Ok(stored);
-    }
-    must_run(tx, task, "cut a segment")?;
-    let lane = lane(tx, task, &id.stream, id.lane)?;
-    if (id.n, id.revision) != (lane.next_n, lane.revision) {
-        return Err(LedgerError::Broken(format!("a cut of segment {} of lane {}: it is not open", id.n, id.lane)));
-    }
-    run(
-        tx,
-        "INSERT INTO cuts (task, stream, lane, n, revision, \"offset\", reason, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        (task.as_str(), &id.stream, id.lane, U64(id.n), id.revision, Json(offset), reason, At(tx.at)),
-    )?;
-    tx.audit_task(task, "cut_stored", json!({ "stream": id.stream, "lane": id.lane, "n": id.n, "reason": reason }))?;
-    Ok(offset.clone())
-}
-
 impl Ledger {
     /// The one thing that moves an offset forward over records. In one transaction: the segment's row, the lane's
     /// offset, a pending delivery per destination, the sums of the stream, the audit. Earlier attempts no longer count
@@ -268,24 +244,5 @@ impl Ledger {
         let (task, delta) = (task.clone(), delta.clone());
         let id = SegmentId { stream: stream.to_owned(), lane, n: 0, revision: 0 };
         self.write(move |tx| finish_lane(tx, &task, &id, &delta)).await
-    }
-
-    /// Stores where the open segment of a lane must end for another reason than its size, before its footer is written
-    /// (promise 4). If a cut is stored already, that one is returned and counts.
-    pub async fn store_cut(
-        &self,
-        task: &TaskId,
-        id: &SegmentId,
-        offset: &Offset,
-        reason: &str,
-    ) -> Result<Offset, LedgerError> {
-        let (task, id, offset, reason) = (task.clone(), id.clone(), offset.clone(), reason.to_owned());
-        self.write(move |tx| store_cut(tx, &task, &id, &offset, &reason)).await
-    }
-
-    /// Where a segment must end, if a cut is stored for it.
-    pub async fn cut(&self, task: &TaskId, id: &SegmentId) -> Result<Option<Offset>, LedgerError> {
-        let (task, id) = (task.clone(), id.clone());
-        self.read(move |sql| stored_cut(sql, &task, &id)).await
     }
 }

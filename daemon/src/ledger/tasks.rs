@@ -60,7 +60,7 @@ pub(super) fn must_run(sql: &Connection, id: &TaskId, what: &str) -> Result<(), 
     let state = one(sql, "SELECT state FROM tasks WHERE id = ?1", [id.as_str()], |row| row.get::<_, Word>(0))?
         .ok_or_else(|| LedgerError::NoSuchTask(id.clone()))?
         .0;
-    // A pause is stored first and carried out at the next page boundary, where a segment may still be on its way.
+    // A pause is stored at once and carried out at the next page boundary, where a segment may still be on its way.
     match state {
         TaskState::Processing | TaskState::Paused => Ok(()),
         state => Err(LedgerError::Refused(format!("{what} of the task {id}: it is {state}"))),
@@ -97,8 +97,9 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
     let params: BTreeMap<_, _> = new.params.iter().cloned().collect();
     run(
         tx,
-        "INSERT INTO tasks (id, export, key, state, queue_pos, created_at, format, actor, params, config)
-         VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(queue_pos), 0) + 1 FROM tasks), ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO tasks (id, export, key, state, queue_pos, created_at, format, actor, params, config,
+             waiting_reason)
+         VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(queue_pos), 0) + 1 FROM tasks), ?5, ?6, ?7, ?8, ?9, ?10)",
         (
             id.as_str(),
             &new.export,
@@ -109,6 +110,7 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
             &new.actor,
             Json(&params),
             &new.config,
+            held(tx, &new.export)?.map(|waiting| waiting.reason),
         ),
     )?;
     for (pos, stream) in new.streams.iter().enumerate() {
@@ -121,6 +123,7 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
         actor: &new.actor,
         action: "created",
         to: Some(TaskState::Pending),
+        reason: &format!("requested by {}", new.actor),
         detail: Some(serde_json::json!({ "params": params, "format": new.format }).to_string()),
         ..Entry::default()
     })?;
@@ -131,19 +134,19 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
 pub(super) fn apply(tx: &Tx<'_>, id: &TaskId, event: TaskEvent, change: &Change) -> Result<TaskRow, LedgerError> {
     let before = get(tx, id)?;
     let state = before.state.next(event).map_err(|source| LedgerError::Illegal { task: id.clone(), source })?;
-    if event == TaskEvent::Retry {
-        prepare_retry(tx, &before)?;
-    }
+    let extracted = if event == TaskEvent::Retry { prepare_retry(tx, &before)? } else { before.extracted };
+    let waiting = if state == TaskState::Pending { held(tx, &before.export)? } else { None };
     let after = TaskRow {
         state,
         reason: change.reason.clone(),
         error_class: change.error_class.map(|class| class.word().to_owned()),
-        waiting: None,
+        waiting,
         attempt: change.attempt.unwrap_or_else(|| attempt_after(&before, event)),
         queue_pos: place_after(tx, &before, event, change)?,
         started_at: if event == TaskEvent::Start { before.started_at.or(Some(tx.at)) } else { before.started_at },
         ended_at: state.closed().then_some(tx.at),
         not_before: change.not_before,
+        extracted,
         ..before.clone()
     };
     store(tx, &after)?;
@@ -164,8 +167,8 @@ fn store(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
     let instance = (task.state == TaskState::Processing).then_some(tx.instance);
     run(
         tx,
-        "UPDATE tasks SET state = ?2, reason = ?3, error_class = ?4, waiting_reason = NULL, waiting_until = NULL,
-             attempt = ?5, queue_pos = ?6, started_at = ?7, ended_at = ?8, not_before = ?9, instance = ?10
+        "UPDATE tasks SET state = ?2, reason = ?3, error_class = ?4, attempt = ?5, queue_pos = ?6, started_at = ?7,
+             ended_at = ?8, not_before = ?9, instance = ?10, extracted = ?11, waiting_reason = ?12, waiting_until = NULL
          WHERE id = ?1",
         (
             task.id.as_str(),
@@ -178,6 +181,8 @@ fn store(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
             task.ended_at.map(At),
             task.not_before.map(At),
             instance,
+            task.extracted,
+            task.waiting.as_ref().map(|waiting| &waiting.reason),
         ),
     )?;
     Ok(())
@@ -205,8 +210,9 @@ fn place_after(tx: &Tx<'_>, before: &TaskRow, event: TaskEvent, change: &Change)
     Ok(one(tx, text, [], |row| row.get(0))?.unwrap_or(before.queue_pos))
 }
 
-/// A new life for a closed task: its streams and deliveries may fail again.
-fn prepare_retry(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
+/// A new life for a closed task: its streams and deliveries may fail again. Says whether only delivery is left; a stream
+/// that was given up is extracted once more.
+fn prepare_retry(tx: &Tx<'_>, task: &TaskRow) -> Result<bool, LedgerError> {
     if let Some(open) = open_task(tx, &task.key)? {
         return Err(LedgerError::Refused(format!(
             "retry the task {}: the task {open} of the same request is still open",
@@ -216,13 +222,30 @@ fn prepare_retry(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
     run(tx, "UPDATE task_streams SET error = NULL WHERE task = ?1 AND error IS NOT NULL", [task.id.as_str()])?;
     let text = "UPDATE deliveries SET attempts = 0 WHERE task = ?1 AND verified_at IS NULL AND attempts <> 0";
     run(tx, text, [task.id.as_str()])?;
-    Ok(())
+    let text = "SELECT 1 FROM task_streams WHERE task = ?1 AND NOT extracted LIMIT 1";
+    let open = one(tx, text, [task.id.as_str()], |_| Ok(()))?.is_some();
+    Ok(task.extracted && !open)
+}
+
+/// Why a pending task of this export does not start, if an operator paused the export.
+fn held(sql: &Connection, export: &str) -> Result<Option<Waiting>, LedgerError> {
+    let paused = one(sql, "SELECT 1 FROM paused_exports WHERE export = ?1", [export], |_| Ok(()))?;
+    Ok(paused.map(|()| Waiting { reason: held_reason(export), until: None }))
+}
+
+/// What the pending tasks of a paused export wait for.
+pub(super) fn held_reason(export: &str) -> String {
+    format!("export {export} is paused: exportctl resume {export}")
 }
 
 fn wait(tx: &Tx<'_>, id: &TaskId, waiting: Option<&Waiting>) -> Result<(), LedgerError> {
     let task = get(tx, id)?;
     let may_wait = matches!(task.state, TaskState::Pending | TaskState::Processing);
-    if !may_wait || task.waiting.as_ref() == waiting {
+    let same = match (&task.waiting, waiting) {
+        (Some(before), Some(now)) => before.same_kind(now),
+        (before, now) => before.is_none() && now.is_none(),
+    };
+    if !may_wait || same {
         return Ok(());
     }
     let reason = waiting.map(|waiting| waiting.reason.as_str());
@@ -252,6 +275,7 @@ impl Ledger {
     /// * `Retry` goes to the end of the queue with no attempt made and no stream failed; refused while an equal request
     ///   is open.
     /// * `TryAgain` and `Recover` keep the place in the queue.
+    /// * Who becomes pending while the export is paused waits for that.
     ///
     /// # Errors
     /// `Illegal` where [`TaskState::next`] refuses; nothing has changed then.
@@ -260,8 +284,8 @@ impl Ledger {
         self.write(move |tx| apply(tx, &id, event, &change)).await
     }
 
-    /// Says why a pending or running task does not move, or that it moves again. Saying the same twice, or anything
-    /// about another task, changes nothing.
+    /// Says why a pending or running task does not move, or that it moves again. Saying the same twice (be it with other
+    /// figures), or anything about another task, changes nothing.
     pub async fn set_waiting(&self, id: &TaskId, waiting: Option<Waiting>) -> Result<(), LedgerError> {
         let id = id.clone();
         self.write(move |tx| wait(tx, &id, waiting.as_ref())).await

@@ -65,7 +65,8 @@ impl TaskState {
             (S::Pending | S::Processing, E::Pause) => S::Paused,
             (S::Paused, E::Resume) => S::Pending,
             (S::Pending | S::Processing | S::Paused, E::Cancel) => S::Cancelled,
-            (S::Processing, E::Succeed) => S::Succeeded,
+            // A pause is stored at once; the run may still have reached its end before it noticed.
+            (S::Processing | S::Paused, E::Succeed) => S::Succeeded,
             (S::Pending | S::Processing, E::Fail) => S::Failed,
             (S::Processing, E::TryAgain | E::Recover) => S::Pending,
             (S::Failed | S::Cancelled, E::Retry) => S::Pending,
@@ -136,6 +137,17 @@ pub struct Waiting {
     pub until: Option<jiff::Timestamp>,
 }
 
+impl Waiting {
+    /// Whether both wait for the same thing: the figures in the reason may differ, and so may the time.
+    pub fn same_kind(&self, other: &Self) -> bool {
+        let words = |waiting: &Self| {
+            let words = waiting.reason.split_whitespace().map(str::to_owned);
+            words.filter(|word| word.parse::<f64>().is_err()).collect::<Vec<_>>()
+        };
+        words(self) == words(other)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +161,15 @@ mod tests {
             let expected: &[&E] = if state == TaskState::Succeeded { &[] } else { &[&E::Retry] };
             assert_eq!(allowed, expected);
         }
+    }
+
+    #[test]
+    fn only_figures_may_differ_between_waits_of_one_kind() {
+        let wait = |reason: &str| Waiting { reason: reason.into(), until: None };
+        let full = wait("disk full: 12.5 MB missing at /srv/disk1");
+        assert!(full.same_kind(&wait("disk full: 9 MB missing at /srv/disk1")));
+        assert!(!full.same_kind(&wait("disk full: 9 MB missing at /srv/disk2")));
+        assert!(!full.same_kind(&wait("lake does not answer")));
     }
 
     #[test]

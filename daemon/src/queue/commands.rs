@@ -1,7 +1,8 @@
 //! What the dispatcher does when somebody asks: submit, pause, resume, cancel, retry, reload.
 
-use super::dispatcher::{Dispatcher, Engine, by};
+use super::dispatcher::{Dispatcher, Engine};
 use super::handle::{Act, Actor, Refusal, ReloadReport, Request, Submitted, Target};
+use super::policy::by;
 use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::TaskId;
@@ -22,26 +23,56 @@ type Answer = oneshot::Sender<Result<Vec<TaskId>, Refusal>>;
 pub(super) struct Answers(Vec<Waiting>);
 
 struct Waiting {
+    act: Act,
     left: BTreeSet<TaskId>,
     changed: Vec<TaskId>,
+    /// Why the last one that did not get there did not.
+    missed: Option<Refusal>,
     answer: Answer,
 }
 
 impl Answers {
-    /// A run has ended: whoever waited for it and for nothing else is told.
-    pub(super) fn ended(&mut self, id: &TaskId, changed: bool) {
+    /// A run has ended, and its task is in this state, or that could not be recorded yet: whoever waited for it and for
+    /// nothing else is told.
+    pub(super) fn ended(&mut self, id: &TaskId, state: Option<TaskState>) {
         for waiting in &mut self.0 {
-            if waiting.left.remove(id) && changed {
-                waiting.changed.push(id.clone());
+            if !waiting.left.remove(id) {
+                continue;
+            }
+            match state {
+                Some(state) if reached(waiting.act, state) => waiting.changed.push(id.clone()),
+                Some(state) => {
+                    let why = format!("task {id} is {state} by now; `exportctl show {id}` tells how");
+                    waiting.missed = Some(Refusal::Conflict(why));
+                }
+                None => {
+                    let why = format!("task {id} has stopped, but the ledger could not take it; this is tried again");
+                    waiting.missed = Some(Refusal::Unavailable(why));
+                }
             }
         }
         for done in self.0.extract_if(.., |waiting| waiting.left.is_empty()) {
-            let nothing = "the task ended before it could be stopped; `exportctl show` tells how";
-            let result =
-                if done.changed.is_empty() { Err(Refusal::Conflict(nothing.into())) } else { Ok(done.changed) };
+            let result = match done.missed {
+                Some(why) if done.changed.is_empty() => Err(why),
+                _ => Ok(done.changed),
+            };
             let _ = done.answer.send(result);
         }
     }
+}
+
+fn reached(act: Act, state: TaskState) -> bool {
+    matches!((act, state), (Act::Pause, TaskState::Paused) | (Act::Cancel, TaskState::Cancelled))
+}
+
+/// What a command did to one task.
+enum Acted {
+    /// It is where it was wanted.
+    Changed,
+    /// It will be, when its run has stopped.
+    Stopping,
+    /// It stays as it is.
+    Left,
 }
 
 impl<E: Engine> Dispatcher<E> {
@@ -77,7 +108,7 @@ impl<E: Engine> Dispatcher<E> {
             Ok((changed, left)) if left.is_empty() => {
                 let _ = answer.send(Ok(changed));
             }
-            Ok((changed, left)) => self.answers.0.push(Waiting { left, changed, answer }),
+            Ok((changed, left)) => self.answers.0.push(Waiting { act, left, changed, missed: None, answer }),
         }
     }
 
@@ -89,31 +120,67 @@ impl<E: Engine> Dispatcher<E> {
         actor: &Actor,
     ) -> Result<(Vec<TaskId>, BTreeSet<TaskId>), Refusal> {
         let rows = self.find(act, target).await?;
-        if let Target::Export(export) = target
-            && matches!(act, Act::Pause | Act::Resume)
-        {
-            let paused = self.ledger.set_export_paused(export.as_str(), act == Act::Pause, &actor.0).await;
-            paused.map_err(|error| refusal(&error))?;
-        }
+        self.hold_exports(act, target, actor).await?;
+        let named = matches!(target, Target::Task(_));
         let (mut changed, mut left) = (Vec::new(), BTreeSet::new());
         for row in rows {
-            let stops = matches!(act, Act::Pause | Act::Cancel);
-            match self.running.get_mut(&row.id) {
-                Some(run) if stops && run.parked.is_none() => {
-                    run.wanted = Some((act, actor.clone()));
-                    run.stop.cancel();
+            match self.act_on(act, &row, actor, named).await {
+                Ok(Acted::Changed) => changed.push(row.id),
+                Ok(Acted::Stopping) => {
                     left.insert(row.id);
                 }
-                other => {
-                    if stops && other.is_some() {
-                        self.running.remove(&row.id);
-                    }
-                    self.apply(act, &row.id, actor).await?;
-                    changed.push(row.id);
+                Ok(Acted::Left) => {}
+                Err(Refusal::Unavailable(why)) if !changed.is_empty() || !left.is_empty() => {
+                    let before = changed.len() + left.len();
+                    return Err(Refusal::Unavailable(format!("{why} ({before} tasks before it are changed)")));
                 }
+                Err(refused) => return Err(refused),
             }
         }
         Ok((changed, left))
+    }
+
+    async fn act_on(&mut self, act: Act, row: &TaskRow, actor: &Actor, named: bool) -> Result<Acted, Refusal> {
+        let Some(run) = self.running.get_mut(&row.id) else {
+            self.apply(act, &row.id, actor).await?;
+            return Ok(Acted::Changed);
+        };
+        if run.cancelled_by.is_some() && act != Act::Cancel {
+            let why = format!("task {} is being cancelled", row.id);
+            return if named { Err(Refusal::Conflict(why)) } else { Ok(Acted::Left) };
+        }
+        if act == Act::Cancel && !run.parked() {
+            run.cancelled_by.get_or_insert_with(|| actor.clone());
+            run.stop();
+            return Ok(Acted::Stopping);
+        }
+        // A pause is stored before the run has stopped, so that it also holds if the daemon dies meanwhile.
+        self.apply(act, &row.id, actor).await?;
+        match self.running.get_mut(&row.id) {
+            Some(run) if act == Act::Pause && !run.parked() => {
+                run.stop();
+                Ok(Acted::Stopping)
+            }
+            Some(run) if run.parked() => {
+                self.running.remove(&row.id);
+                Ok(Acted::Changed)
+            }
+            _ => Ok(Acted::Changed),
+        }
+    }
+
+    /// Pauses an export or lets it go on, as the target says; `resume --all` lets all of them go on.
+    async fn hold_exports(&self, act: Act, target: &Target, actor: &Actor) -> Result<(), Refusal> {
+        let exports = match (act, target) {
+            (Act::Pause | Act::Resume, Target::Export(export)) => vec![export.to_string()],
+            (Act::Resume, Target::All) => self.ledger.paused_exports().await.map_err(|error| refusal(&error))?,
+            _ => return Ok(()),
+        };
+        for export in exports {
+            let held = self.ledger.set_export_paused(&export, act == Act::Pause, &actor.0).await;
+            held.map_err(|error| refusal(&error))?;
+        }
+        Ok(())
     }
 
     async fn apply(&self, act: Act, id: &TaskId, actor: &Actor) -> Result<(), Refusal> {

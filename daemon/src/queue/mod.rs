@@ -4,3 +4,7 @@ pub mod commands;
 pub mod dispatcher;
 pub mod handle;
 pub mod policy;
+mod runs;
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,22 @@
-//! Which tasks start next: a pure function of the queue, the slots and the time.
+//! What starts next, and what follows from the end of a run: pure functions of the queue, the slots and the outcome.
 
+use super::handle::Actor;
+use crate::base::error::ErrorClass;
 use crate::base::ids::TaskId;
+use crate::base::retry::RetryPolicy;
+use crate::ledger::input::Change;
+use crate::ledger::rows::{QueuedTask, TaskRow};
+use crate::model::task::{TaskEvent, TaskState};
+use crate::transfer::Outcome;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-/// A pending task, as far as the choice depends on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// The task.
-    pub id: TaskId,
-    /// Its export.
-    pub export: String,
-    /// Whether the run has no parameters: only such a task moves the export's mark, so two never extract together.
-    pub plain: bool,
-    /// When it may be tried again.
-    pub not_before: Option<Timestamp>,
-}
+/// Waits between the attempts of a task.
+const RETRY: RetryPolicy =
+    RetryPolicy { attempts: u32::MAX, initial: Duration::from_secs(4), max: Duration::from_secs(300) };
+/// A run that waits is looked at again after at most this long, unless it asks for longer itself.
+const MAX_RECHECK: Duration = Duration::from_secs(30);
 
 /// What the slots hold now.
 #[derive(Clone, Debug, Default)]
@@ -26,93 +27,103 @@ pub struct Slots {
     pub used: usize,
     /// Exports with a plain task that extracts.
     pub plain_exports: BTreeSet<String>,
-    /// Exports that an operator has paused.
-    pub paused: BTreeSet<String>,
     /// Tasks that are still putting things away.
     pub stopping: BTreeSet<TaskId>,
 }
 
-/// What to do now.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Choice {
-    /// Start these, in this order.
-    pub start: Vec<TaskId>,
-    /// Look again then, if nothing happens before.
-    pub wake: Option<Timestamp>,
-}
-
 /// First in, first out: the candidates come in queue order; one that may not start now does not hold up the next.
-pub fn choose(candidates: &[Candidate], mut slots: Slots, now: Timestamp) -> Choice {
-    let mut choice = Choice::default();
+pub fn choose(candidates: &[QueuedTask], mut slots: Slots) -> Vec<TaskId> {
+    let mut start = Vec::new();
     for candidate in candidates {
         if slots.used >= slots.parallel {
             break;
         }
-        let blocked = slots.paused.contains(&candidate.export)
-            || slots.stopping.contains(&candidate.id)
-            || (candidate.plain && slots.plain_exports.contains(&candidate.export));
-        if blocked {
-            continue;
-        }
-        if let Some(later) = candidate.not_before.filter(|at| *at > now) {
-            choice.wake = Some(choice.wake.map_or(later, |wake| wake.min(later)));
+        let twin = candidate.plain && slots.plain_exports.contains(&candidate.export);
+        if twin || slots.stopping.contains(&candidate.id) {
             continue;
         }
         slots.used += 1;
         if candidate.plain {
             slots.plain_exports.insert(candidate.export.clone());
         }
-        choice.start.push(candidate.id.clone());
+        start.push(candidate.id.clone());
     }
-    choice
+    start
+}
+
+/// Why a pending task is not started any more. Failures use up attempts in a row where they are recorded; so this is a
+/// task whose daemon died each time, without a segment committed in between.
+pub fn used_up(attempt: u32, attempts: u32) -> Option<Change> {
+    (attempt >= attempts).then(|| Change {
+        error_class: Some(ErrorClass::Bug),
+        ..because(&format!(
+            "survive: the daemon that ran it ended without stopping it in attempt {attempt} of {attempts}, before \
+             anything was committed. See the journal of that time (out of memory?), then `exportctl retry`"
+        ))
+    })
+}
+
+/// What the ledger is told about the end of a run. Nothing where a person's word was stored while it stopped: a pause
+/// stands, unless everything is done already, and a resumed task is in the queue.
+pub fn after(
+    outcome: &Outcome,
+    task: &TaskRow,
+    attempts: u32,
+    cancelled_by: Option<&Actor>,
+    now: Timestamp,
+) -> Option<(TaskEvent, Change)> {
+    if task.state.closed() {
+        return None;
+    }
+    let runs = task.state == TaskState::Processing;
+    match (outcome, cancelled_by) {
+        (Outcome::Done, _) if task.state == TaskState::Pending => None,
+        (Outcome::Done, _) => Some((TaskEvent::Succeed, because("everything is verified and published"))),
+        (_, Some(actor)) => Some((TaskEvent::Cancel, by(actor, "cancelled by an operator"))),
+        _ if !runs => None,
+        (Outcome::Stopped | Outcome::Wait(..), None) => {
+            // Being stopped is no failed attempt.
+            let attempt = Some(task.attempt.saturating_sub(1));
+            let reason = "the daemon was stopped; it goes on at the next start";
+            Some((TaskEvent::Recover, Change { attempt, queue_head: true, ..because(reason) }))
+        }
+        (Outcome::RetryAfter(wait, class, why), None) => {
+            let change = Change { error_class: Some(*class), ..because(why) };
+            if task.attempt >= attempts {
+                return Some((TaskEvent::Fail, change));
+            }
+            let wait = wait.unwrap_or_else(|| backoff(task.attempt));
+            let not_before = Some(now + wait);
+            Some((TaskEvent::TryAgain, Change { not_before, ..change }))
+        }
+        (Outcome::Failed(class, why), None) => {
+            Some((TaskEvent::Fail, Change { error_class: Some(*class), ..because(why) }))
+        }
+    }
+}
+
+/// When a run that waits is looked at again: after `asked`, and while it goes on waiting for the same, ever later.
+pub fn recheck(asked: Duration, before: Option<Duration>) -> Duration {
+    before.map_or(asked, |before| (before * 2).min(MAX_RECHECK).max(asked))
+}
+
+/// A change that the daemon makes by itself.
+pub(super) fn because(reason: &str) -> Change {
+    Change { reason: reason.to_owned(), ..Change::default() }
+}
+
+/// A change that somebody asked for.
+pub(super) fn by(actor: &Actor, reason: &str) -> Change {
+    Change { reason: reason.to_owned(), actor: actor.0.clone(), ..Change::default() }
+}
+
+fn backoff(attempt: u32) -> Duration {
+    let mut waits = RETRY.waits();
+    for _ in 1..attempt.min(16) {
+        let _ = waits.next_wait(None);
+    }
+    waits.next_wait(None).unwrap_or(RETRY.max).max(Duration::from_millis(500))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn candidate(n: u8, export: u8, plain: bool, later: bool) -> Candidate {
-        Candidate {
-            id: TaskId::known(format!("t{n}")),
-            export: format!("e{export}"),
-            plain,
-            not_before: later.then(|| Timestamp::from_second(100).unwrap()),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_more_than_the_slots_and_never_two_plain_tasks_of_an_export(
-            queue in prop::collection::vec((0u8..4, any::<bool>(), any::<bool>()), 0..20),
-            parallel in 1usize..5,
-            used in 0usize..5,
-        ) {
-            let queue: Vec<_> = queue.iter().enumerate().map(|(n, (e, p, l))| candidate(n as u8, *e, *p, *l)).collect();
-            let slots = Slots { parallel, used, ..Slots::default() };
-            let now = Timestamp::from_second(50).unwrap();
-            let choice = choose(&queue, slots, now);
-            prop_assert!(used + choice.start.len() <= parallel.max(used));
-            let started: Vec<_> = queue.iter().filter(|c| choice.start.contains(&c.id)).collect();
-            for c in &started {
-                prop_assert!(c.not_before.is_none());
-                prop_assert!(!c.plain || started.iter().filter(|o| o.plain && o.export == c.export).count() == 1);
-            }
-            // First in, first out: what was passed over could not have started.
-            if used + choice.start.len() < parallel {
-                for c in queue.iter().filter(|c| !choice.start.contains(&c.id)) {
-                    prop_assert!(c.not_before.is_some() || (c.plain && started.iter().any(|o| o.plain && o.export == c.export)));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_waiting_task_wakes_the_loop_and_does_not_hold_up_the_next() {
-        let queue = [candidate(0, 0, true, true), candidate(1, 1, true, false)];
-        let slots = Slots { parallel: 1, ..Slots::default() };
-        let choice = choose(&queue, slots, Timestamp::from_second(50).unwrap());
-        assert_eq!(choice.start, [TaskId::known("t1")]);
-        assert_eq!(choice.wake, Some(Timestamp::from_second(100).unwrap()));
-    }
-}
+mod tests;

@@ -84,3 +84,34 @@ fn the_queue_survives_a_kill_in_its_order() {
         ids.iter().map(|id| daemon.task(id)["task"]["ended_at"].as_str().unwrap().to_owned()).collect();
     assert!(ends.is_sorted(), "{ends:?}");
 }
+
+#[test]
+fn tasks_of_a_paused_export_say_why_they_wait_and_resuming_everything_starts_them() {
+    let bed = bed(None);
+    let daemon = bed.start();
+    bed.ctl(&["pause", "e1"]).expect(0);
+    let held = daemon.run("e1");
+    bed.ctl(&["pause", &held]).expect(0);
+    bed.ctl(&["resume", &held]).expect(0);
+    daemon.run_to_success("e2");
+    let task = daemon.task(&held)["task"].clone();
+    assert_eq!(task["state"], "pending", "{task}");
+    assert_eq!(task["waiting"]["reason"], "export e1 is paused: exportctl resume e1");
+    bed.ctl(&["resume", "--all"]).expect(0);
+    daemon.wait_for(&held, &["succeeded"], PATIENCE);
+}
+
+#[test]
+fn a_pause_that_is_answered_survives_a_kill() {
+    let bed = bed(None);
+    bed.api.set_faults(vec![Fault::new(Kind::Stall).at(&[2])]);
+    let daemon = bed.start();
+    let id = daemon.run("e1");
+    assert!(bed.api.wait_until(PATIENCE, |truth| truth.faults.contains_key(&Kind::Stall)));
+    bed.ctl(&["pause", &id]).expect(0);
+    daemon.kill();
+    let daemon = bed.start();
+    assert_eq!(daemon.task(&id)["task"]["state"], "paused");
+    bed.ctl(&["resume", &id]).expect(0);
+    daemon.wait_for(&id, &["succeeded"], PATIENCE);
+}

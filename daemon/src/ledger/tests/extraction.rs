@@ -24,7 +24,6 @@ async fn partitions_are_stored_once_and_numbered() {
     }
     assert_eq!(ledger.store_partitions(&task, STREAM, &list).await.unwrap(), list);
     assert_eq!(ledger.store_partitions(&task, STREAM, &[partition(0)]).await.unwrap(), list);
-    assert_eq!(ledger.partitions(&task, STREAM).await.unwrap(), list);
 }
 
 #[tokio::test]
@@ -106,7 +105,8 @@ async fn a_commit_moves_the_lane_and_records_everything_at_once() {
     assert_eq!((sums.counts.read, sums.counts.written, sums.counts.rejected, sums.counts.rescued), (40, 38, 2, 4));
     assert!(sums.counts.balanced());
     assert_eq!(number(&ledger, "SELECT count(*) FROM deliveries"), 3);
-    let audit = ledger.audit_of(&task, 2).await.unwrap();
+    let mut audit = audit_of(&ledger, &task).await;
+    let audit = audit.split_off(audit.len() - 2);
     assert!(audit.iter().all(|row| row.action == "segment_committed"));
     assert!(audit[1].detail.as_ref().unwrap().contains(&second.sha256));
 }
@@ -212,22 +212,10 @@ async fn a_failed_stream_ends_the_extraction_too_and_a_retry_clears_it() {
     assert_eq!((rows[0].error.as_deref(), rows[0].notes.len()), (Some("404"), 1));
     assert_eq!((rows[1].stream.as_str(), rows[1].notes.len(), rows[1].notes[0].len()), ("users", 100, 1000));
     event(&ledger, &task, TaskEvent::Fail).await;
-    event(&ledger, &task, TaskEvent::Retry).await;
+    let retried = event(&ledger, &task, TaskEvent::Retry).await;
     assert_eq!(ledger.streams(&task).await.unwrap()[0].error, None);
-}
-
-#[tokio::test]
-async fn the_first_cut_counts_for_every_retry() {
-    let (_dir, ledger) = fresh();
-    let task = running(&ledger, "shop").await;
-    let id = segment(0, 0..1).id;
-    assert_eq!(ledger.cut(&task, &id).await.unwrap(), None);
-    assert_eq!(ledger.store_cut(&task, &id, &after(2), "drop").await.unwrap(), after(2));
-    let ledger = reopened(ledger).await;
-    assert_eq!(ledger.cut(&task, &id).await.unwrap(), Some(after(2)));
-    assert_eq!(ledger.store_cut(&task, &id, &after(5), "drop").await.unwrap(), after(2));
-    let later = segment(1, 2..3).id;
-    assert_eq!(ledger.store_cut(&task, &later, &after(5), "drop").await.unwrap_err().class(), ErrorClass::Bug);
+    assert!(!retried.extracted, "the stream that was given up is extracted again, and takes a slot for it");
+    assert_eq!(number(&ledger, "SELECT extracted FROM tasks"), 0);
 }
 
 #[tokio::test]

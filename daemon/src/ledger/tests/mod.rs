@@ -5,6 +5,7 @@ mod delivery;
 mod extraction;
 mod offsets;
 mod opening;
+mod queue;
 mod replay;
 mod speed;
 mod tasks;
@@ -45,6 +46,19 @@ fn new_task(export: &str, region: &str) -> NewTask {
         actor: "uid 1000 (anna)".into(),
         at: clock::now(),
     }
+}
+
+/// The audit rows about a task, oldest first.
+async fn audit_of(ledger: &Ledger, task: &TaskId) -> Vec<rows::AuditRow> {
+    let mut all = ledger.audit_since(0, 10_000).await.unwrap();
+    all.retain(|row| row.task.as_deref() == Some(task.as_str()));
+    all
+}
+
+/// What may start now, in order.
+async fn due(ledger: &Ledger) -> Vec<TaskId> {
+    let head = ledger.queue_head(None, clock::now(), 10_000).await.unwrap();
+    head.due.into_iter().map(|task| task.id).collect()
 }
 
 async fn event(ledger: &Ledger, task: &TaskId, event: TaskEvent) -> rows::TaskRow {
@@ -88,6 +102,15 @@ fn segment(n: u64, pages: std::ops::Range<u64>) -> SealedSegment {
 async fn commit(ledger: &Ledger, task: &TaskId, segment: &SealedSegment) -> Result<rows::LaneRow, LedgerError> {
     let destinations = ["lake".to_owned(), "offsite".to_owned()];
     ledger.advance(task, segment, Advance { destinations: &destinations, ..Advance::default() }).await
+}
+
+impl Ledger {
+    /// Makes every write fail, as on a disk that takes no more, or lets them through again.
+    pub(crate) async fn jam(&self, jammed: bool) {
+        let job = Job::Run(Box::new(move |writer| writer.sql.pragma_update(None, "query_only", jammed).unwrap()));
+        self.shared.jobs.send(job).await.ok().unwrap();
+        self.heartbeat().await.unwrap();
+    }
 }
 
 /// A number from the database, asked on a connection of its own.

@@ -89,7 +89,7 @@ async fn reset_starts_the_stream_again() {
     assert_eq!(moved[0].lane.offset, Offset::start(0));
     assert_eq!(ledger.streams(&task).await.unwrap()[0].counts, Counts::default());
     ledger.check_fingerprint(&task, STREAM, "two").await.unwrap();
-    let audit = ledger.audit_of(&task, 100).await.unwrap();
+    let audit = audit_of(&ledger, &task).await;
     let reset = audit.iter().find(|row| row.action == "offsets_reset").unwrap();
     assert_eq!((reset.actor.as_str(), reset.reason.as_str()), ("uid 0 (root)", "path changed"));
 

@@ -70,11 +70,10 @@ async fn listings_stay_fast_among_a_hundred_thousand_tasks() {
         assert!(took < Duration::from_millis(100), "{took:?} for {filter:?}");
     }
     let (task, _) = ledger.create_task(new_task("shop", "eu")).await.unwrap();
-    event(&ledger, &task, TaskEvent::Start).await;
     let start = clock::monotonic();
-    assert!(ledger.open_tasks().await.unwrap().iter().any(|open| open.id == task));
-    println!("{:?} for the open ones", clock::since(start));
-    assert!(ledger.latest_published("e7").await.unwrap().is_none());
+    let head = ledger.queue_head(None, clock::now(), 1000).await.unwrap();
+    assert!(head.due.iter().any(|due| due.id == task));
+    println!("{:?} for the head of the queue", clock::since(start));
     assert!(ledger.is_newer("t000007", &TaskId::known("t000003")).await.unwrap());
     println!("{:?} with what is published", clock::since(start));
     assert!(clock::since(start) < Duration::from_millis(300));

@@ -61,7 +61,8 @@ async fn events_move_the_task_and_leave_a_trace() {
     let change = Change { reason: "not found".into(), actor: "uid 0 (root)".into(), ..Change::default() };
     let failed = ledger.task_event(&id, TaskEvent::Fail, change).await.unwrap();
     assert!(failed.ended_at.is_some() && failed.not_before.is_none());
-    let audit = ledger.audit_of(&id, 100).await.unwrap();
+    let audit = audit_of(&ledger, &id).await;
+    assert_eq!(audit[0].reason, "requested by uid 1000 (anna)");
     let last = audit.last().unwrap();
     assert_eq!(
         (last.actor.as_str(), last.action.as_str(), last.reason.as_str()),
@@ -91,8 +92,7 @@ async fn resumed_tasks_go_to_the_head_and_retried_ones_to_the_end() {
         ids.push(ledger.create_task(new_task("shop", region)).await.unwrap().0);
     }
     let order = async || -> Vec<usize> {
-        let open = ledger.open_tasks().await.unwrap();
-        open.iter().map(|task| ids.iter().position(|id| id == &task.id).unwrap()).collect()
+        due(&ledger).await.iter().map(|due| ids.iter().position(|id| id == due).unwrap()).collect()
     };
     assert_eq!(order().await, [0, 1, 2]);
     event(&ledger, &ids[2], TaskEvent::Pause).await;
@@ -168,7 +168,9 @@ async fn waiting_is_said_once_and_ends_with_the_next_event() {
     ledger.set_waiting(&task, Some(waiting.clone())).await.unwrap();
     let seq = *ledger.changes().borrow();
     ledger.set_waiting(&task, Some(waiting.clone())).await.unwrap();
-    assert_eq!(*ledger.changes().borrow(), seq);
+    let less = Waiting { reason: "disk full: 9.5 MB missing".into(), until: None };
+    ledger.set_waiting(&task, Some(less)).await.unwrap();
+    assert_eq!(*ledger.changes().borrow(), seq, "other figures are no news");
     assert_eq!(ledger.task(&task).await.unwrap().unwrap().waiting, Some(waiting.clone()));
     ledger.set_waiting(&task, None).await.unwrap();
     assert_eq!(ledger.task(&task).await.unwrap().unwrap().waiting, None);
