@@ -300,14 +300,10 @@ fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
 pub fn load(files: &Files) -> Result<(Config, Secrets), Vec<String>> {
     let lines = |problems: Problems| problems.list().iter().map(ToString::to_string).collect::<Vec<_>>();
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let loaded = config::load(&files.config);
     let secrets = Secrets::load(files.auth_env.as_deref(), credentials.as_deref());
-    match (loaded, secrets) {
-        (Ok(loaded), Ok(secrets)) => match Problems::collect(config::check_secrets(&loaded, &secrets)) {
-            None => Ok((loaded.config, secrets)),
-            Some(problems) => Err(lines(problems)),
-        },
-        (loaded, secrets) => Err([loaded.err(), secrets.err()].into_iter().flatten().flat_map(lines).collect()),
+    match (config::load(&files.config, secrets.as_ref().ok()), secrets) {
+        (Ok(config), Ok(secrets)) => Ok((config, secrets)),
+        (config, secrets) => Err([config.err(), secrets.err()].into_iter().flatten().flat_map(lines).collect()),
     }
 }
 

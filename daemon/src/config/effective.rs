@@ -1,17 +1,11 @@
 //! The configuration as it counts: defaults filled in, and the part of it that one export needs.
 
-use super::load;
 use super::problem::{Problem, Problems};
 use super::settings::{Config, Source};
 use super::walk;
 use serde_json::Value;
 
 impl Config {
-    /// The configuration as YAML with every default written out; secrets stay placeholders.
-    pub fn effective_yaml(&self) -> String {
-        serde_json::to_value(self).map(|value| load::to_yaml(&value)).unwrap_or_default()
-    }
-
     /// What a task of `export` stores and runs to its end with: a small configuration with this export alone, its source
     /// with the streams it uses, and its destinations; secrets stay placeholders. `None` if there is no such export.
     pub fn effective_for(&self, export: &str) -> Option<Value> {
@@ -80,14 +74,6 @@ exports:
         assert_eq!(part.exports.len(), 1);
         assert_eq!(Config::from_effective(&part.effective_for("e").unwrap()).unwrap(), part);
         assert!(config.effective_for("g").is_none());
-    }
-
-    #[test]
-    fn the_effective_text_reads_back_as_the_same_configuration() {
-        let config = parse(TWO, "f").unwrap();
-        let text = config.effective_yaml();
-        assert!(text.contains("read_timeout") && text.contains("chunk_size: 50MB"), "{text}");
-        assert_eq!(parse(&text, "g").unwrap(), config);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The one file that speaks YAML values: text to JSON value and back.
+//! The one file that speaks YAML values: text to JSON value.
 //!
 //! `serde_yaml` is no longer maintained upstream; it is named here only, so that it can be replaced here.
 
@@ -163,9 +163,4 @@ impl<'de> DeserializeSeed<'de> for Key {
         // A key may have a tag, too; what it is, is told by the scan.
         Node { path: KeyPath::top(), mistakes: &mut Vec::new() }.deserialize(deserializer)
     }
-}
-
-/// Writes a value as YAML.
-pub fn to_yaml(value: &Value) -> String {
-    serde_yaml::to_string(value).unwrap_or_default()
 }

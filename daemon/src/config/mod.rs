@@ -11,6 +11,7 @@ pub mod authenv;
 pub mod diff;
 pub mod effective;
 pub mod load;
+pub mod param;
 pub mod path;
 pub mod positions;
 pub mod problem;
@@ -25,7 +26,7 @@ pub mod validate;
 pub mod walk;
 
 pub use problem::{Problem, Problems};
-pub use secrets::{Secrets, check_secrets};
+pub use secrets::Secrets;
 pub use settings::Config;
 
 use crate::base::fsio;
@@ -34,19 +35,9 @@ use positions::Positions;
 use problem::Mistake;
 use std::path::Path;
 
-/// A configuration with the places of its keys, for what is checked later.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The configuration.
-    pub config: Config,
-    /// The file, as it was named.
-    pub file: String,
-    /// Where everything stands in it.
-    pub positions: Positions,
-}
-
-/// Reads and checks a file. All mistakes are told at once.
-pub fn load(path: &Path) -> Result<Loaded, Problems> {
+/// Reads and checks a file. All mistakes are told at once; with `secrets`, so is each `${NAME}` that they cannot fill, also
+/// where something else is wrong with the file.
+pub fn load(path: &Path, secrets: Option<&Secrets>) -> Result<Config, Problems> {
     let file = path.display().to_string();
     let bytes = fsio::read_limited(path, load::MAX_BYTES as u64)
         .map_err(|error| Problem::of_file(&file, format!("cannot be read: {error}")))?;
@@ -55,23 +46,24 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         Problem::of_line(&file, line, "is not UTF-8")
     })?;
-    read(&text, &file)
+    read(&text, &file, secrets)
 }
 
 /// Reads and checks a text; `file` is its name in the problems.
 pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
-    read(text, file).map(|loaded| loaded.config)
+    read(text, file, None)
 }
 
-fn read(text: &str, file: &str) -> Result<Loaded, Problems> {
+fn read(text: &str, file: &str, secrets: Option<&Secrets>) -> Result<Config, Problems> {
     let document = load::document(text, file)?;
     let mut problems = document.problems;
     let walked = walk::walk(&document.value);
     let mut mistakes = walked.mistakes;
     let config = match serde_json::from_value::<Config>(walked.value) {
         Ok(config) => {
-            let news = |mistake: &Mistake| !walked.replaced.iter().any(|path| mistake.path.within(path));
-            mistakes.extend(validate::validate(&config).into_iter().filter(news));
+            let mut found = validate::validate(&config);
+            found.extend(secrets.map(|secrets| secrets::check(&config, secrets)).unwrap_or_default());
+            mistakes.extend(found.into_iter().filter(|mistake| !mistake.follows(&walked.replaced)));
             Some(config)
         }
         Err(error) => {
@@ -87,7 +79,7 @@ fn read(text: &str, file: &str) -> Result<Loaded, Problems> {
     let placed = placed(file, &document.positions, mistakes).into_iter();
     problems.extend(placed.filter(|problem| !told.contains(&(problem.line, problem.column))));
     match (Problems::collect(problems), config) {
-        (None, Some(config)) => Ok(Loaded { config, file: file.to_owned(), positions: document.positions }),
+        (None, Some(config)) => Ok(config),
         (Some(problems), _) => Err(problems),
         (None, None) => Err(Problem::of_file(file, "cannot be read").into()),
     }

@@ -28,23 +28,37 @@ pub struct Mistake {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The other place that it was compared with, if there is one.
+    pub about: Option<KeyPath>,
 }
 
 impl Mistake {
     /// A mistake in a value.
     pub fn value(path: &KeyPath, message: impl Into<String>) -> Self {
-        Self { path: path.clone(), on: On::Value, message: message.into(), hint: None }
+        Self { path: path.clone(), on: On::Value, message: message.into(), hint: None, about: None }
     }
 
     /// A mistake in a key, or in what it lacks.
     pub fn key(path: &KeyPath, message: impl Into<String>) -> Self {
-        Self { path: path.clone(), on: On::Key, message: message.into(), hint: None }
+        Self { path: path.clone(), on: On::Key, message: message.into(), hint: None, about: None }
     }
 
     /// The same with a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, found by a comparison with what is at `path`.
+    pub fn about(mut self, path: KeyPath) -> Self {
+        self.about = Some(path);
+        self
+    }
+
+    /// Whether it only follows from what is wrong at one of these places.
+    pub fn follows(&self, wrong: &[KeyPath]) -> bool {
+        let places = std::iter::once(&self.path).chain(&self.about);
+        places.into_iter().any(|place| wrong.iter().any(|wrong| place.within(wrong)))
     }
 }
 

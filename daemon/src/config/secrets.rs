@@ -1,8 +1,8 @@
-//! The values of auth.env: filled into `${NAME}` at the moment of use, and masked wherever they must not be seen.
+//! The values of auth.env, filled into `${NAME}` at the moment of use.
 
-use super::Loaded;
 use super::authenv;
-use super::problem::{Mistake, Problem, Problems, did_you_mean};
+use super::problem::{Mistake, Problems, did_you_mean};
+use super::settings::Config;
 use super::texts;
 use super::units::{SecretText, shown};
 use crate::base::error::{Classify, ErrorClass};
@@ -23,10 +23,10 @@ const ENCODED_FROM: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     values: BTreeMap<String, Secret>,
-    /// What `mask` looks for, longest first.
-    needles: Vec<Secret>,
     /// The file they come from, for hints.
     origin: PathBuf,
+    /// Whether systemd handed it over at the start: then `origin` is a copy that nobody may write.
+    handed_over: bool,
 }
 
 /// A `${…}` that cannot be filled.
@@ -91,10 +91,7 @@ pub fn names(text: &str) -> Vec<&str> {
 impl Secrets {
     /// Secrets from pairs of name and value.
     pub fn new(values: BTreeMap<String, Secret>, origin: &Path) -> Self {
-        let mut needles: Vec<String> = values.values().flat_map(|value| needles(value.expose())).collect();
-        needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        needles.dedup();
-        Self { values, needles: needles.into_iter().map(Secret::new).collect(), origin: origin.to_owned() }
+        Self { values, origin: origin.to_owned(), handed_over: false }
     }
 
     /// Reads auth.env: the file that is named, else the one in `$CREDENTIALS_DIRECTORY`, else [`DEFAULT_PATH`]. Only the
@@ -116,7 +113,7 @@ impl Secrets {
         let trusted = credentials.is_some_and(|dir| path.parent() == Some(dir));
         let text = authenv::read(&path, trusted)?;
         let values = authenv::parse(&text, &path.display().to_string())?;
-        Ok(Self::new(values, &path))
+        Ok(Self { handed_over: trusted, ..Self::new(values, &path) })
     }
 
     /// The names, in order.
@@ -134,23 +131,6 @@ impl Secrets {
         self.fill(text).map_err(|error| error.to_string())
     }
 
-    /// Fills a text and passes what stands between the placeholders through `render`: a rendered value is never searched
-    /// for placeholders, so that nobody who may set a parameter can ask for a secret with it.
-    pub fn resolve_with(
-        &self,
-        text: &str,
-        mut render: impl FnMut(&str) -> Result<String, String>,
-    ) -> Result<Secret, String> {
-        let mut filled = String::new();
-        for part in parts(text).map_err(|why| UnknownSecret::Malformed(why).to_string())? {
-            match part {
-                Part::Text(text) => filled.push_str(&render(text)?),
-                Part::Name(name) => filled.push_str(self.get(name).map_err(|error| error.to_string())?.expose()),
-            }
-        }
-        Ok(Secret::new(filled))
-    }
-
     fn fill(&self, text: &str) -> Result<Secret, UnknownSecret> {
         let mut filled = String::new();
         for part in parts(text).map_err(UnknownSecret::Malformed)? {
@@ -164,18 +144,6 @@ impl Secrets {
 
     fn get(&self, name: &str) -> Result<&Secret, UnknownSecret> {
         self.values.get(name).ok_or_else(|| UnknownSecret::NotThere { name: name.to_owned() })
-    }
-
-    /// The text with every secret in it replaced by `***`, also in base64 and percent-encoded form. The last line of
-    /// defence for logs; nothing should depend on it.
-    pub fn mask(&self, text: &str) -> String {
-        let mut masked = text.to_owned();
-        for needle in &self.needles {
-            if masked.contains(needle.expose()) {
-                masked = masked.replace(needle.expose(), "***");
-            }
-        }
-        masked
     }
 }
 
@@ -213,34 +181,39 @@ pub fn needles(value: &str) -> Vec<String> {
 }
 
 /// Checks every `${NAME}` of a configuration against the secrets there are.
-pub fn check_secrets(loaded: &Loaded, secrets: &Secrets) -> Vec<Problem> {
+pub(super) fn check(config: &Config, secrets: &Secrets) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    for text in texts::all(&loaded.config).into_iter().filter(|text| text.secret) {
+    for text in texts::all(config).into_iter().filter(|text| text.secret) {
         for name in names(&text.text) {
             mistakes.extend(secrets.check(name).map(|(message, hint)| Mistake::value(&text.path, message).hint(hint)));
         }
     }
-    let problems = super::placed(&loaded.file, &loaded.positions, mistakes);
-    Problems::collect(problems).map(|problems| problems.list().to_vec()).unwrap_or_default()
+    mistakes
 }
 
 impl Secrets {
+    /// What is wrong with a name, and what to do.
     fn check(&self, name: &str) -> Option<(String, String)> {
-        let file = self.origin.display();
+        // The copy that systemd made is made again at each start, and only then.
+        let (file, then) = match self.handed_over {
+            true => (Path::new(DEFAULT_PATH), ", then systemctl restart saas-export-daemon"),
+            false => (self.origin.as_path(), ""),
+        };
+        let file = file.display();
         match self.values.get(name) {
             None => Some((
                 format!("{} is not in auth.env", shown(name)),
                 match did_you_mean(name, self.names()) {
                     Some(meant) => format!("did you mean {meant:?}?"),
-                    None => format!("add the line {name}=… to {file}"),
+                    None => format!("add the line {name}=… to {file}{then}"),
                 },
             )),
             Some(value) if value.expose().is_empty() => {
-                Some((format!("{} is empty in auth.env", shown(name)), format!("give it a value in {file}")))
+                Some((format!("{} is empty in auth.env", shown(name)), format!("give it a value in {file}{then}")))
             }
             Some(value) if value.expose().contains(|c: char| c.is_control()) => Some((
                 format!("{} holds a line end or another control character", shown(name)),
-                format!("a request cannot carry it: correct it in {file}"),
+                format!("a request cannot carry it: correct it in {file}{then}"),
             )),
             Some(_) => None,
         }

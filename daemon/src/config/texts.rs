@@ -24,8 +24,17 @@ pub(super) fn all(config: &Config) -> Vec<Text> {
     found
 }
 
+/// Whether a path leads into the body of a stream, whose texts the schema does not know.
+pub(super) fn in_body(path: &KeyPath) -> bool {
+    let key = |position| path.key_at(position);
+    (key(0), key(2), key(3), key(5)) == (Some("sources"), Some("rest"), Some("streams"), Some("body"))
+}
+
 /// Whether the value at a path may hold a secret: then it is not shown.
 pub(super) fn is_secret(path: &KeyPath) -> bool {
+    if in_body(path) {
+        return true;
+    }
     let mut site = schema::root();
     for step in path.steps() {
         let shape = Shape::of(site);
@@ -52,7 +61,7 @@ fn collect(site: Option<&'static Value>, value: &Value, path: &KeyPath, found: &
     let shape = site.map(Shape::of);
     match value {
         Value::String(text) => {
-            let secret = shape.is_some_and(|shape| shape.name == Some("SecretText"));
+            let secret = in_body(path) || shape.is_some_and(|shape| shape.name == Some("SecretText"));
             found.push(Text { path: path.clone(), text: text.clone(), secret });
         }
         Value::Array(items) => {

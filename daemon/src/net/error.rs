@@ -74,6 +74,9 @@ pub enum FetchError {
     /// Nothing came for too long.
     #[error("nothing came for {0:?} (`keep_alive.read_timeout`)")]
     TimedOut(Duration),
+    /// The answer took too long as a whole.
+    #[error("the answer was not complete after {0:?} (`keep_alive.answer_timeout`)")]
+    TooSlow(Duration),
     /// The body broke off.
     #[error("the body of the answer broke off after {received} bytes")]
     Cut {
@@ -106,7 +109,10 @@ pub enum FetchError {
     },
     /// A redirect that is not followed.
     #[error("the redirect is not followed")]
-    Redirect(#[from] OriginError),
+    Redirect(#[source] OriginError),
+    /// A request to where no request may go, e.g. to a stored next URL whose origin is no longer configured.
+    #[error("the request is not sent")]
+    Origin(#[source] OriginError),
     /// Round and round.
     #[error("more than {0} redirects in a row")]
     RedirectLoop(usize),
@@ -153,7 +159,7 @@ impl FetchError {
     /// Whether the same request may succeed a moment later.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::Cut { .. } => true,
+            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::TooSlow(_) | Self::Cut { .. } => true,
             Self::Unreadable { cut, .. } => *cut,
             Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429),
             _ => false,
@@ -172,9 +178,12 @@ impl FetchError {
 impl Classify for FetchError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::Cut { .. } | Self::Budget { .. } => {
-                ErrorClass::Transient
-            }
+            Self::Connect(_)
+            | Self::Reset(_)
+            | Self::TimedOut(_)
+            | Self::TooSlow(_)
+            | Self::Cut { .. }
+            | Self::Budget { .. } => ErrorClass::Transient,
             Self::Unreadable { cut: true, .. } => ErrorClass::Transient,
             Self::Unreadable { cut: false, .. } | Self::TooLarge(_) => ErrorClass::Data,
             Self::ProxyAuth => ErrorClass::Auth,
@@ -184,9 +193,12 @@ impl Classify for FetchError {
                 _ if self.retryable() => wait.map_or(ErrorClass::Transient, ErrorClass::Throttled),
                 _ => ErrorClass::Config,
             },
-            Self::Tls(_) | Self::Redirect(_) | Self::RedirectLoop(_) | Self::RedirectMethod(_) | Self::Request(_) => {
-                ErrorClass::Config
-            }
+            Self::Tls(_)
+            | Self::Redirect(_)
+            | Self::Origin(_)
+            | Self::RedirectLoop(_)
+            | Self::RedirectMethod(_)
+            | Self::Request(_) => ErrorClass::Config,
         }
     }
 }

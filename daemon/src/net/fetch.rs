@@ -55,11 +55,13 @@ pub struct Private {
     pub headers: HeaderMap,
     /// Query parameters.
     pub query: Vec<(String, String)>,
+    /// Whether the body has a secret in it.
+    pub body: bool,
 }
 
 impl std::fmt::Debug for Private {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Private({} headers, {} parameters)", self.headers.len(), self.query.len())
+        write!(f, "Private({} headers, {} parameters, body: {})", self.headers.len(), self.query.len(), self.body)
     }
 }
 
@@ -81,6 +83,14 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The decoded body.
     pub body: Bytes,
+}
+
+/// What comes back for one request.
+enum Said {
+    /// An answer.
+    Answer(Answer),
+    /// It is elsewhere.
+    Elsewhere(String),
 }
 
 /// What a reader says of a body it cannot use.
@@ -111,6 +121,8 @@ pub struct Fetcher {
     pub max_body: Size,
     /// The longest silence, for messages.
     pub read_timeout: Duration,
+    /// The longest that one answer may take as a whole.
+    pub answer_timeout: Duration,
     /// What servers must not be allowed to repeat in our messages.
     pub mask: Arc<Mask>,
     /// Live figures.
@@ -141,7 +153,6 @@ impl Fetcher {
             // connection it used; before the first answer there was none to keep.
             if matches!(error, FetchError::Reset(_)) && stale_retry && self.stats.answers.load(Ordering::Relaxed) > 0 {
                 stale_retry = false;
-                self.stats.count_immediate();
                 continue;
             }
             let asked = error.asked_wait().filter(|wait| !wait.is_zero());
@@ -181,25 +192,41 @@ impl Fetcher {
         let _permit = self.permit().await;
         let mut url = ask.url.clone();
         ask.private.strip(&mut url);
-        let mut reach = self.origins.reach(&url)?;
-        for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(ask, &url, reach).await?;
-            let status = response.status();
-            if status.is_success() {
-                return self.answer(url, response).await;
+        let mut reach = self.origins.reach(&url).map_err(FetchError::Origin)?;
+        for hop in 0..=MAX_REDIRECTS {
+            if hop > 0 {
+                self.limiter.turn().await;
             }
-            if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Err(self.refusal(response).await);
-            }
-            let keeps_method = matches!(status.as_u16(), 307 | 308);
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let Some(location) = location.filter(|_| keeps_method || ask.method == Method::GET) else {
-                return Err(FetchError::RedirectMethod(status));
+            let exchange = self.exchange(ask, &url, reach);
+            let location = match tokio::time::timeout(self.answer_timeout, exchange).await {
+                Ok(Ok(Said::Answer(answer))) => return Ok(answer),
+                Ok(Ok(Said::Elsewhere(location))) => location,
+                Ok(Err(error)) => return Err(error),
+                // A byte now and then keeps a connection alive, and would hold its slot for ever.
+                Err(_) => return Err(FetchError::TooSlow(self.answer_timeout)),
             };
-            (url, reach) = self.origins.follow(&url, location)?;
+            (url, reach) = self.origins.follow(&url, &location).map_err(FetchError::Redirect)?;
             ask.private.strip(&mut url);
         }
         Err(FetchError::RedirectLoop(MAX_REDIRECTS))
+    }
+
+    /// One request and what comes back for it.
+    async fn exchange(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Said, FetchError> {
+        let response = self.send(ask, url, reach).await?;
+        let status = response.status();
+        if status.is_success() {
+            return self.answer(url.clone(), response).await.map(Said::Answer);
+        }
+        if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Err(self.refusal(response).await);
+        }
+        let keeps_method = matches!(status.as_u16(), 307 | 308);
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        match location.filter(|_| keeps_method || ask.method == Method::GET) {
+            Some(location) => Ok(Said::Elsewhere(location.to_owned())),
+            None => Err(FetchError::RedirectMethod(status)),
+        }
     }
 
     async fn send(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Response, FetchError> {
@@ -215,7 +242,9 @@ impl Fetcher {
             }
             headers.extend(ask.private.headers.clone());
         } else if self.mask.finds(url.as_str()) {
-            return Err(FetchError::Redirect(OriginError::Credential));
+            return Err(FetchError::Origin(OriginError::Credential));
+        } else if ask.private.body {
+            return Err(FetchError::Origin(OriginError::Body(url.origin().ascii_serialization())));
         }
         let mut request = self.client.request(ask.method.clone(), url).headers(headers);
         if let Some(body) = &ask.body {

@@ -1,6 +1,7 @@
 //! Builds the HTTP client of a source: rustls with ring, tuned connections, no redirects, no proxy from the environment.
 
 use super::error::SetupError;
+use super::mask::Mask;
 use crate::base::fsio;
 use crate::base::secret::Resolve;
 use crate::config::settings::{KeepAlive, Proxy, Tls, TlsVersion};
@@ -30,8 +31,8 @@ pub struct ClientSettings<'a> {
     pub needs_tls: bool,
 }
 
-/// Builds a client. Call it where files may be read.
-pub fn client(settings: &ClientSettings<'_>, secrets: &dyn Resolve) -> Result<Client, SetupError> {
+/// Builds a client; the proxy's secrets go into `mask`. Call it where files may be read.
+pub fn client(settings: &ClientSettings<'_>, secrets: &dyn Resolve, mask: &mut Mask) -> Result<Client, SetupError> {
     static RING: Once = Once::new();
     // An error says that a provider is already there, which is just as good.
     RING.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
@@ -45,7 +46,7 @@ pub fn client(settings: &ClientSettings<'_>, secrets: &dyn Resolve) -> Result<Cl
         .zstd(true)
         .no_proxy();
     if let Some(proxy) = settings.proxy {
-        builder = builder.proxy(build_proxy(proxy, secrets)?);
+        builder = builder.proxy(build_proxy(proxy, secrets, mask)?);
     }
     trust(builder, settings)?.build().map_err(SetupError::Client)
 }
@@ -68,7 +69,7 @@ fn connections(builder: ClientBuilder, keep: &KeepAlive) -> ClientBuilder {
         .read_timeout(keep.read_timeout.0)
 }
 
-fn build_proxy(settings: &Proxy, secrets: &dyn Resolve) -> Result<reqwest::Proxy, SetupError> {
+fn build_proxy(settings: &Proxy, secrets: &dyn Resolve, mask: &mut Mask) -> Result<reqwest::Proxy, SetupError> {
     // The client's own error repeats the URL, which may hold a password.
     let mut proxy = reqwest::Proxy::all(settings.url.as_str()).map_err(|_| SetupError::Proxy)?;
     if settings.username.is_some() || settings.password.is_some() {
@@ -78,6 +79,7 @@ fn build_proxy(settings: &Proxy, secrets: &dyn Resolve) -> Result<reqwest::Proxy
         };
         let (user, password) =
             (fill("username", settings.username.as_ref())?, fill("password", settings.password.as_ref())?);
+        mask.add_basic(user.expose(), password.expose());
         proxy = proxy.basic_auth(user.expose(), password.expose());
     }
     if !settings.no_proxy.is_empty() {

@@ -116,6 +116,13 @@ impl Limiter {
     pub async fn acquire(self: &Arc<Self>) -> RequestPermit {
         let slot = self.slots.clone().acquire_owned().await.ok();
         let permit = RequestPermit { limiter: self.clone(), slot };
+        self.turn().await;
+        permit
+    }
+
+    /// Waits for a request's turn in the schedule. Whoever holds a permit asks for each request that it sends after the
+    /// first one, such as that of a redirect.
+    pub async fn turn(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -127,7 +134,7 @@ impl Limiter {
             }
             // Another request may have been told to wait while this one slept.
             if self.state().pause.is_none_or(|pause| pause.until <= start) {
-                return permit;
+                return;
             }
         }
     }

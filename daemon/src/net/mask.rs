@@ -26,13 +26,29 @@ impl fmt::Debug for Mask {
 impl Mask {
     /// Adds a secret that must show up nowhere.
     pub fn add(&mut self, secret: &str) {
-        self.add_name(secret);
+        self.hide(secret);
         self.keys.extend(forms(secret).into_iter().filter(|form| form.len() >= SHORTEST));
     }
 
-    /// Adds a value that texts must not show but URLs may: a user name is part of many a path.
+    /// Adds a value that texts must not show but URLs may: a user name is part of many a path. A short one (`api`, `me`) is
+    /// no secret and part of many a word: it is not hidden, for it would take every message with it.
     pub fn add_name(&mut self, name: &str) {
-        self.needles.extend(forms(name));
+        if name.len() >= SHORTEST {
+            self.hide(name);
+        }
+    }
+
+    /// Adds a user name and password (RFC 7617), alone and together.
+    pub fn add_basic(&mut self, user: &str, password: &str) {
+        self.add_name(user);
+        if !password.is_empty() {
+            self.add(password);
+            self.add(&format!("{user}:{password}"));
+        }
+    }
+
+    fn hide(&mut self, value: &str) {
+        self.needles.extend(forms(value));
         // The longest first: a secret may contain another.
         self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         self.needles.dedup();
@@ -81,6 +97,9 @@ fn is_bidi(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
 
     #[test]
     fn no_form_of_a_secret_passes() {
@@ -102,6 +121,14 @@ mod tests {
     }
 
     #[test]
+    fn a_short_user_name_does_not_take_the_servers_words_away() {
+        let mut mask = Mask::default();
+        mask.add_name("api");
+        mask.add_name("");
+        assert_eq!(mask.clean("the api key has expired", 200), "the api key has expired");
+    }
+
+    #[test]
     fn a_secret_across_the_cut_does_not_show_its_head() {
         let mut mask = Mask::default();
         mask.add("canary-canary");
@@ -118,5 +145,20 @@ mod tests {
     #[test]
     fn control_characters_become_spaces() {
         assert_eq!(Mask::default().clean("a\u{1b}[31m\r\nb\u{202e}c", 200), "a [31m b c");
+    }
+
+    proptest! {
+        /// A secret is found as it is, percent-encoded, in JSON, and within the base64 of a longer text.
+        #[test]
+        fn every_form_is_masked(value in "[!-~é]{8,30}", before in "[ -~]{0,5}", after in "[ -~]{0,5}") {
+            let mut mask = Mask::default();
+            mask.add(&value);
+            let json = serde_json::Value::from(format!("{before}{value}")).to_string();
+            let base64 = STANDARD.encode(format!("{before}:{value}"));
+            let percent: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            for text in [format!("{before}{value}{after}"), json, base64, percent] {
+                prop_assert!(mask.clean(&text, 500).contains(HIDDEN), "{value} in {text}");
+            }
+        }
     }
 }

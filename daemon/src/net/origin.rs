@@ -43,6 +43,9 @@ pub enum OriginError {
     /// The server wrote a credential of ours into a URL of another origin.
     #[error("the URL leads to another origin and has a credential of ours in it")]
     Credential,
+    /// The body of the request has a credential in it, and this is another origin.
+    #[error("the URL leads to {0}, another origin, and the request's body has a credential in it")]
+    Body(String),
 }
 
 impl Classify for OriginError {
@@ -87,11 +90,6 @@ impl OriginRule {
     /// The rule of a source.
     pub fn new(home: Origin, others: Vec<Origin>) -> Self {
         Self { home, others }
-    }
-
-    /// The origin that gets credentials.
-    pub fn home(&self) -> &Origin {
-        &self.home
     }
 
     /// Whether any origin of the rule speaks TLS.

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// A longer wait is for the queue: the request fails with the wait in its class.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// Waits beyond this are cut: a year says that the header is wrong.
-const ABSURD: Duration = Duration::from_secs(366 * 86_400);
+/// Waits beyond this are cut: a task is better tried again after a day than parked for a year by a header gone wrong.
+const ABSURD: Duration = Duration::from_secs(86_400);
 
 /// The retries that one task may use in all.
 #[derive(Debug)]
@@ -102,7 +102,11 @@ mod tests {
         for bad in ["-1", "NaN", "inf", "soon"] {
             assert_eq!(retry_after(&headers(bad, None)), None, "{bad}");
         }
-        assert_eq!(retry_after(&headers("1e300", None)), Some(ABSURD));
+        let day = Some(Duration::from_secs(86_400));
+        for long in ["31536000", "1e300"] {
+            assert_eq!(retry_after(&headers(long, None)), day, "{long}");
+        }
+        assert_eq!(retry_after(&headers("Sun, 06 Nov 2394 08:49:37 GMT", Some(now))), day);
     }
 
     #[test]

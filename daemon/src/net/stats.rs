@@ -1,9 +1,12 @@
 //! Live figures of the requests of one task: what status and progress show.
 
 use crate::model::task::Waiting;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
+
+/// Sentences kept for the report of one task.
+const MAX_NOTES: usize = 100;
 
 /// Counters that only grow, and what the task waits for right now.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub struct SourceStats {
     pub bytes: AtomicU64,
     waiting: watch::Sender<Option<Waiting>>,
     waiters: Mutex<u32>,
-    immediate: AtomicU32,
+    notes: Mutex<Vec<(String, String)>>,
 }
 
 impl Default for SourceStats {
@@ -33,7 +36,7 @@ impl Default for SourceStats {
             bytes: AtomicU64::new(0),
             waiting: watch::Sender::new(None),
             waiters: Mutex::new(0),
-            immediate: AtomicU32::new(0),
+            notes: Mutex::default(),
         }
     }
 }
@@ -51,14 +54,19 @@ impl SourceStats {
         WaitGuard(self.clone())
     }
 
-    /// Counts a retry on a stale connection, which no budget counts.
-    pub fn count_immediate(&self) {
-        self.immediate.fetch_add(1, Ordering::Relaxed);
+    /// Keeps a sentence about a stream for the task's report. The same one is kept once.
+    pub fn note(&self, stream: &str, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let note = (stream.to_owned(), note);
+        if notes.len() < MAX_NOTES && !notes.contains(&note) {
+            notes.push(note);
+        }
     }
 
-    /// Retries on stale connections.
-    pub fn immediate(&self) -> u32 {
-        self.immediate.load(Ordering::Relaxed)
+    /// The sentences about a stream so far.
+    pub fn notes(&self, stream: &str) -> Vec<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.iter().filter(|(about, _)| about == stream).map(|(_, note)| note.clone()).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A page: one answer of the source, the unit of fetching, with the offset after it.
 
 use crate::base::budget::BytePermit;
-use crate::model::offset::Offset;
+use crate::model::offset::{Offset, PageCursor};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -26,6 +26,15 @@ impl Page {
     /// The records as raw JSON text.
     pub fn raw_records(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.records.iter().map(|range| self.body.get(range.start as usize..range.end as usize).unwrap_or_default())
+    }
+
+    /// Where this page ends its partition with fewer records than the source said there are: how many came, and how many
+    /// it said. That may be a total that counts something else, or a source that stopped too early.
+    pub fn shortfall(&self) -> Option<(u64, u64)> {
+        let (before, after) = (&self.offset_before, &self.offset_after);
+        let ended = after.partition != before.partition || after.cursor == PageCursor::End;
+        let came = before.partition_records + self.records.len() as u64;
+        self.total.filter(|total| ended && came < *total).map(|total| (came, total))
     }
 
     /// JSON bytes of the records alone.

@@ -81,6 +81,14 @@ pub enum PageStream {
 }
 
 impl PageStream {
+    /// Bounds the pages read ahead by `bytes` for all lanes of the stream together.
+    #[must_use]
+    pub fn within(self, bytes: u64) -> Self {
+        match self {
+            Self::Rest(pages) => Self::Rest(pages.within(bytes)),
+        }
+    }
+
     /// The next page; `None` when the lane is at its end. Dropping the future loses nothing: the next call asks again.
     /// Each page's `offset_after` is where to open again; the last page's cursor is `End` in the lane's last partition.
     pub async fn next(&mut self) -> Result<Option<Page>, SourceError> {

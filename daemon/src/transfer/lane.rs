@@ -106,6 +106,12 @@ impl Lane {
             self.total = Some(total);
             progress.total(self.run.name.as_str(), page.offset_before.partition, total);
         }
+        if let Some((came, total)) = page.shortfall() {
+            let partition = page.offset_before.partition;
+            let note =
+                format!("partition {partition} ended after {came} records, but the source said {total}: compare");
+            self.run.task.ledger.add_note(&self.run.task.row.id, self.run.name.as_str(), &note).await?;
+        }
         progress.add_page(converted.counts.read, converted.source_bytes);
         open.last = page.offset_after.clone();
         let (first, target) = (self.first, self.run.task.chunk_size());

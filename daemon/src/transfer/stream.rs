@@ -81,7 +81,10 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
 
     let opener = |lane: u32| -> Open {
         let (task, name, partitions) = (task.clone(), stream.name.clone(), partitions.clone());
-        Arc::new(move |from| task.source.open(&name, partitions.clone(), LaneId { lane, of }, from))
+        Arc::new(move |from| {
+            let pages = task.source.open(&name, partitions.clone(), LaneId { lane, of }, from)?;
+            Ok(pages.within(task.page_buffer))
+        })
     };
     let row = task.ledger.streams(id).await?.into_iter().find(|row| row.stream == name).unwrap_or_default();
     let (known, observed) = (row.schema, Mutex::new(row.observed));
@@ -115,7 +118,11 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         };
         running.spawn(run_lane(run.clone(), row, feed, open, pump.clone()));
     }
-    join(&run.stop, running).await?;
+    let ended = join(&run.stop, running).await;
+    for note in task.source.stats().notes(name) {
+        task.ledger.add_note(id, name, &note).await?;
+    }
+    ended?;
     task.ledger.stream_extracted(id, name).await?;
     crash::point("stream.extracted");
     Ok(())

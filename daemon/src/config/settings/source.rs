@@ -179,6 +179,9 @@ pub struct KeepAlive {
     /// The longest an answer may pause, before its first byte and between two.
     #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1h"))]
     pub read_timeout: Span,
+    /// The longest an answer may take as a whole, its body included; then the request is tried again.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "24h"))]
+    pub answer_timeout: Span,
 }
 
 impl Default for KeepAlive {
@@ -191,6 +194,7 @@ impl Default for KeepAlive {
             http2_ping: Span(Duration::from_secs(30)),
             connect_timeout: Span(Duration::from_secs(10)),
             read_timeout: Span(Duration::from_secs(60)),
+            answer_timeout: Span(Duration::from_secs(600)),
         }
     }
 }

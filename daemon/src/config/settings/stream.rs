@@ -20,7 +20,7 @@ pub struct Stream {
     /// Query parameters of this stream's requests; templates.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub query: BTreeMap<String, SecretText>,
-    /// JSON body of a POST; its strings are templates.
+    /// JSON body of a POST; its strings are templates, and may hold `${NAME}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<serde_json::Value>,
     /// JSONPath (RFC 9535) of the records in an answer.
@@ -33,7 +33,8 @@ pub struct Stream {
     /// How to get from one page to the next; a single page by default.
     #[serde(default)]
     pub paginate: Paginate,
-    /// JSONPath or `header NAME` of the number of records in all, for progress and for prefetching.
+    /// JSONPath or `header NAME` of the number of records in all, for progress and for prefetching. It never ends a stream:
+    /// where fewer records came than it says, the task's report has a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<String>,
     /// Parts of the stream that are read one after the other (or in lanes); one part by default.
@@ -74,7 +75,7 @@ pub enum ParamIn {
     /// In the query.
     #[default]
     Query,
-    /// In the top level of the JSON body.
+    /// In the JSON body: `param` is a key of it, a dotted path (`variables.after`) or a JSON pointer (`/variables/after`).
     Body,
 }
 
@@ -102,7 +103,7 @@ impl Default for Paginate {
     }
 }
 
-/// A cursor in the answer; the last page has none, or null, or an empty one.
+/// A cursor in the answer; the last page has none, or null, or an empty one. In a body it is given back as the JSON it came as.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CursorPages {
@@ -137,7 +138,7 @@ impl Default for LinkPages {
     }
 }
 
-/// A page number; the first page without records is the end, or the one that completes `total`.
+/// A page number; the first page without records is the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NumberPages {
@@ -155,15 +156,26 @@ pub struct NumberPages {
     /// Where the parameters go.
     #[serde(rename = "in")]
     pub place: ParamIn,
+    /// Statuses that also are the end, behind the first page, e.g. `[400, 404]`: some APIs refuse pages behind the last one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(min = 400, max = 499)))]
+    pub end_status: Vec<u16>,
 }
 
 impl Default for NumberPages {
     fn default() -> Self {
-        Self { param: "page".into(), start: 1, size_param: None, size: None, place: ParamIn::Query }
+        Self {
+            param: "page".into(),
+            start: 1,
+            size_param: None,
+            size: None,
+            place: ParamIn::Query,
+            end_status: Vec::new(),
+        }
     }
 }
 
-/// Offset and limit; the first page without records is the end, or the one that completes `total`.
+/// Offset and limit; the first page without records is the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OffsetPages {
@@ -179,6 +191,10 @@ pub struct OffsetPages {
     /// Where the parameters go.
     #[serde(default, rename = "in")]
     pub place: ParamIn,
+    /// Statuses that also are the end, behind the first page, e.g. `[400, 404]`: some APIs refuse pages behind the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(min = 400, max = 499)))]
+    pub end_status: Vec<u16>,
 }
 
 fn default_offset_param() -> String {

@@ -20,7 +20,8 @@ impl Check<'_> {
             let to = path.key("to");
             self.repeated(&to, export.to.iter().map(Name::as_str));
             for (index, destination) in export.to.iter().enumerate() {
-                self.known(&to.item(index), "destination", destination, &self.config.destinations);
+                let all = (KeyPath::of(&["destinations"]), &self.config.destinations);
+                self.known(&to.item(index), "destination", destination, all);
             }
             for (param, declared) in &export.params {
                 self.param(&path.key("params").key(param.as_str()), param, declared);
@@ -29,21 +30,24 @@ impl Check<'_> {
     }
 
     fn streams_of(&mut self, path: &KeyPath, export: &Export) {
-        self.known(&path.key("source"), "source", &export.source, &self.config.sources);
+        let sources = KeyPath::of(&["sources"]);
+        self.known(&path.key("source"), "source", &export.source, (sources.clone(), &self.config.sources));
         let streams = path.key("streams");
         self.repeated(&streams, export.streams.iter().map(Name::as_str));
         if let Some(Source::Rest(rest)) = self.config.sources.get(&export.source) {
             for (index, stream) in export.streams.iter().enumerate() {
-                self.known(&streams.item(index), "stream", stream, &rest.streams);
+                let all = sources.key(export.source.as_str()).key("rest").key("streams");
+                self.known(&streams.item(index), "stream", stream, (all, &rest.streams));
             }
         }
     }
 
-    fn known<T>(&mut self, path: &KeyPath, what: &str, name: &Name, all: &BTreeMap<Name, T>) {
+    /// Notes a name that is not among `all`, which stand at a place of their own.
+    fn known<T>(&mut self, path: &KeyPath, what: &str, name: &Name, (place, all): (KeyPath, &BTreeMap<Name, T>)) {
         if all.contains_key(name) {
             return;
         }
-        let mistake = Mistake::value(path, format!("there is no {what} {:?}", name.as_str()));
+        let mistake = Mistake::value(path, format!("there is no {what} {:?}", name.as_str())).about(place);
         self.wrong(match did_you_mean(name.as_str(), all.keys().map(Name::as_str)) {
             Some(meant) => mistake.hint(format!("did you mean {meant:?}?")),
             None if all.is_empty() => mistake,

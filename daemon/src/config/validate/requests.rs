@@ -1,11 +1,13 @@
 //! What a request is made of: headers, paths, JSONPaths, names of parameters.
 
 use super::Check;
+use crate::config::param::body_path;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
 use crate::config::settings::Auth;
 use crate::config::units::{SecretText, shown};
 use http::HeaderName;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Headers that belong to the connection or to the way answers are read.
@@ -63,10 +65,7 @@ impl Check<'_> {
 
     /// Query parameters that every request carries.
     pub(super) fn query(&mut self, path: &KeyPath, query: &BTreeMap<String, SecretText>, auth: Option<&Auth>) {
-        let taken = match auth {
-            Some(Auth::ApiKey(key)) => key.query.as_deref(),
-            Some(Auth::Bearer(_) | Auth::Basic(_)) | None => None,
-        };
+        let taken = auth_param(auth);
         for name in query.keys() {
             if name.is_empty() {
                 self.wrong(Mistake::key(&path.key(name), "is not the name of a parameter"));
@@ -119,14 +118,52 @@ impl Check<'_> {
         }
     }
 
-    /// The name of a parameter that a paginator sets.
-    pub(super) fn param_name(&mut self, path: &KeyPath, name: &str, fixed: &[&BTreeMap<String, SecretText>]) {
+    /// The name of a parameter that a paginator sets in the query.
+    pub(super) fn query_param(&mut self, path: &KeyPath, name: &str, fixed: &Fixed<'_>) {
         if name.is_empty() || name.contains(|c: char| c.is_control()) {
             self.wrong(Mistake::value(path, "is not the name of a parameter"));
         }
-        if fixed.iter().any(|query| query.contains_key(name)) {
+        if fixed.query.iter().any(|query| query.contains_key(name)) {
             let mistake = Mistake::value(path, format!("{} is also under the key query", shown(name)));
             self.wrong(mistake.hint("remove it there: the paginator sets it"));
         }
+        if fixed.auth == Some(name) {
+            let mistake = Mistake::value(path, format!("{} is also set by auth", shown(name)));
+            self.wrong(mistake.hint("the API key and the page cannot have the same parameter"));
+        }
+    }
+
+    /// The place of a parameter that a paginator sets in the body.
+    pub(super) fn body_param(&mut self, path: &KeyPath, text: &str, body: Option<&Value>) {
+        let Some(keys) = body_path(text) else {
+            let mistake = Mistake::value(path, "is no place in the body");
+            self.wrong(mistake.hint("write a key, a path like variables.after, or a pointer like /variables/after"));
+            return;
+        };
+        let mut inside = body;
+        for key in keys.iter().take(keys.len() - 1) {
+            inside = inside.and_then(|value| value.get(key));
+            if inside.is_some_and(|value| !value.is_object()) {
+                let message = format!("leads through {}, which is no map in the body", shown(key));
+                self.wrong(Mistake::value(path, message));
+                return;
+            }
+        }
+    }
+}
+
+/// What every request's query has already.
+pub(super) struct Fixed<'a> {
+    /// The keys `query`.
+    pub(super) query: [&'a BTreeMap<String, SecretText>; 2],
+    /// The parameter that carries the API key.
+    pub(super) auth: Option<&'a str>,
+}
+
+/// The query parameter that carries the credentials, if one does.
+pub(super) fn auth_param(auth: Option<&Auth>) -> Option<&str> {
+    match auth {
+        Some(Auth::ApiKey(key)) => key.query.as_deref(),
+        Some(Auth::Bearer(_) | Auth::Basic(_)) | None => None,
     }
 }

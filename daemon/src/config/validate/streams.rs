@@ -1,12 +1,15 @@
 //! Streams: requests, paginators, partitions, declared types.
 
 use super::Check;
+use super::requests::{Fixed, auth_param};
+use crate::config::param::body_path;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
-use crate::config::settings::{Method, NumberPages, OffsetPages, Paginate, ParamIn, PartitionBy, Rest, Stream};
-use crate::config::units::SecretText;
+use crate::config::settings::{Method, NumberPages, Paginate, ParamIn, PartitionBy, Rest, Stream};
 use crate::model::schema::{RESCUED, Type};
-use std::collections::BTreeMap;
+
+/// Statuses that are never the end: credentials, time-outs, too many requests.
+const NEVER_THE_END: [u16; 6] = [401, 403, 407, 408, 425, 429];
 
 /// Parts of a stream; each has a row in the ledger.
 const MAX_PARTITIONS: usize = 10_000;
@@ -21,9 +24,8 @@ impl Check<'_> {
             self.place_in_answer(&path.key("total"), total);
         }
         self.body(path, stream);
-        let both = [&rest.query, &stream.query];
-        let query: &[&BTreeMap<String, SecretText>] = if in_body(&stream.paginate) { &[] } else { &both };
-        self.paginate(&path.key("paginate"), stream, query);
+        let fixed = Fixed { query: [&rest.query, &stream.query], auth: auth_param(rest.auth.as_ref()) };
+        self.paginate(&path.key("paginate"), stream, &fixed);
         self.partition(path, stream);
         self.fields(path, stream);
     }
@@ -40,13 +42,13 @@ impl Check<'_> {
         }
     }
 
-    fn paginate(&mut self, path: &KeyPath, stream: &Stream, query: &[&BTreeMap<String, SecretText>]) {
+    fn paginate(&mut self, path: &KeyPath, stream: &Stream, fixed: &Fixed<'_>) {
         let kind = match &stream.paginate {
             Paginate::None {} => "none",
             Paginate::Cursor(pages) => {
                 let path = path.key("cursor");
                 self.place_in_answer(&path.key("from"), &pages.from);
-                self.param_name(&path.key("param"), &pages.param, query);
+                self.params(&path, stream, fixed, &[("param", &pages.param)]);
                 "cursor"
             }
             Paginate::NextUrl(pages) => {
@@ -61,11 +63,18 @@ impl Check<'_> {
                 "link"
             }
             Paginate::Page(pages) => {
-                self.page_numbers(&path.key("page"), pages, query);
+                let path = path.key("page");
+                let size = pages.size_param.as_deref().map(|param| ("size_param", param));
+                let params: Vec<_> = std::iter::once(("param", pages.param.as_str())).chain(size).collect();
+                self.params(&path, stream, fixed, &params);
+                self.page_size(&path, pages);
+                self.end_status(&path, &pages.end_status);
                 "page"
             }
             Paginate::Offset(pages) => {
-                self.offsets(&path.key("offset"), pages, query);
+                let path = path.key("offset");
+                self.params(&path, stream, fixed, &[("param", &pages.param), ("limit_param", &pages.limit_param)]);
+                self.end_status(&path, &pages.end_status);
                 "offset"
             }
         };
@@ -75,27 +84,48 @@ impl Check<'_> {
         }
     }
 
-    fn page_numbers(&mut self, path: &KeyPath, pages: &NumberPages, query: &[&BTreeMap<String, SecretText>]) {
-        self.param_name(&path.key("param"), &pages.param, query);
-        if let Some(param) = &pages.size_param {
-            self.param_name(&path.key("size_param"), param, query);
-            if *param == pages.param {
-                self.wrong(Mistake::value(&path.key("size_param"), "is the same as param"));
+    /// The parameters that a paginator sets: keys of the settings, and what they say.
+    fn params(&mut self, path: &KeyPath, stream: &Stream, fixed: &Fixed<'_>, params: &[(&str, &str)]) {
+        let in_body = in_body(&stream.paginate);
+        for (key, name) in params {
+            if in_body {
+                self.body_param(&path.key(*key), name, stream.body.as_ref());
+            } else {
+                self.query_param(&path.key(*key), name, fixed);
             }
-            if pages.size.is_none() {
-                self.wrong(Mistake::key(&path.key("size_param"), "stands without size").hint("write e.g. size: 100"));
-            }
-        } else if pages.size.is_some() {
-            let mistake = Mistake::key(&path.key("size"), "stands without size_param, so it would not be sent");
-            self.wrong(mistake.hint("write e.g. size_param: per_page"));
+        }
+        let [(_, first), (key, second)] = params else { return };
+        let same = match (body_path(first), body_path(second)) {
+            (Some(first), Some(second)) if in_body => first.starts_with(&second) || second.starts_with(&first),
+            _ => first == second,
+        };
+        if same {
+            let message = if first == second { "is the same as param" } else { "and param lie within one another" };
+            self.wrong(Mistake::value(&path.key(*key), message));
         }
     }
 
-    fn offsets(&mut self, path: &KeyPath, pages: &OffsetPages, query: &[&BTreeMap<String, SecretText>]) {
-        self.param_name(&path.key("param"), &pages.param, query);
-        self.param_name(&path.key("limit_param"), &pages.limit_param, query);
-        if pages.param == pages.limit_param {
-            self.wrong(Mistake::value(&path.key("limit_param"), "is the same as param"));
+    fn page_size(&mut self, path: &KeyPath, pages: &NumberPages) {
+        match (&pages.size_param, pages.size) {
+            (Some(_), None) => {
+                let mistake = Mistake::key(&path.key("size_param"), "stands without size");
+                self.wrong(mistake.hint("write e.g. size: 100"));
+            }
+            (None, Some(_)) => {
+                let mistake = Mistake::key(&path.key("size"), "stands without size_param, so it would not be sent");
+                self.wrong(mistake.hint("write e.g. size_param: per_page"));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+
+    /// Some statuses say something else for sure: taken for the end they would lose records without a word.
+    fn end_status(&mut self, path: &KeyPath, statuses: &[u16]) {
+        for (index, status) in statuses.iter().enumerate() {
+            if NEVER_THE_END.contains(status) {
+                let message = format!("{status} speaks of credentials or haste, never of the end");
+                self.wrong(Mistake::value(&path.key("end_status").item(index), message));
+            }
         }
     }
 

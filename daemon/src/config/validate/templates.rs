@@ -70,12 +70,14 @@ impl Check<'_> {
 
     fn param_reference(&mut self, path: &KeyPath, name: &str, users: &[(&Name, &Export)]) {
         if users.is_empty() && !self.config.exports.values().any(|export| export.params.contains_key(name)) {
-            let mistake = Mistake::value(path, format!("{{{{ param.{name} }}}}: no export declares it"));
+            let mistake = Mistake::value(path, format!("{{{{ param.{name} }}}}: no export declares it"))
+                .about(KeyPath::of(&["exports"]));
             self.wrong(mistake.hint(format!("add params: {{ {name}: {{}} }} to the exports of the stream")));
         }
         for (export, settings) in users.iter().filter(|(_, export)| !export.params.contains_key(name)) {
             let at = KeyPath::of(&["exports", export.as_str()]);
-            let mistake = Mistake::value(path, format!("{{{{ param.{name} }}}}: {at} does not declare it"));
+            let mistake = Mistake::value(path, format!("{{{{ param.{name} }}}}: {at} does not declare it"))
+                .about(at.key("params"));
             self.wrong(match did_you_mean(name, settings.params.keys().map(Name::as_str)) {
                 Some(meant) => mistake.hint(format!("did you mean {meant:?}?")),
                 None => mistake.hint(format!("add params: {{ {name}: {{}} }} to {at}")),

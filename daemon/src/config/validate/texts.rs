@@ -14,7 +14,9 @@ impl Check<'_> {
                 }
             } else if text.text.contains("${") {
                 let mistake = Mistake::value(&text.path, "\"${\" stands for secrets, and this is no secret field");
-                self.wrong(mistake.hint("secrets go into auth, headers and query; elsewhere use {{ param.NAME }}"));
+                self.wrong(
+                    mistake.hint("secrets go into auth, headers, query and body; elsewhere use {{ param.NAME }}"),
+                );
             }
             if !is_template(&text.path) && template::looks_like_one(&text.text) {
                 let mistake = Mistake::value(&text.path, "this is no template, so {{ … }} is not filled here");

@@ -64,7 +64,11 @@ fn tls(ca: &str, min_version: TlsVersion, identity: Option<&str>) -> Tls {
 
 fn build(tls: &Tls) -> Result<Client, SetupError> {
     let keep_alive = KeepAlive::default();
-    client(&ClientSettings { keep_alive: &keep_alive, proxy: None, tls, needs_tls: true }, &NoSecrets)
+    client(
+        &ClientSettings { keep_alive: &keep_alive, proxy: None, tls, needs_tls: true },
+        &NoSecrets,
+        &mut Mask::default(),
+    )
 }
 
 async fn get(url: &str, tls: &Tls) -> Result<String, FetchError> {
@@ -128,6 +132,6 @@ fn a_proxy_that_is_none_is_told_without_its_password() {
     let proxy: Proxy = serde_json::from_value(settings).unwrap();
     let (keep_alive, tls) = (KeepAlive::default(), Tls::default());
     let settings = ClientSettings { keep_alive: &keep_alive, proxy: Some(&proxy), tls: &tls, needs_tls: false };
-    let error = client(&settings, &NoSecrets).unwrap_err();
+    let error = client(&settings, &NoSecrets, &mut Mask::default()).unwrap_err();
     assert!(!format!("{error:?} {error}").contains("c4nary"), "{error:?}");
 }

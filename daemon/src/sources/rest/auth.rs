@@ -65,9 +65,8 @@ impl Shared {
             Auth::Basic(basic) => {
                 let password = credential("basic.password", &basic.password)?;
                 let user = secrets.resolve(&basic.username.0).map_err(|r| At::new("auth.basic.username", &r))?;
-                mask.add_name(user.expose());
+                mask.add_basic(user.expose(), password.expose());
                 let pair = format!("{}:{}", user.expose(), password.expose());
-                mask.add(&pair);
                 let pair = base64::engine::general_purpose::STANDARD.encode(pair);
                 ("basic", AUTHORIZATION.as_str(), Secret::new(format!("Basic {pair}")))
             }

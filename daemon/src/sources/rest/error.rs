@@ -6,7 +6,8 @@ use crate::base::ids::Name;
 use crate::net::error::{FetchError, SetupError};
 use crate::net::origin::OriginError;
 
-/// An error of a REST source. It never holds a URL's query, a header or a body of ours.
+/// An error of a REST source. It never holds a URL's query, a header or a body of ours. Whoever reads a stream names the
+/// stream; these name the source.
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
     /// The client cannot be set up.
@@ -29,7 +30,7 @@ pub enum RestError {
         reason: String,
     },
     /// No such stream.
-    #[error("read stream {stream} of source {source_name}: there is no such stream")]
+    #[error("find stream {stream} in source {source_name}: there is no such stream")]
     UnknownStream {
         /// The source.
         source_name: Name,
@@ -37,20 +38,16 @@ pub enum RestError {
         stream: Name,
     },
     /// An offset that does not belong to the lane.
-    #[error("open stream {stream} of source {source_name}: the offset does not belong to this lane")]
+    #[error("go on in source {source_name}: the offset does not belong to this lane")]
     Offset {
         /// The source.
         source_name: Name,
-        /// The stream.
-        stream: Name,
     },
     /// A request that failed.
-    #[error("read stream {stream} of source {source_name}{advice}")]
+    #[error("ask source {source_name}{advice}")]
     Read {
         /// The source.
         source_name: Name,
-        /// The stream.
-        stream: Name,
         /// What to look at; empty or ` (…)`.
         advice: String,
         /// Why.
@@ -58,33 +55,27 @@ pub enum RestError {
         cause: FetchError,
     },
     /// An answer that does not lead on.
-    #[error("find the next page of stream {stream} of source {source_name}: {reason}")]
+    #[error("find the next page of source {source_name}: {reason}")]
     Next {
         /// The source.
         source_name: Name,
-        /// The stream.
-        stream: Name,
         /// Why.
         reason: String,
     },
     /// A next page that lies where the source must not lead.
-    #[error("follow stream {stream} of source {source_name} to its next page")]
+    #[error("follow source {source_name} to its next page")]
     Leave {
         /// The source.
         source_name: Name,
-        /// The stream.
-        stream: Name,
         /// Why.
         #[source]
         cause: OriginError,
     },
     /// A task of ours died.
-    #[error("read stream {stream} of source {source_name}: the reading task ended")]
+    #[error("ask source {source_name}: the asking task ended")]
     Died {
         /// The source.
         source_name: Name,
-        /// The stream.
-        stream: Name,
     },
 }
 
@@ -94,10 +85,21 @@ impl RestError {
         Self::Config { source_name: source.clone(), key: key.to_owned(), reason: reason.to_owned() }
     }
 
-    /// A failed request, with what to look at.
-    pub(super) fn read(source: &Name, stream: &Name, cause: FetchError) -> Self {
-        let advice = advice(source, stream, &cause);
-        Self::Read { source_name: source.clone(), stream: stream.clone(), advice, cause }
+    /// A failed request, with what to look at. `behind` is the paginator's key where the request was for a page behind
+    /// the first one that the paginator numbers itself.
+    pub(super) fn read(source: &Name, stream: &Name, behind: Option<&str>, cause: FetchError) -> Self {
+        let mut advice = advice(source, stream, &cause);
+        if let (Some(kind), FetchError::Status { status, .. }) = (behind, &cause)
+            && matches!(status.as_u16(), 400 | 404 | 410 | 416 | 422)
+        {
+            let key = format!("sources.{source}.rest.streams.{stream}.paginate.{kind}");
+            advice = format!(
+                "{advice}; if this API answers so behind its last page, set `{key}.end_status: [{}]`",
+                status.as_u16()
+            );
+        }
+        let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
+        Self::Read { source_name: source.clone(), advice, cause }
     }
 }
 
@@ -114,15 +116,15 @@ fn advice(source: &Name, stream: &Name, cause: &FetchError) -> String {
     let rest = format!("sources.{source}.rest");
     let here = format!("{rest}.streams.{stream}");
     match status.as_u16() {
-        401 => format!(" (the credentials are missing, wrong or expired: check `{rest}.auth` and auth.env)"),
-        403 => format!(" (the credentials of `{rest}.auth` have no right to this stream: ask for it at the API)"),
-        404 => format!(" (nothing is there: check `{rest}.base_url` and `{here}.path`)"),
-        407 => format!(" (the proxy refuses: check `{rest}.proxy`)"),
-        410 => format!(" (the API no longer has this: check `{here}.path`, or start again if a cursor expired)"),
-        400 | 422 => format!(" (the API refuses the parameters: check `{here}.query`, `.body` and `.paginate`)"),
-        405 => format!(" (the API wants another method: check `{here}.method`)"),
-        429 => format!(" (the API asks for fewer requests: lower `{rest}.rate`)"),
-        status if (300..500).contains(&status) => format!(" (check `{here}`)"),
+        401 => format!("the credentials are missing, wrong or expired: check `{rest}.auth` and auth.env"),
+        403 => format!("the credentials of `{rest}.auth` have no right to this stream: ask for it at the API"),
+        404 => format!("nothing is there: check `{rest}.base_url` and `{here}.path`"),
+        407 => format!("the proxy refuses: check `{rest}.proxy`"),
+        410 => format!("the API no longer has this: check `{here}.path`, or start again if a cursor expired"),
+        400 | 422 => format!("the API refuses the parameters: check `{here}.query`, `.body` and `.paginate`"),
+        405 => format!("the API wants another method: check `{here}.method`"),
+        429 => format!("the API asks for fewer requests: lower `{rest}.rate`"),
+        status if (300..500).contains(&status) => format!("check `{here}`"),
         _ => String::new(),
     }
 }

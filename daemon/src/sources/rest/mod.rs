@@ -1,11 +1,13 @@
 //! A REST API that answers JSON, as a source: the configured streams, compiled once, and the pages of their lanes.
 
 mod auth;
+mod body;
 mod error;
 mod link;
 mod pages;
 mod paginate;
 mod request;
+mod run;
 mod spec;
 mod template;
 mod window;
@@ -82,6 +84,7 @@ impl RestSource {
                 needs_tls: origins.needs_tls(),
             },
             secrets,
+            &mut mask,
         )
         .map_err(setup)?;
         let fetcher = Fetcher {
@@ -93,6 +96,7 @@ impl RestSource {
             budget: Arc::new(RetryBudget::new(settings.retry.per_task)),
             max_body: Size(settings.max_body.0),
             read_timeout: settings.keep_alive.read_timeout.0,
+            answer_timeout: settings.keep_alive.answer_timeout.0,
             mask: Arc::new(mask),
             stats: Arc::default(),
         };
@@ -112,11 +116,6 @@ impl RestSource {
     /// Live figures of this task's requests.
     pub fn stats(&self) -> Arc<SourceStats> {
         self.fetcher.stats.clone()
-    }
-
-    /// The budget of requests that all tasks of the source share.
-    pub fn limiter(&self) -> Arc<Limiter> {
-        self.fetcher.limiter.clone()
     }
 
     /// What makes a stored offset of `stream` usable after a change of the configuration; 64 hex digits.

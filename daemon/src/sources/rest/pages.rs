@@ -2,9 +2,8 @@
 
 use super::error::RestError;
 use super::paginate::{Lead, Seen};
-use super::request::Request;
+use super::run::{Run, digest};
 use super::spec::StreamSpec;
-use super::template::Values;
 use super::window::Window;
 use crate::base::error::Chain;
 use crate::base::ids::Name;
@@ -13,9 +12,11 @@ use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher, Unreadable};
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A longer cursor or URL is no place in a list; it would have to be stored with every page.
@@ -27,21 +28,36 @@ const SHOWN_CURSOR: usize = 80;
 /// Pages without records in a row that a cursor may lead through.
 const MAX_EMPTY: u32 = 10_000;
 
+/// The most bytes of pages that are read ahead, unless somebody says otherwise.
+const READ_AHEAD: u64 = 32_000_000;
+
 /// The most requests that run ahead, whatever `rate.concurrency` says.
 const MAX_AHEAD: u32 = 64;
 
 /// What reading a stream needs.
 #[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) source: Name,
-    pub(super) stream: Name,
-    pub(super) spec: Arc<StreamSpec>,
-    pub(super) params: Arc<BTreeMap<String, String>>,
-    pub(super) fetcher: Fetcher,
+pub struct Reader {
+    pub source: Name,
+    pub stream: Name,
+    pub spec: Arc<StreamSpec>,
+    pub params: Arc<BTreeMap<String, String>>,
+    pub fetcher: Fetcher,
+}
+
+/// What was found in an answer.
+#[derive(Debug)]
+struct Content {
+    located: Located,
+    /// Digest of the records, where it is asked for.
+    digest: Option<u64>,
 }
 
 /// An answer and what was found in it.
-type Fetched = Result<(Answer, Located), FetchError>;
+type Fetched = Result<(Answer, Content), FetchError>;
+
+fn weight(fetched: &Fetched) -> u64 {
+    fetched.as_ref().map_or(0, |(answer, _)| answer.body.len() as u64)
+}
 
 /// Partition and cursor: what a request asks for.
 type Key = (u32, PageCursor);
@@ -54,47 +70,9 @@ pub struct RestPages {
     lane: LaneId,
     at: Offset,
     window: Window<Key, Fetched>,
+    /// The most bytes that the window may hold beside its front.
+    ahead: u64,
     run: Run,
-}
-
-/// What is known of the partition being read; all of it can be learned again.
-#[derive(Debug)]
-struct Run {
-    partition: u32,
-    request: Arc<Request>,
-    /// Pages with records since this partition was opened here.
-    pages: u32,
-    /// Pages without records in a row.
-    empty: u32,
-    /// The largest page so far.
-    largest: u64,
-    total: Option<u64>,
-    loops: LoopCheck,
-}
-
-/// Finds a circle of cursors of any length in constant memory (Brent): one cursor is kept, and replaced after twice as
-/// many steps each time.
-#[derive(Debug, Default)]
-struct LoopCheck {
-    kept: Option<PageCursor>,
-    steps: u32,
-    limit: u32,
-}
-
-impl LoopCheck {
-    /// Whether `cursor` was there before.
-    fn seen(&mut self, cursor: &PageCursor) -> bool {
-        if self.kept.as_ref() == Some(cursor) {
-            return true;
-        }
-        self.steps += 1;
-        if self.steps >= self.limit {
-            self.limit = self.limit.saturating_mul(2).max(1);
-            self.steps = 0;
-            self.kept = Some(cursor.clone());
-        }
-        false
-    }
 }
 
 impl RestPages {
@@ -106,14 +84,23 @@ impl RestPages {
         from: Offset,
     ) -> Result<Self, RestError> {
         if lane.of == 0 || lane.lane >= lane.of || from.partition % lane.of != lane.lane {
-            return Err(RestError::Offset { source_name: reader.source, stream: reader.stream });
+            return Err(RestError::Offset { source_name: reader.source });
         }
         let mut at = from;
         if at.cursor == PageCursor::End && has_next(&partitions, lane, at.partition) {
             at = Offset { partition: at.partition + lane.of, cursor: PageCursor::Start, partition_records: 0, ..at };
         }
         let run = Run::open(&reader, &partitions, at.partition)?;
-        Ok(Self { reader, partitions, lane, at, window: Window::new(), run })
+        let window = Window::new(weight);
+        Ok(Self { reader, partitions, lane, at, window, ahead: READ_AHEAD / u64::from(lane.of), run })
+    }
+
+    /// Bounds the pages read ahead by `bytes` for all lanes of the stream together. The page that is wanted next is not
+    /// counted: it must come, whatever its size.
+    #[must_use]
+    pub fn within(mut self, bytes: u64) -> Self {
+        self.ahead = bytes / u64::from(self.lane.of);
+        self
     }
 
     /// The next page, as [`PageStream::next`](crate::sources::PageStream::next) says.
@@ -124,44 +111,64 @@ impl RestPages {
         self.fill()?;
         // Until here comes back nothing is taken out of the window, so that a dropped call loses nothing.
         let fetched = self.window.front().await.ok_or_else(|| self.died())?;
-        let (answer, located) =
-            fetched.map_err(|error| RestError::read(&self.reader.source, &self.reader.stream, error))?;
-        let page = self.turn(answer, located)?;
+        let page = match fetched {
+            Ok((answer, content)) => self.turn(answer, content)?,
+            Err(error) if self.is_end(&error) => self.advance(Bytes::new(), Vec::new(), PageCursor::End),
+            Err(error) => return Err(self.failed(error)),
+        };
         // The next requests start before this page is used. What is wrong with them is told by the next call.
         let _ = self.fill();
         Ok(Some(page))
     }
 
     fn died(&self) -> RestError {
-        RestError::Died { source_name: self.reader.source.clone(), stream: self.reader.stream.clone() }
+        RestError::Died { source_name: self.reader.source.clone() }
     }
 
-    /// Takes a page: moves the lane on, and makes the page that says so.
-    fn turn(&mut self, answer: Answer, located: Located) -> Result<Page, RestError> {
+    /// Whether the API says by a failure that there are no more pages.
+    fn is_end(&self, error: &FetchError) -> bool {
+        let FetchError::Status { status, .. } = error else { return false };
+        self.reader.spec.pager.ends_with(&self.at.cursor, status.as_u16())
+    }
+
+    fn failed(&self, error: FetchError) -> RestError {
+        let pager = &self.reader.spec.pager;
+        let behind = (pager.addressable() && self.at.cursor != PageCursor::Start).then(|| pager.kind());
+        RestError::read(&self.reader.source, &self.reader.stream, behind, error)
+    }
+
+    /// Takes a page: finds where it leads, and moves the lane there.
+    fn turn(&mut self, answer: Answer, content: Content) -> Result<Page, RestError> {
+        let Content { located, digest } = content;
         let records = located.records.len() as u64;
-        let partition_records = self.at.partition_records + records;
-        let mut seen =
-            Seen { headers: &answer.headers, body: &answer.body, located: &located, partition_records, total: None };
-        let spec = &self.reader.spec;
-        let total = spec.total.as_ref().and_then(|place| place.read(&seen).ok().flatten());
-        seen.total = total.and_then(|text| text.parse::<u64>().ok());
-        let total = seen.total;
-        let lead = spec.pager.next(&self.at.cursor, &seen).map_err(|reason| self.no_next(reason))?;
+        if records > 0 && digest.is_some() && digest == self.run.digest {
+            return Err(self.no_next(self.repeated()));
+        }
+        let seen = Seen { headers: &answer.headers, body: &answer.body, located: &located };
+        if let Some(total) = self.told_total(&seen) {
+            self.run.total = Some(total);
+        }
+        let lead = self.reader.spec.pager.next(&self.at.cursor, &seen).map_err(|reason| self.no_next(reason))?;
         let cursor = match lead {
             Lead::End => PageCursor::End,
             Lead::Cursor(cursor) => cursor,
             Lead::Reference(reference) => self.resolve(&answer, &reference)?,
         };
         self.check_progress(&cursor, records)?;
-        let before = self.at.clone();
+        self.run.note(records, answer.body.len() as u64, digest);
+        Ok(self.advance(answer.body, located.records, cursor))
+    }
+
+    /// Moves the lane on, and makes the page that says so.
+    fn advance(&mut self, body: Bytes, records: Vec<Range<u32>>, cursor: PageCursor) -> Page {
+        let (before, count) = (self.at.clone(), records.len() as u64);
         let mut after = Offset {
             partition: before.partition,
             cursor,
             pages: before.pages + 1,
-            records: before.records + records,
-            partition_records,
+            records: before.records + count,
+            partition_records: before.partition_records + count,
         };
-        self.run.note(records, total);
         if after.cursor == PageCursor::End && has_next(&self.partitions, self.lane, after.partition) {
             after = Offset {
                 partition: after.partition + self.lane.of,
@@ -171,24 +178,39 @@ impl RestPages {
             };
         }
         self.at = after.clone();
-        Ok(Page {
-            body: answer.body,
-            records: located.records,
-            offset_before: before,
-            offset_after: after,
-            total,
-            permit: None,
-        })
+        Page { body, records, offset_before: before, offset_after: after, total: self.run.total, permit: None }
+    }
+
+    /// Records in all, if this page says so. What cannot be read is told in the task's report: it only serves progress.
+    fn told_total(&self, seen: &Seen<'_>) -> Option<u64> {
+        let text = self.reader.spec.total.as_ref()?.read(seen).transpose()?;
+        let total = text.ok().and_then(|text| text.parse().ok());
+        if total.is_none() {
+            let key = format!("sources.{}.rest.streams.{}.total", self.reader.source, self.reader.stream);
+            let note =
+                format!("`{key}` leads to a value that is no whole number: progress cannot say how much is left");
+            self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
+        }
+        total
+    }
+
+    fn repeated(&self) -> String {
+        let at = format!("`streams.{}.paginate.{}`", self.reader.stream, self.reader.spec.pager.kind());
+        format!(
+            "page {} has the same records as the page before it: either the API does not know the parameters of {at} \
+             (check their names), or it repeats its last page for ever (then another paginator is needed, e.g. link, \
+             next_url or cursor)",
+            self.at.pages + 1
+        )
     }
 
     /// The absolute URL of the next page, judged, and without anything secret that the server wrote into it.
     fn resolve(&self, answer: &Answer, reference: &str) -> Result<PageCursor, RestError> {
         let fetcher = &self.reader.fetcher;
-        let (mut url, _) = fetcher.origins.follow(&answer.url, reference).map_err(|cause| RestError::Leave {
-            source_name: self.reader.source.clone(),
-            stream: self.reader.stream.clone(),
-            cause,
-        })?;
+        let (mut url, _) = fetcher
+            .origins
+            .follow(&answer.url, reference)
+            .map_err(|cause| RestError::Leave { source_name: self.reader.source.clone(), cause })?;
         self.run.request.private.strip(&mut url);
         if fetcher.mask.finds(url.as_str()) {
             return Err(self.no_next("its URL has a credential of ours in it, which must not be stored".to_owned()));
@@ -223,7 +245,7 @@ impl RestPages {
     }
 
     fn no_next(&self, reason: String) -> RestError {
-        RestError::Next { source_name: self.reader.source.clone(), stream: self.reader.stream.clone(), reason }
+        RestError::Next { source_name: self.reader.source.clone(), reason }
     }
 
     /// Starts the request for the page at hand, and as many behind it as the paginator can name and the limits allow.
@@ -235,12 +257,16 @@ impl RestPages {
             self.run = Run::open(&self.reader, &self.partitions, self.at.partition)?;
         }
         let here = (self.at.partition, self.at.cursor.clone());
-        self.window.keep_if_front(&here);
+        if self.window.drop_unless_front(&here) {
+            // Pages of uneven size: one at a time, until some in a row are of the same size again.
+            self.run.pages = 0;
+        }
         let width = self.width();
         while self.window.len() < width {
             let key = match self.window.last() {
                 None => here.clone(),
-                Some((partition, cursor)) => match self.reader.spec.pager.guess(cursor) {
+                Some(_) if !self.has_room() => break,
+                Some((partition, cursor)) => match self.reader.spec.pager.guess(cursor, self.run.last) {
                     Some(guess) if self.within_total(&guess) => (*partition, guess),
                     _ => break,
                 },
@@ -251,10 +277,9 @@ impl RestPages {
     }
 
     fn start(&mut self, key: Key) -> Result<(), RestError> {
-        let (source, stream) = (&self.reader.source, &self.reader.stream);
         let spec = self.reader.spec.clone();
         let ask = self.run.request.ask(&spec.pager, &key.1);
-        let foreign = || RestError::Offset { source_name: source.clone(), stream: stream.clone() };
+        let foreign = || RestError::Offset { source_name: self.reader.source.clone() };
         let ask = ask.ok_or_else(foreign)?;
         let fetcher = self.reader.fetcher.clone();
         self.window.push(key, async move { fetcher.fetch(&ask, |answer| locate(&spec, answer)).await });
@@ -263,13 +288,17 @@ impl RestPages {
 
     /// How many requests may be under way: it doubles with each page, so that a short list costs few in vain.
     fn width(&self) -> usize {
-        let spec = &self.reader.spec;
-        let total_unknown = spec.total.is_some() && self.run.total.is_none();
-        if !spec.pager.addressable() || total_unknown {
+        if !self.reader.spec.pager.addressable() {
             return 1;
         }
         let ramp = 1 << self.run.pages.min(MAX_AHEAD.ilog2());
         self.reader.fetcher.limiter.concurrency().min(ramp).clamp(1, MAX_AHEAD) as usize
+    }
+
+    /// Whether one request more may run ahead: no page is expected to be larger than the largest so far.
+    fn has_room(&self) -> bool {
+        let largest = self.run.largest_bytes;
+        self.window.bytes(largest).saturating_add(largest) <= self.ahead
     }
 
     /// Whether a guessed page can still have records, as far as the source says how many there are. No page is larger than
@@ -286,45 +315,32 @@ impl RestPages {
     }
 }
 
-impl Run {
-    fn open(reader: &Reader, partitions: &[Partition], partition: u32) -> Result<Self, RestError> {
-        let values = partitions.get(partition as usize).map(|partition| &partition.values);
-        let request = match values {
-            Some(values) => Request::render(&reader.spec, &Values::new(&reader.params, values))
-                .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?,
-            // A lane without partitions asks for nothing.
-            None => Request::nothing(&reader.spec),
-        };
-        let (pages, empty, largest) = (0, 0, 1);
-        let request = Arc::new(request);
-        Ok(Self { partition, request, pages, empty, largest, total: None, loops: LoopCheck::default() })
-    }
-
-    fn note(&mut self, records: u64, total: Option<u64>) {
-        self.pages = self.pages.saturating_add(u32::from(records > 0));
-        self.largest = self.largest.max(records);
-        self.total = total;
-    }
-}
-
 fn has_next(partitions: &[Partition], lane: LaneId, partition: u32) -> bool {
     partition.checked_add(lane.of).is_some_and(|next| (next as usize) < partitions.len())
 }
 
 /// What the stream looks for in an answer. No content is an answer without records.
-fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Located, Unreadable> {
+fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Content, Unreadable> {
     if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
-        return Ok(Located { records: Vec::new(), values: Vec::new() });
+        return Ok(Content { located: Located { records: Vec::new(), values: Vec::new() }, digest: None });
     }
-    spec.locator.locate(&answer.body).map_err(|error| {
-        let cut = matches!(error, LocateError::Utf8(_) | LocateError::Json(_));
-        let mut reason = Chain(&error).to_string();
-        // A page for people, with status 200, is what many an API shows when it is ill.
-        let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or("application/json").trim();
-        if !kind.contains("json") && kind.len() < 60 {
-            reason.push_str(&format!(" (it calls itself {kind:?})"));
-        }
-        Unreadable { reason, cut }
-    })
+    let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
+    // Only there does nothing but the records tell one page from the next.
+    let digest = spec.pager.addressable().then(|| {
+        let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
+        digest(located.records.iter().map(slice))
+    });
+    Ok(Content { located, digest })
+}
+
+fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {
+    let cut = matches!(error, LocateError::Utf8(_) | LocateError::Json(_));
+    let mut reason = Chain(error).to_string();
+    // A page for people, with status 200, is what many an API shows when it is ill.
+    let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or("application/json").trim();
+    if !kind.contains("json") && kind.len() < 60 {
+        reason.push_str(&format!(" (it calls itself {kind:?})"));
+    }
+    Unreadable { reason, cut }
 }

@@ -2,10 +2,12 @@
 
 use super::link;
 use super::spec::At;
+use crate::config::param::body_path;
 use crate::config::settings::{Paginate, ParamIn};
 use crate::model::offset::PageCursor;
 use crate::record::locate::Located;
 use http::{HeaderMap, HeaderName, header};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Where a single value of an answer stands.
@@ -15,6 +17,15 @@ pub enum Place {
     Slot(usize),
     /// In a header.
     Header(HeaderName),
+}
+
+/// A parameter of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Param {
+    /// In the query, by this name.
+    Query(String),
+    /// In the JSON body, behind these keys.
+    Body(Vec<String>),
 }
 
 /// A compiled paginator.
@@ -27,9 +38,7 @@ pub enum Pager {
         /// Where it stands.
         from: Place,
         /// Parameter that takes it.
-        param: String,
-        /// Where the parameter goes.
-        place: ParamIn,
+        param: Param,
     },
     /// A URL in the answer.
     NextUrl {
@@ -44,24 +53,24 @@ pub enum Pager {
     /// A page number.
     Page {
         /// Parameter that takes it.
-        param: String,
+        param: Param,
         /// The first page.
         start: u64,
         /// Parameter and value of the page size.
-        size: Option<(String, u64)>,
-        /// Where the parameters go.
-        place: ParamIn,
+        size: Option<(Param, u64)>,
+        /// Statuses that are the end, behind the first page.
+        end_status: Vec<u16>,
     },
     /// Offset and limit.
     Offset {
         /// Parameter of the offset.
-        param: String,
+        param: Param,
         /// Parameter of the limit.
-        limit_param: String,
+        limit_param: Param,
         /// Records per page.
         limit: u64,
-        /// Where the parameters go.
-        place: ParamIn,
+        /// Statuses that are the end, behind the first page.
+        end_status: Vec<u16>,
     },
 }
 
@@ -74,10 +83,6 @@ pub struct Seen<'a> {
     pub body: &'a [u8],
     /// What was found in it.
     pub located: &'a Located,
-    /// Records of the partition up to the end of this page.
-    pub partition_records: u64,
-    /// Records of the partition in all, if the source says so.
-    pub total: Option<u64>,
 }
 
 /// What the page says about the one after it.
@@ -105,24 +110,57 @@ impl Place {
     /// The value as text; `None` where there is none, or null, false or an empty one.
     pub fn read(&self, seen: &Seen<'_>) -> Result<Option<String>, String> {
         let text = match self {
-            Self::Header(name) => match seen.headers.get(name).map(header::HeaderValue::to_str) {
-                None => None,
-                Some(Ok(text)) => Some(text.trim().to_owned()),
-                Some(Err(_)) => return Err(format!("the header {name} is not ASCII text")),
+            Self::Header(name) => header_text(name, seen)?,
+            Self::Slot(slot) => match slot_text(*slot, seen).map(|json| (json, serde_json::from_str(json))) {
+                None | Some((_, Ok(Value::Null | Value::Bool(false)))) => None,
+                Some((_, Ok(Value::String(text)))) => Some(text),
+                // The digits as they stand there, not as a number would be written again.
+                Some((json, Ok(Value::Number(_)))) => Some(json.to_owned()),
+                Some(_) => return Err("the value that should lead on is neither text nor number".to_owned()),
             },
-            Self::Slot(slot) => {
-                let range = seen.located.values.get(*slot).cloned().flatten();
-                let json = range.and_then(|range| seen.body.get(range.start as usize..range.end as usize));
-                match json.map(serde_json::from_slice) {
-                    None | Some(Ok(Value::Null | Value::Bool(false))) => None,
-                    Some(Ok(Value::String(text))) => Some(text),
-                    // The digits as they stand there, not as a number would be written again.
-                    Some(Ok(Value::Number(_))) => json.map(|json| String::from_utf8_lossy(json).trim().to_owned()),
-                    Some(_) => return Err("the value that should lead on is neither text nor number".to_owned()),
-                }
-            }
         };
         Ok(text.filter(|text| !text.is_empty()))
+    }
+
+    /// The value as JSON text, as it stands there; `None` where there is none, or null, false or an empty one.
+    pub fn read_json(&self, seen: &Seen<'_>) -> Result<Option<String>, String> {
+        let slot = match self {
+            Self::Header(name) => return Ok(header_text(name, seen)?.map(|text| Value::from(text).to_string())),
+            Self::Slot(slot) => *slot,
+        };
+        let json = slot_text(slot, seen);
+        Ok(json.filter(|json| !matches!(*json, "null" | "false" | "\"\"" | "[]" | "{}")).map(str::to_owned))
+    }
+}
+
+fn header_text(name: &HeaderName, seen: &Seen<'_>) -> Result<Option<String>, String> {
+    let text = seen.headers.get(name).map(|value| value.to_str().map(str::trim)).transpose();
+    let text = text.map_err(|_| format!("the header {name} is not ASCII text"))?;
+    Ok(text.filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+/// What the locator found; the whole body has passed as JSON, so that this is text.
+fn slot_text<'a>(slot: usize, seen: &Seen<'a>) -> Option<&'a str> {
+    let range = seen.located.values.get(slot).cloned().flatten()?;
+    let json = seen.body.get(range.start as usize..range.end as usize)?;
+    std::str::from_utf8(json).ok().map(str::trim)
+}
+
+impl Param {
+    fn compile(text: &str, place: ParamIn) -> Result<Self, String> {
+        match place {
+            ParamIn::Query => Ok(Self::Query(text.to_owned())),
+            ParamIn::Body => body_path(text).map(Self::Body).ok_or_else(|| "this is no place in the body".to_owned()),
+        }
+    }
+
+    /// A token in the form in which this parameter takes it: as it is, or as JSON. A body's tokens are JSON already,
+    /// unless somebody has set the offset by hand.
+    fn token(&self, token: &str) -> String {
+        match self {
+            Self::Body(_) if serde_json::from_str::<IgnoredAny>(token).is_err() => Value::from(token).to_string(),
+            Self::Query(_) | Self::Body(_) => token.to_owned(),
+        }
     }
 }
 
@@ -133,54 +171,62 @@ impl Pager {
         let mut place = |key: &str, text: &str| {
             Place::compile(text, &mut paths).map_err(|reason| At::new(&format!("paginate.{key}"), &reason))
         };
+        let param = |key: &str, text: &str, place: ParamIn| {
+            Param::compile(text, place).map_err(|reason| At::new(&format!("paginate.{key}"), &reason))
+        };
         let pager = match settings {
             Paginate::None {} => Self::None,
             Paginate::Cursor(c) => {
-                Self::Cursor { from: place("cursor.from", &c.from)?, param: c.param.clone(), place: c.place }
+                Self::Cursor { from: place("cursor.from", &c.from)?, param: param("cursor.param", &c.param, c.place)? }
             }
             Paginate::NextUrl(n) => Self::NextUrl { from: place("next_url.from", &n.from)? },
             Paginate::Link(l) => Self::Link { rel: l.rel.clone() },
             Paginate::Page(p) => {
-                let size = p.size_param.clone().zip(p.size.map(u64::from));
+                let size = p.size_param.as_deref().zip(p.size.map(u64::from));
                 if size.is_none() && p.size_param.is_some() {
                     return Err(At::new("paginate.page.size", "`size_param` needs a `size`"));
                 }
-                Self::Page { param: p.param.clone(), start: p.start, size, place: p.place }
+                let size = size.map(|(text, size)| Ok((param("page.size_param", text, p.place)?, size))).transpose()?;
+                let end_status = p.end_status.clone();
+                Self::Page { param: param("page.param", &p.param, p.place)?, start: p.start, size, end_status }
             }
             Paginate::Offset(o) if o.limit == 0 => {
                 return Err(At::new("paginate.offset.limit", "at least 1 is needed"));
             }
             Paginate::Offset(o) => Self::Offset {
-                param: o.param.clone(),
-                limit_param: o.limit_param.clone(),
+                param: param("offset.param", &o.param, o.place)?,
+                limit_param: param("offset.limit_param", &o.limit_param, o.place)?,
                 limit: u64::from(o.limit),
-                place: o.place,
+                end_status: o.end_status.clone(),
             },
         };
         Ok((pager, paths))
     }
 
-    /// Where its parameters go, if it has any.
-    pub fn place(&self) -> Option<ParamIn> {
+    /// Whether its parameters go into the body.
+    pub fn in_body(&self) -> bool {
         match self {
-            Self::Cursor { place, .. } | Self::Page { place, .. } | Self::Offset { place, .. } => Some(*place),
-            _ => None,
+            Self::Cursor { param, .. } | Self::Page { param, .. } | Self::Offset { param, .. } => {
+                matches!(param, Param::Body(_))
+            }
+            Self::None | Self::NextUrl { .. } | Self::Link { .. } => false,
         }
     }
 
-    /// The parameters of the page at `cursor`; `None` where the cursor is not one of this paginator's.
-    pub fn parameters(&self, cursor: &PageCursor) -> Option<Vec<(String, Value)>> {
+    /// The parameters of the page at `cursor`, each with its text (in a body: its JSON text); `None` where the cursor is
+    /// not one of this paginator's.
+    pub fn parameters(&self, cursor: &PageCursor) -> Option<Vec<(&Param, String)>> {
         Some(match (self, cursor) {
             (Self::None | Self::NextUrl { .. } | Self::Link { .. } | Self::Cursor { .. }, PageCursor::Start) => vec![],
             (Self::NextUrl { .. } | Self::Link { .. }, PageCursor::Url(_)) => vec![],
-            (Self::Cursor { param, .. }, PageCursor::Token(token)) => vec![(param.clone(), token.as_str().into())],
+            (Self::Cursor { param, .. }, PageCursor::Token(token)) => vec![(param, param.token(token))],
             (Self::Page { param, size, .. }, _) => {
-                let number = (param.clone(), self.position(cursor)?.into());
-                let size = size.iter().map(|(param, size)| (param.clone(), (*size).into()));
+                let number = (param, self.position(cursor)?.to_string());
+                let size = size.iter().map(|(param, size)| (param, size.to_string()));
                 std::iter::once(number).chain(size).collect()
             }
             (Self::Offset { param, limit_param, limit, .. }, _) => {
-                vec![(param.clone(), self.position(cursor)?.into()), (limit_param.clone(), (*limit).into())]
+                vec![(param, self.position(cursor)?.to_string()), (limit_param, limit.to_string())]
             }
             _ => return None,
         })
@@ -202,12 +248,35 @@ impl Pager {
         matches!(self, Self::Page { .. } | Self::Offset { .. })
     }
 
-    /// The cursor after a full page at `cursor`, where that can be told in advance.
-    pub fn guess(&self, cursor: &PageCursor) -> Option<PageCursor> {
+    /// Its key in the settings.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Cursor { .. } => "cursor",
+            Self::NextUrl { .. } => "next_url",
+            Self::Link { .. } => "link",
+            Self::Page { .. } => "page",
+            Self::Offset { .. } => "offset",
+        }
+    }
+
+    /// Whether an answer of this status to the request for the page at `cursor` says that there are no more pages.
+    pub fn ends_with(&self, cursor: &PageCursor, status: u16) -> bool {
+        match self {
+            Self::Page { end_status, .. } | Self::Offset { end_status, .. } => {
+                *cursor != PageCursor::Start && end_status.contains(&status)
+            }
+            _ => false,
+        }
+    }
+
+    /// The cursor after the page at `cursor`, where that can be told in advance: `seen` records were on the last page, if
+    /// there was one, for an API may give fewer than it is asked for.
+    pub fn guess(&self, cursor: &PageCursor, seen: Option<u64>) -> Option<PageCursor> {
         let position = self.position(cursor)?;
         match self {
             Self::Page { .. } => position.checked_add(1).map(PageCursor::Page),
-            Self::Offset { limit, .. } => position.checked_add(*limit).map(PageCursor::Record),
+            Self::Offset { limit, .. } => position.checked_add(seen.unwrap_or(*limit)).map(PageCursor::Record),
             _ => None,
         }
     }
@@ -217,8 +286,9 @@ impl Pager {
         let records = seen.located.records.len() as u64;
         match self {
             Self::None => Ok(Lead::End),
-            Self::Cursor { from, .. } => {
-                Ok(from.read(seen)?.map_or(Lead::End, |token| Lead::Cursor(PageCursor::Token(token))))
+            Self::Cursor { from, param } => {
+                let token = if matches!(param, Param::Body(_)) { from.read_json(seen) } else { from.read(seen) };
+                Ok(token?.map_or(Lead::End, |token| Lead::Cursor(PageCursor::Token(token))))
             }
             Self::NextUrl { from } => Ok(from.read(seen)?.map_or(Lead::End, Lead::Reference)),
             Self::Link { rel } => {
@@ -228,10 +298,8 @@ impl Pager {
                 let target = link::find(headers, rel).map_err(|error| error.to_string())?;
                 Ok(target.map_or(Lead::End, |target| Lead::Reference(target.to_owned())))
             }
-            // More records than `total` say that it is not to be trusted: the empty page will tell.
-            Self::Page { .. } | Self::Offset { .. } if records == 0 || seen.total == Some(seen.partition_records) => {
-                Ok(Lead::End)
-            }
+            // Never `total`: many an API caps it, or counts something else.
+            Self::Page { .. } | Self::Offset { .. } if records == 0 => Ok(Lead::End),
             Self::Page { .. } | Self::Offset { .. } => {
                 let step = if matches!(self, Self::Page { .. }) { 1 } else { records };
                 let position = self.position(cursor).and_then(|position| position.checked_add(step));

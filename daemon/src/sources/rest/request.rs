@@ -1,10 +1,10 @@
 //! The requests of one partition: rendered once, then only the page's parameters change.
 
 use super::auth::header;
-use super::paginate::Pager;
-use super::spec::{At, StreamSpec, travels};
+use super::body::compose;
+use super::paginate::{Pager, Param};
+use super::spec::{At, Body, StreamSpec, travels};
 use super::template::{Text, Values};
-use crate::config::settings::ParamIn;
 use crate::model::offset::PageCursor;
 use crate::net::fetch::{Ask, Private};
 use crate::net::query;
@@ -61,12 +61,13 @@ impl Request {
             url.query_pairs_mut().extend_pairs(&open_query);
         }
         let mut body = spec.body.as_ref().map(|body| body.render(&|t| text("body", t))).transpose()?;
-        if body.is_none() && spec.pager.place() == Some(ParamIn::Body) {
+        if body.is_none() && spec.pager.in_body() {
             body = Some(Value::Object(Map::new()));
         }
         if body.is_some() {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }
+        private.body = spec.body.as_ref().is_some_and(Body::is_secret);
         let (method, every) = (spec.method.clone(), shared.query.clone());
         Ok(Self { method, url, headers, body, private: Arc::new(private), every })
     }
@@ -86,7 +87,6 @@ impl Request {
     /// The request for the page at `cursor`; `None` where the cursor is not one of this paginator's.
     pub fn ask(&self, pager: &Pager, cursor: &PageCursor) -> Option<Ask> {
         let parameters = pager.parameters(cursor)?;
-        let mut body = self.body.clone();
         let mut url = match cursor {
             PageCursor::Url(next) => {
                 let mut url = Url::parse(next).ok()?;
@@ -97,16 +97,18 @@ impl Request {
             }
             _ => self.url.clone(),
         };
-        if pager.place() == Some(ParamIn::Body) {
-            if let Some(Value::Object(fields)) = &mut body {
-                fields.extend(parameters);
+        let (mut in_query, mut in_body) = (Vec::new(), Vec::new());
+        for (param, text) in &parameters {
+            match param {
+                Param::Query(name) => in_query.push((name.as_str(), text.as_str())),
+                Param::Body(path) => in_body.push((path.as_slice(), text.as_str())),
             }
-        } else if !parameters.is_empty() {
-            query::strip(&mut url, |name| parameters.iter().any(|(param, _)| param == name));
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            url.query_pairs_mut().extend_pairs(parameters.iter().map(|(name, value)| (name, text(value))));
         }
-        let body = body.map(|body| Bytes::from(body.to_string()));
+        if !in_query.is_empty() {
+            query::strip(&mut url, |name| in_query.iter().any(|(param, _)| *param == name));
+            url.query_pairs_mut().extend_pairs(in_query);
+        }
+        let body = self.body.as_ref().map(|body| Bytes::from(compose(body, &in_body)));
         Some(Ask {
             method: self.method.clone(),
             url,

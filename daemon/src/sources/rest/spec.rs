@@ -5,7 +5,7 @@ use super::paginate::{Pager, Place};
 use super::template::{Templates, Text};
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
-use crate::config::settings::{Method, ParamIn, PartitionBy, Stream};
+use crate::config::settings::{Method, Paginate, PartitionBy, Stream};
 use crate::model::offset::Partition;
 use crate::net::mask::Mask;
 use crate::record::locate::Locator;
@@ -102,7 +102,8 @@ impl StreamSpec {
             let text = templates.secret_text(&text.0, secrets, mask);
             query.push((name.clone(), text.map_err(|reason| At::new(&format!("query.{name}"), &reason))?));
         }
-        let body = stream.body.as_ref().map(|body| Body::compile(body, &mut templates, "body")).transpose()?;
+        let mut compile = |body| Body::compile(body, "body", &mut |text| templates.secret_text(text, secrets, mask));
+        let body = stream.body.as_ref().map(&mut compile).transpose()?;
         let (pager, mut paths) = Pager::compile(&stream.paginate)?;
         let total = stream.total.as_deref().map(|text| Place::compile(text, &mut paths));
         let total = total.transpose().map_err(|reason| At::new("total", &reason))?;
@@ -110,11 +111,11 @@ impl StreamSpec {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
         };
-        if method == http::Method::GET && (body.is_some() || pager.place() == Some(ParamIn::Body)) {
+        if method == http::Method::GET && (body.is_some() || pager.in_body()) {
             let key = if body.is_some() { "body" } else { "paginate" };
             return Err(At::new(key, "only a POST has a body: set `method: POST`"));
         }
-        if pager.place() == Some(ParamIn::Body) && !matches!(stream.body, None | Some(Value::Object(_))) {
+        if pager.in_body() && !matches!(stream.body, None | Some(Value::Object(_))) {
             return Err(At::new("body", "an object is needed, because `paginate` puts its values in it"));
         }
         let (values, partitioned) = match &stream.partition {
@@ -147,21 +148,31 @@ impl StreamSpec {
 }
 
 impl Body {
-    fn compile(value: &Value, templates: &mut Templates, key: &str) -> Result<Self, At> {
+    fn compile(value: &Value, key: &str, text: &mut impl FnMut(&str) -> Result<Text, String>) -> Result<Self, At> {
         Ok(match value {
-            Value::String(text) => Self::Text(templates.text(text).map_err(|reason| At::new(key, &reason))?),
+            Value::String(source) => Self::Text(text(source).map_err(|reason| At::new(key, &reason))?),
             Value::Array(items) => {
-                Self::List(items.iter().map(|item| Self::compile(item, templates, key)).collect::<Result<_, _>>()?)
+                Self::List(items.iter().map(|item| Self::compile(item, key, text)).collect::<Result<_, _>>()?)
             }
             Value::Object(fields) => {
                 let mut compiled = Vec::new();
                 for (name, value) in fields {
-                    compiled.push((name.clone(), Self::compile(value, templates, &format!("{key}.{name}"))?));
+                    compiled.push((name.clone(), Self::compile(value, &format!("{key}.{name}"), text)?));
                 }
                 Self::Object(compiled)
             }
             plain => Self::Plain(plain.clone()),
         })
+    }
+
+    /// Whether a secret is in it.
+    pub fn is_secret(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_secret(),
+            Self::Plain(_) => false,
+            Self::List(items) => items.iter().any(Self::is_secret),
+            Self::Object(fields) => fields.iter().any(|(_, value)| value.is_secret()),
+        }
     }
 
     /// The body, with every string rendered by `text`.
@@ -183,7 +194,14 @@ impl Body {
 
 /// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key and records path, in hex.
 pub fn fingerprint(stream: &Stream) -> String {
-    let parts = (&stream.method, &stream.path, &stream.paginate, &stream.primary_key, &stream.records);
+    let mut paginate = stream.paginate.clone();
+    // How the end is told changes no page in front of it.
+    match &mut paginate {
+        Paginate::Page(pages) => pages.end_status.clear(),
+        Paginate::Offset(pages) => pages.end_status.clear(),
+        Paginate::None {} | Paginate::Cursor(_) | Paginate::NextUrl(_) | Paginate::Link(_) => {}
+    }
+    let parts = (&stream.method, &stream.path, &paginate, &stream.primary_key, &stream.records);
     // These types hold nothing that JSON cannot write.
     let text = serde_json::to_vec(&parts).unwrap_or_default();
     hex(&Sha256::digest(&text))

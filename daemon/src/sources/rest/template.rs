@@ -62,11 +62,6 @@ impl Default for Templates {
 }
 
 impl Templates {
-    /// Compiles a text without secrets.
-    pub fn text(&mut self, source: &str) -> Result<Text, String> {
-        Ok(Text { pieces: self.piece("text", source)?.into_iter().collect() })
-    }
-
     /// Compiles a path: the values in it become parts of one path segment, whatever they hold.
     pub fn path(&mut self, source: &str) -> Result<Text, String> {
         Ok(Text { pieces: self.piece(PATH, source)?.into_iter().collect() })
@@ -166,7 +161,7 @@ mod tests {
         let mut templates = Templates::default();
         let path = templates.path("/r/{{ partition.value }}/{{ param.a }}").unwrap();
         assert_eq!(templates.render(&path, &values()).unwrap(), "/r/eu/x%2F..%2F%C3%BC%20%3F%23%26");
-        let text = templates.text("{{ param.a }}!\n").unwrap();
+        let text = templates.secret_text("{{ param.a }}!\n", &Upper, &mut Mask::default()).unwrap();
         assert_eq!(templates.render(&text, &values()).unwrap(), "x/../ü ?#&!\n");
     }
 
@@ -184,11 +179,11 @@ mod tests {
     fn undefined_values_are_errors() {
         let mut templates = Templates::default();
         for source in ["{{ param.none }}", "{{ nothing }}", "{{ partition.none }}", "{% if param.none %}{% endif %}"] {
-            let text = templates.text(source).unwrap();
+            let text = templates.secret_text(source, &Upper, &mut Mask::default()).unwrap();
             assert!(templates.render(&text, &values()).is_err(), "{source}");
         }
         for source in ["{{ param.", "{% if %}", "{{ }}"] {
-            assert!(templates.text(source).is_err(), "{source}");
+            assert!(templates.secret_text(source, &Upper, &mut Mask::default()).is_err(), "{source}");
         }
     }
 

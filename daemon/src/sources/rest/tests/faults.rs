@@ -129,7 +129,7 @@ async fn a_reset_on_a_kept_connection_does_not_count() {
     let source = source(&server.url, paged(), rest);
     assert_eq!(ids(&read(open_all(&source)).await), (1..=PAGES).collect::<Vec<_>>());
     assert_eq!(source.stats().retries.load(Ordering::Relaxed), 0);
-    assert!(source.stats().immediate() >= 1);
+    assert!(server.got().iter().any(|got| got.on_connection == 1), "a connection was kept, and reset");
 
     let server =
         Server::start(|_, n| if n == 0 { Reply::json(&json!({ "data": [{ "id": 1 }] })) } else { Reply::Reset });
@@ -168,11 +168,52 @@ async fn what_no_retry_mends_fails_at_once_and_says_what_to_do() {
         assert_eq!(error.class(), class, "{text}");
         assert_eq!(server.got().len(), 1, "{text}");
         assert!(server.got()[0].text().contains(CANARY), "the server did get it");
-        for part in ["stream orders", "source shop", hint, &status.to_string(), "and says \"no [31m: "] {
+        for part in ["ask source shop", hint, &status.to_string(), "and says \"no [31m: "] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(text.len() < 500 && !text.contains('\u{1b}'), "{text}");
+        assert!(text.len() < 600 && !text.contains('\u{1b}'), "{text}");
     }
+}
+
+#[tokio::test]
+async fn advice_about_the_end_is_for_pages_behind_the_first() {
+    let server = Server::start(|got, _| match got.number("page") {
+        Some(3) => Reply::status(404, &[], ""),
+        _ => page(got),
+    });
+    let server = server.await;
+    let (_, text) = failure(&source(&server.url, paged(), json!({}))).await;
+    let key = "`sources.shop.rest.streams.orders.paginate.page.end_status: [404]`";
+    assert!(text.contains(key) && text.contains("behind its last page"), "{text}");
+    let first = Server::start(|_, _| Reply::status(404, &[], "")).await;
+    let (_, text) = failure(&source(&first.url, paged(), json!({}))).await;
+    assert!(!text.contains("end_status"), "{text}");
+}
+
+#[tokio::test]
+async fn an_answer_that_trickles_ends_at_its_own_time_out() {
+    let slow = |got: &Got| Reply::Trickle(Duration::from_millis(40), Box::new(page(got)));
+    let rest = json!({ "keep_alive": { "read_timeout": "5s", "answer_timeout": "150ms" } });
+    flaky(slow, rest.clone()).await;
+    let server = Server::start(move |got, _| slow(got)).await;
+    let (error, text) = failure(&source(&server.url, paged(), with(rest, json!({ "retry": { "attempts": 2 } })))).await;
+    assert_eq!((error.class(), server.got().len()), (ErrorClass::Transient, 2));
+    assert!(text.contains("not complete after 150ms (`keep_alive.answer_timeout`)"), "{text}");
+}
+
+#[tokio::test]
+async fn redirects_wait_for_their_turn() {
+    let server = Server::start(|got, _| match got.path.as_str() {
+        "/orders" => Reply::status(307, &[("location", "/two")], ""),
+        "/two" => Reply::status(307, &[("location", "/three")], ""),
+        _ => Reply::json(&json!({ "data": [{ "id": 1 }] })),
+    })
+    .await;
+    let source = source(&server.url, json!({}), json!({ "rate": { "per_second": 10.0 } }));
+    let start = clock::monotonic();
+    read(open_all(&source)).await;
+    assert_eq!(server.got().len(), 3);
+    assert!(clock::since(start) >= Duration::from_millis(170), "{:?}", clock::since(start));
 }
 
 #[tokio::test]
@@ -227,6 +268,29 @@ async fn a_compressed_answer_is_read() {
     let source = source(&server.url, json!({}), json!({}));
     assert_eq!(ids(&read(open_all(&source)).await), [7]);
     assert_eq!(source.stats().bytes.load(Ordering::Relaxed), 19);
+}
+
+/// Brotli (RFC 7932) without compression: one meta-block as it is, and an empty last one.
+fn brotli(body: &[u8]) -> Vec<u8> {
+    let head = (u32::try_from(body.len()).unwrap() - 1) << 4 | 1 << 20;
+    [&head.to_le_bytes()[..3], body, &[3]].concat()
+}
+
+#[tokio::test]
+async fn a_brotli_answer_is_read_and_counted_as_it_unfolds() {
+    let reply =
+        |body: Vec<u8>| Reply::Answer { status: 200, headers: vec![("content-encoding", "br".to_owned())], body };
+    let server = Server::start(move |_, _| reply(brotli(b"{\"data\":[{\"id\":7}]}"))).await;
+    let source = source(&server.url, json!({}), json!({}));
+    assert_eq!(ids(&read(open_all(&source)).await), [7]);
+    assert!(server.got()[0].headers["accept-encoding"].contains("br"));
+    assert_eq!(source.stats().bytes.load(Ordering::Relaxed), 19);
+    let large = Server::start(move |_, _| reply(brotli(&[b' '; 2000]))).await;
+    let (_, text) = failure(&super::source(&large.url, json!({}), json!({ "max_body": "1kB" }))).await;
+    assert!(text.contains("`max_body`"), "{text}");
+    let cut = Server::start(move |_, _| reply(brotli(b"{}")[..4].to_vec())).await;
+    let (error, _) = failure(&super::source(&cut.url, json!({}), json!({ "retry": { "attempts": 1 } }))).await;
+    assert_eq!(error.class(), ErrorClass::Transient);
 }
 
 #[tokio::test]

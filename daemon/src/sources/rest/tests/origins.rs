@@ -228,3 +228,49 @@ async fn settings_of_origins_are_checked() {
         assert!(error.contains(&format!("`sources.shop.rest.{key}`")), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_body_with_a_secret_stays_at_home() {
+    for (body, arrives) in
+        [(json!({ "key": ["k ${TOKEN}"], "plain": "$${x}" }), false), (json!({ "key": "open" }), true)]
+    {
+        let other = other().await;
+        let link = format!("{}/elsewhere", other.url);
+        let home = Server::start(move |_, _| Reply::status(307, &[("location", &link)], "")).await;
+        let rest = json!({ "allowed_origins": [other.url] });
+        let source = source(&home.url, json!({ "method": "POST", "body": body }), rest);
+        if arrives {
+            assert_eq!(ids(&read(open_all(&source)).await), [2]);
+            continue;
+        }
+        let (error, text) = failure(&source).await;
+        assert_eq!(error.class(), ErrorClass::Config);
+        assert!(text.contains("the request's body has a credential in it"), "{text}");
+        assert_eq!(home.got()[0].json(), json!({ "key": [format!("k {CANARY}")], "plain": "${x}" }));
+        assert!(other.got().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_stored_url_whose_origin_is_no_longer_listed_is_told_as_such() {
+    let home = Server::start(|_, _| one(1)).await;
+    let source = source(&home.url, stream(), json!({}));
+    let cursor = crate::model::offset::PageCursor::Url("https://cdn.shop.example/next?key=x".into());
+    let mut pages = open(&source, LaneId { lane: 0, of: 1 }, Offset { cursor, ..Offset::start(0) });
+    let error = pages.next().await.unwrap_err();
+    let text = Chain(&error).to_string();
+    assert!(text.contains("the request is not sent: the URL leads to https://cdn.shop.example:443"), "{text}");
+    assert!(text.contains("`allowed_origins`") && !text.contains("redirect") && !text.contains("key"), "{text}");
+}
+
+#[tokio::test]
+async fn the_proxys_secrets_are_masked_too() {
+    let home = Server::start(|_, _| {
+        let message = format!("you sent {CANARY} and bWU6YzRuYXJ5LXQwa2VuLys= through an api gateway");
+        Reply::status(404, &[], &json!({ "message": message }).to_string())
+    })
+    .await;
+    let proxy = json!({ "proxy": { "url": home.url, "username": "api", "password": "${TOKEN}" } });
+    let (_, text) = failure(&source("http://api.shop.example", json!({}), proxy)).await;
+    assert!(text.contains("you sent [secret] and ") && text.contains("through an api gateway"), "{text}");
+}

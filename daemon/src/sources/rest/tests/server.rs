@@ -46,6 +46,8 @@ pub enum Reply {
     CutAfter(usize, Box<Reply>),
     /// Announce the whole body, send this many bytes of it and nothing more.
     StallAfter(usize, Box<Reply>),
+    /// Send the body byte by byte, with this pause after each.
+    Trickle(Duration, Box<Reply>),
     /// Reset the connection without an answer.
     Reset,
     /// Say nothing, keep the connection.
@@ -109,7 +111,7 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<
             log.len() - 1
         };
         let mut reply = handler(&got, before);
-        let (mut cut, mut stall) = (None, false);
+        let (mut cut, mut stall, mut pause) = (None, false, None);
         loop {
             match reply {
                 Reply::Late(wait, inner) => {
@@ -124,12 +126,25 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<
                     (cut, stall) = (Some(bytes), true);
                     reply = *inner;
                 }
+                Reply::Trickle(between, inner) => {
+                    pause = Some(between);
+                    reply = *inner;
+                }
                 Reply::Stall => std::future::pending().await,
                 Reply::Reset => return reset(&stream),
                 Reply::Answer { status, headers, body } => {
                     let mut head = format!("HTTP/1.1 {status} Some\r\ncontent-length: {}\r\n", body.len());
                     headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
                     stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap_or_default();
+                    if let Some(pause) = pause {
+                        for byte in &body {
+                            if stream.write_all(&[*byte]).await.is_err() {
+                                return;
+                            }
+                            tokio::time::sleep(pause).await;
+                        }
+                        break;
+                    }
                     let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
                     stream.write_all(sent).await.unwrap_or_default();
                     if stall {

@@ -1,0 +1,105 @@
+//! What is known of the partition being read: how far, how large, how fast, and whether it goes round in a circle.
+
+use super::error::RestError;
+use super::pages::Reader;
+use super::request::Request;
+use super::template::Values;
+use crate::model::offset::{PageCursor, Partition};
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
+
+/// What is known of the partition being read; all of it can be learned again.
+#[derive(Debug)]
+pub struct Run {
+    /// Index of the partition.
+    pub partition: u32,
+    /// Its requests.
+    pub request: Arc<Request>,
+    /// Pages with records in a row since the last wrong guess.
+    pub pages: u32,
+    /// Pages without records in a row.
+    pub empty: u32,
+    /// Records of the largest page so far.
+    pub largest: u64,
+    /// Bytes of the largest page so far.
+    pub largest_bytes: u64,
+    /// Records of the last page that had any.
+    pub last: Option<u64>,
+    /// Digest of the records of the last page that had any.
+    pub digest: Option<u64>,
+    /// Records in all, as the source said last.
+    pub total: Option<u64>,
+    /// Cursors so far.
+    pub loops: LoopCheck,
+}
+
+/// Finds a circle of cursors of any length in constant memory (Brent): one cursor is kept, and replaced after twice as
+/// many steps each time.
+#[derive(Debug, Default)]
+pub struct LoopCheck {
+    kept: Option<PageCursor>,
+    steps: u32,
+    limit: u32,
+}
+
+impl LoopCheck {
+    /// Whether `cursor` was there before.
+    pub fn seen(&mut self, cursor: &PageCursor) -> bool {
+        if self.kept.as_ref() == Some(cursor) {
+            return true;
+        }
+        self.steps += 1;
+        if self.steps >= self.limit {
+            self.limit = self.limit.saturating_mul(2).max(1);
+            self.steps = 0;
+            self.kept = Some(cursor.clone());
+        }
+        false
+    }
+}
+
+impl Run {
+    /// A partition of which nothing is known yet.
+    pub fn open(reader: &Reader, partitions: &[Partition], partition: u32) -> Result<Self, RestError> {
+        let values = partitions.get(partition as usize).map(|partition| &partition.values);
+        let request = match values {
+            Some(values) => Request::render(&reader.spec, &Values::new(&reader.params, values))
+                .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?,
+            // A lane without partitions asks for nothing.
+            None => Request::nothing(&reader.spec),
+        };
+        Ok(Self {
+            partition,
+            request: Arc::new(request),
+            pages: 0,
+            empty: 0,
+            largest: 1,
+            largest_bytes: 0,
+            last: None,
+            digest: None,
+            total: None,
+            loops: LoopCheck::default(),
+        })
+    }
+
+    /// Learns from a page of `records` records in `bytes` bytes.
+    pub fn note(&mut self, records: u64, bytes: u64, digest: Option<u64>) {
+        self.largest = self.largest.max(records);
+        self.largest_bytes = self.largest_bytes.max(bytes);
+        if records > 0 {
+            self.pages = self.pages.saturating_add(1);
+            self.last = Some(records);
+            self.digest = digest;
+        }
+    }
+}
+
+/// A digest of records, to tell two pages of one run apart; it is stored nowhere.
+pub fn digest<'a>(records: impl Iterator<Item = &'a [u8]>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for record in records {
+        hasher.write_usize(record.len());
+        hasher.write(record);
+    }
+    hasher.finish()
+}
