@@ -31,7 +31,7 @@ fn engine() -> (TempDir, Arc<AppEngine>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     std::fs::write(&path, CONFIG.replace("DIR", dir.path().to_str().unwrap())).unwrap();
-    let config = config::load(&path).unwrap_or_else(|problems| panic!("{:?}", problems.list())).config;
+    let config = config::load(&path, None).unwrap_or_else(|problems| panic!("{:?}", problems.list()));
     let ledger = Ledger::open(&config.daemon.state_dir).unwrap();
     let files = Files { config: path, auth_env: None };
     (dir, Arc::new(AppEngine::new(files, config, Secrets::default(), ledger)))
