@@ -31,7 +31,7 @@ pub struct Offset {
     pub pages: u64,
     /// Records of the lane before this offset.
     pub records: u64,
-    /// Records of the partition before this offset: what tells a paginator that `total` is complete.
+    /// Records of the partition before this offset: what the source's total is compared with at the end.
     #[serde(default)]
     pub partition_records: u64,
 }

@@ -145,6 +145,7 @@ impl PageSpec<'_> {
         let mut response = match fault.kind {
             Kind::Throttle | Kind::ThrottleDate => refused(self.state, (429, "too many requests")),
             Kind::Status => refused(self.state, (fault.status.unwrap_or(500), "a fault was asked for")),
+            Kind::BehindEnd if self.len == 0 => refused(self.state, (fault.status.unwrap_or(404), "no such page")),
             Kind::Html => short(self.state, 200, "<!doctype html><title>We'll be back soon</title>"),
             Kind::Redirect => short(self.state, 307, ""),
             Kind::Stall => {
@@ -178,7 +179,11 @@ impl PageSpec<'_> {
             Some(Kind::RepeatedCursor) => Some(self.ask.start),
             _ => (end < self.total).then_some(end),
         };
-        let around = Around { next, total: self.total, seed: options.seed, origin: &origin };
+        let total = match &self.verdict.fault {
+            Some(fault) if fault.kind == Kind::CappedTotal => self.total.min(fault.after.unwrap_or_default()),
+            _ => self.total,
+        };
+        let around = Around { next, total, seed: options.seed, origin: &origin };
         let envelope = self.ask.envelope(self.params, &around);
         let gzip = options.gzip
             && headers.get("accept-encoding").is_some_and(|v| v.as_bytes().windows(4).any(|w| w == b"gzip"));
@@ -199,7 +204,11 @@ impl PageSpec<'_> {
     }
 
     fn array(&self) -> Bytes {
-        let array = self.state.cache.array(&self.data, self.ask.view, self.ask.start, self.len);
+        let (start, len) = match self.kind() {
+            Some(Kind::SamePage) => (0, self.total.min(self.ask.limit)),
+            _ => (self.ask.start, self.len),
+        };
+        let array = self.state.cache.array(&self.data, self.ask.view, start, len);
         match self.kind() {
             Some(Kind::InvalidUtf8) => {
                 let mut bytes = array.to_vec();

@@ -27,6 +27,12 @@ pub enum Kind {
     Html,
     /// The next cursor is the one that was asked for.
     RepeatedCursor,
+    /// The first page again, whatever page was asked for.
+    SamePage,
+    /// The total is at most `after`. Of the records nothing is missing.
+    CappedTotal,
+    /// The status `status` (404 unless given) for a page behind the last one, instead of an empty page.
+    BehindEnd,
     /// A byte in a text that is not UTF-8.
     InvalidUtf8,
     /// The first records of the page are a number, a text, null and a list.

@@ -79,6 +79,10 @@ impl Truth {
     pub fn served_whole(&self, pager: &str, view: View, records: u64) -> bool {
         let mut next = 0;
         for (key, page) in self.pages.iter().filter(|(key, _)| key.pager == pager && key.view == view) {
+            // The empty page that says where the end is, or one asked for in vain.
+            if page.records == 0 && key.start >= view.len(records) {
+                continue;
+            }
             if page.served == 0 || key.start > next {
                 return false;
             }

@@ -6,6 +6,7 @@ mod compare;
 mod concurrency;
 mod control;
 mod crash;
+mod ends;
 mod faults;
 mod formats;
 mod fulldisk;
