@@ -131,7 +131,7 @@ fn inspect(sql: &Connection, path: &Path) -> Result<Option<Found>, LedgerError> 
     // SQLite takes a torn last page for a whole one that ends in zeros.
     let (size, page): (u64, u64) = (
         fs::metadata(path).map_err(|source| io_at("read", path, source))?.len(),
-        sql.pragma_query_value(None, "page_size", |row| row.get(0))?,
+        sql.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?.unsigned_abs(),
     );
     let logged = fs::metadata(fsio::sibling(path, "-wal")).is_ok();
     if !logged && size % page != 0 {
