@@ -119,6 +119,8 @@ impl<E: Engine> Dispatcher<E> {
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
+            // So that whoever looks once sees the speed of the last seconds.
+            self.running.values().for_each(|run| run.progress.note());
             if self.drain.is_some() {
                 if self.jobs.is_empty() {
                     break;
@@ -286,7 +288,13 @@ impl<E: Engine> Dispatcher<E> {
             self.tell_waiting(id, None).await;
         }
         let wanted = run.wanted.clone();
-        let changed = match self.settle(&run, outcome).await {
+        let mut settled = self.settle(&run, outcome).await;
+        // It failed on its own while it was asked to pause: what waits for its next attempt is paused all the same.
+        if let (Ok(TaskState::Pending), Some((Act::Pause, actor))) = (&settled, &wanted) {
+            let pause = self.ledger.task_event(id, TaskEvent::Pause, by(actor, "paused by an operator"));
+            settled = pause.await.map(|row| row.state);
+        }
+        let changed = match settled {
             Ok(state) => wanted.is_none_or(|(act, _)| reached(act, state)),
             Err(error) => {
                 tracing::error!(EXPORT_TASK = %id, "failed to record how task {id} ended: {}", Chain(&error));
@@ -377,3 +385,7 @@ fn candidate(row: &TaskRow) -> Candidate {
         not_before: row.not_before,
     }
 }
+
+#[cfg(test)]
+#[path = "dispatcher_tests.rs"]
+mod tests;
