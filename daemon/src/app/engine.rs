@@ -3,8 +3,9 @@
 use crate::base::error::{Chain, ErrorClass};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
-use crate::config::secrets::Secrets;
-use crate::config::settings::{self, Config, Format, Param, ParamType};
+use crate::config::secrets::{DEFAULT_PATH, Secrets};
+use crate::config::settings::{self, Config, Format, Param};
+use crate::config::validate::fits;
 use crate::config::{self, Problems};
 use crate::destinations::Destination;
 use crate::destinations::local::{Local, PRIVATE};
@@ -20,12 +21,10 @@ use crate::transfer::cpu::Cpu;
 use crate::transfer::spool::Spool;
 use crate::transfer::{StreamPlan, TaskRun};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
-
-/// The longest value of a parameter.
-const MAX_PARAM: usize = 1000;
 
 /// The files that the configuration comes from.
 #[derive(Clone, Debug)]
@@ -142,12 +141,10 @@ impl Engine for AppEngine {
         let old = self.config.borrow().clone();
         let changes = config::diff::diff(&old, &config);
         let mut report = ReloadReport { applied: changes.applied, needs_restart: changes.needs_restart };
-        config.daemon.state_dir.clone_from(&old.daemon.state_dir);
-        config.daemon.socket.clone_from(&old.daemon.socket);
-        if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() {
-            report
-                .needs_restart
-                .push("secrets: systemd hands auth.env over at the start; restart to rotate them".into());
+        keep_what_is_read_once(&mut config, &old);
+        let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("auth.env"));
+        if handed_over.is_some_and(|copy| changed_since(Path::new(DEFAULT_PATH), &copy)) {
+            report.needs_restart.push(format!("secrets: systemd handed {DEFAULT_PATH} over before it was changed"));
         }
         for (name, source) in &config.sources {
             let settings::Source::Rest(rest) = source;
@@ -234,6 +231,21 @@ pub fn load(files: &Files) -> Result<(Config, Secrets), Vec<String>> {
     }
 }
 
+/// The settings that count from the start to the end of the daemon; [`config::diff`] says that they need a restart.
+fn keep_what_is_read_once(config: &mut Config, old: &Config) {
+    config.daemon.state_dir.clone_from(&old.daemon.state_dir);
+    config.daemon.socket.clone_from(&old.daemon.socket);
+    config.daemon.threads = old.daemon.threads;
+}
+
+/// Whether a file was changed after its copy was made. The daemon may not read the file itself, but look at it; where it
+/// cannot, nothing is claimed.
+fn changed_since(file: &Path, copy: &Path) -> bool {
+    // The time of the change of the inode: a file that is moved into place keeps its older time of modification.
+    let changed = |path: &Path| std::fs::metadata(path).map(|meta| (meta.ctime(), meta.ctime_nsec())).ok();
+    changed(file).zip(changed(copy)).is_some_and(|(file, copy)| file > copy)
+}
+
 fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
     for (name, value) in given {
         let Some(param) = declared.get(name.as_str()) else {
@@ -251,15 +263,7 @@ fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, Strin
 }
 
 fn check_value(name: &str, param: &Param, value: &str) -> Result<(), Refusal> {
-    let fits = match param.kind {
-        ParamType::String => value.chars().count() <= MAX_PARAM && !value.chars().any(char::is_control),
-        ParamType::Integer => value.parse::<i64>().is_ok(),
-        ParamType::Date => value.parse::<jiff::civil::Date>().is_ok(),
-    };
-    if !fits {
-        let kind = format!("{:?}", param.kind).to_lowercase();
-        return Err(Refusal::Invalid(format!("parameter {name}: the value is not a valid {kind}")));
-    }
+    fits(param.kind, value).map_err(|why| Refusal::Invalid(format!("parameter {name}: {why}")))?;
     match &param.one_of {
         Some(allowed) if !allowed.iter().any(|word| word == value) => {
             Err(Refusal::Invalid(format!("parameter {name}: use one of {}", allowed.join(", "))))
@@ -271,4 +275,56 @@ fn check_value(name: &str, param: &Param, value: &str) -> Result<(), Refusal> {
 fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
     let defaults = declared.iter().filter_map(|(name, param)| Some((name.to_string(), param.default.clone()?)));
     defaults.chain(given.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_of_a_run_is_held_to_the_same_rules_as_its_default() {
+        let param = |kind| Param { kind, one_of: None, default: None };
+        let check = |kind, value: &str| check_value("p", &param(kind), value);
+        assert!(check(settings::ParamType::Date, "2026-01-31").is_ok());
+        // jiff takes these as days, too; as text they would not compare.
+        for day in ["20260131", "2026-01-31T10:00", "2026-01-32"] {
+            assert!(check(settings::ParamType::Date, day).is_err(), "{day}");
+        }
+        let words = Param { one_of: Some(vec!["eu".into()]), ..param(settings::ParamType::String) };
+        assert!(check_value("p", &words, "eu").is_ok() && check_value("p", &words, "us").is_err());
+    }
+
+    #[test]
+    fn what_is_read_once_stays_over_a_reload() {
+        let mut config = Config {
+            version: 1,
+            daemon: settings::Daemon::default(),
+            sources: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            exports: BTreeMap::new(),
+        };
+        let old = config.clone();
+        config.daemon =
+            settings::Daemon { state_dir: "/a".into(), socket: "/b".into(), threads: 7, parallel: 9, ..config.daemon };
+        let told = config::diff::diff(&old, &config).needs_restart.len();
+        keep_what_is_read_once(&mut config, &old);
+        assert_eq!((config.daemon.parallel, config.daemon.threads), (9, 0));
+        assert_eq!(told, 3);
+        assert!(config::diff::diff(&old, &config).needs_restart.is_empty(), "all that is told is kept");
+    }
+
+    #[test]
+    fn a_restart_for_secrets_is_asked_for_only_after_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, copy) = (dir.path().join("auth.env"), dir.path().join("copy"));
+        std::fs::write(&file, "A=1").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&copy, "A=1").unwrap();
+        assert!(!changed_since(&file, &copy));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::rename(&file, dir.path().join("new")).unwrap();
+        std::fs::rename(dir.path().join("new"), &file).unwrap();
+        assert!(changed_since(&file, &copy), "moved into place");
+        assert!(!changed_since(&dir.path().join("none"), &copy));
+    }
 }
