@@ -84,7 +84,11 @@ Examples:
     Cancel(Cancel),
     /// Run a failed or cancelled task again, from where it stands
     Retry(TaskArg),
-    /// Read a task's published files and compare them with the ledger; exit code 9 if they differ
+    /// Read published files and compare them with the ledger or with their manifest; exit code 9 if they differ
+    #[command(after_help = "\
+Examples:
+  exportctl verify 20261121T0245
+  exportctl verify --dir /srv/exports/shop/orders      no daemon is asked: also for a copy on another machine")]
     Verify(Verify),
     /// Paths of published data files
     #[command(after_help = "\
@@ -206,10 +210,14 @@ pub struct Cancel {
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Id of the task, or its unique start.
-    pub task: String,
+    #[arg(required_unless_present = "dir")]
+    pub task: Option<String>,
     /// Only at this destination.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dir")]
     pub destination: Option<String>,
+    /// Without the daemon: a directory with a _manifest.json, or one whose latest.json leads to such.
+    #[arg(long, value_name = "PATH", conflicts_with = "task")]
+    pub dir: Option<PathBuf>,
 }
 
 /// `files`.
@@ -340,6 +348,8 @@ mod tests {
             "cancel shop",
             "cancel --all --yes",
             "files shop --latest",
+            "verify 2026 --destination lake",
+            "verify --dir /srv/exports/shop/orders",
             "offsets set 2026 -",
             "offsets reset 2026 --stream orders --yes",
             "config check",
@@ -367,6 +377,9 @@ mod tests {
             "pause",
             "pause shop --all",
             "watch --cancel-on-interrupt",
+            "verify",
+            "verify 2026 --dir /srv",
+            "verify --dir /srv --destination lake",
             "offsets",
             "completions csh-but-not-really",
         ] {

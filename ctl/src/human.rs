@@ -86,6 +86,11 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// The same for a text of several lines: the line ends stay.
+pub fn clean_lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+}
+
 /// `120,000 of 1,000,000 records (12 %), 4,000/s, 48.0 MB, ETA 3m 40s`.
 pub fn progress(progress: &Progress) -> String {
     let mut text = match progress.total {
@@ -168,6 +173,7 @@ mod tests {
     #[test]
     fn a_reason_cannot_drive_the_terminal() {
         assert_eq!(clean("a\x1b[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(clean_lines("a\x1b[31mb\nc\r\n"), "a\u{fffd}[31mb\nc\u{fffd}\n");
     }
 
     #[test]

@@ -36,9 +36,9 @@ fn main() -> ExitCode {
 
 fn report(failure: &Failure) {
     if !failure.message.is_empty() {
-        complain(&format!("exportctl: {}", human::clean(&failure.message)));
+        complain(&format!("exportctl: {}", human::clean_lines(&failure.message)));
     }
     if let Some(hint) = &failure.hint {
-        complain(&format!("  {}", human::clean(hint)));
+        complain(&format!("  {}", human::clean_lines(hint)));
     }
 }

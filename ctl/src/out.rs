@@ -58,6 +58,8 @@ pub struct Out {
     pub quiet: bool,
     /// Whether stdout takes colours.
     pub colours: bool,
+    /// Columns of the terminal that stdout is; none elsewhere.
+    pub width: Option<usize>,
     /// Whether stderr is a terminal: then progress is drawn, otherwise told in lines.
     pub live: bool,
 }
@@ -67,7 +69,8 @@ impl Out {
     pub fn new(json: bool, quiet: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colours = wanted && io::stdout().is_terminal();
-        Self { json, quiet, colours, live: io::stderr().is_terminal() && !json && !quiet }
+        let width = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        Self { json, quiet, colours, width, live: io::stderr().is_terminal() && !json && !quiet }
     }
 
     /// Data: text as it is.

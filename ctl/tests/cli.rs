@@ -267,7 +267,8 @@ fn an_export_is_known_by_its_name_and_a_task_by_its_id() {
         _ => error(404, "not_found", "no"),
     });
     let output = daemon.run(&["pause", "shop"]);
-    assert_eq!((stdout(&output), stderr(&output)), ("t1\nt2\n", "2 tasks paused\n"));
+    let told = "export shop paused; new runs wait until it is resumed; 2 tasks paused\n";
+    assert_eq!((stdout(&output), stderr(&output)), ("t1\nt2\n", told));
     daemon.run(&["resume", "2026"]);
     daemon.run(&["pause", "--all"]);
     assert_eq!(daemon.run(&["cancel", "--all"]).status.code(), Some(2), "only with --yes");
@@ -319,4 +320,51 @@ fn completions_and_version_need_no_daemon() {
     let output = exportctl(none, &["version"]).output().unwrap();
     assert!(stdout(&output).starts_with("exportctl "));
     assert_eq!(output.status.code(), Some(3), "but says that it is not there");
+}
+
+#[test]
+fn a_refused_reload_shows_every_mistake_on_its_line() {
+    let three = r"c.yaml:1:1: one\nc.yaml:2:1: two\nc.yaml:3:1: three \u001b[31m";
+    let daemon = Daemon::new(move |_, _| error(400, "invalid", three));
+    let output = daemon.run(&["reload"]);
+    let lines: Vec<&str> = stderr(&output).lines().collect();
+    assert_eq!(lines, ["exportctl: c.yaml:1:1: one", "c.yaml:2:1: two", "c.yaml:3:1: three \u{fffd}[31m", "  a hint"]);
+    assert_eq!(output.status.code(), Some(1), "as `config check` of the same file");
+}
+
+#[test]
+fn the_check_of_the_configuration_without_a_daemon_is_named() {
+    let output = exportctl(Path::new("/nonexistent/sock"), &["config", "check"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("saas-export-daemon --check-config"), "{}", stderr(&output));
+}
+
+#[test]
+fn files_as_json_end_as_plain_ones_do() {
+    let entry = |destination: &str| {
+        format!(
+            r#"{{"task":"t","stream":"s","destination":"{destination}","path":"/{destination}/1","bytes":1,"rows":1,"sha256":""}}"#
+        )
+    };
+    let files = |files: &str, notes: &str| {
+        sync(&format!(r#"{{"export":"shop","destinations":["lake","copy"],"files":[{files}]{notes}}}"#))
+    };
+    let both = format!("{},{}", entry("lake"), entry("copy"));
+    let daemon = Daemon::new(move |request, _| if request.ends_with("/files") { files(&both, "") } else { sync("{}") });
+    let output = daemon.run(&["files", "shop", "--destination", "copy", "--json"]);
+    assert!(stdout(&output).contains("/copy/1") && !stdout(&output).contains("/lake/1"), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(0));
+    for json in [&["--json"][..], &[]] {
+        let run = |args: &[&str]| daemon.run(&[args, json].concat()).status.code();
+        assert_eq!(run(&["files", "shop", "--destination", "typo"]), Some(4));
+    }
+    let daemon = Daemon::new(move |request, _| if request.ends_with("/files") { files("", "") } else { sync("{}") });
+    assert_eq!(daemon.run(&["files", "shop", "--json"]).status.code(), Some(4));
+    let some = entry("lake");
+    let note = r#","notes":["task t9 cannot be read"]"#;
+    let daemon =
+        Daemon::new(move |request, _| if request.ends_with("/files") { files(&some, note) } else { sync("{}") });
+    let output = daemon.run(&["files", "shop"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), "/lake/1\n"));
+    assert!(stderr(&output).contains("not complete:\ntask t9 cannot be read"), "{}", stderr(&output));
 }

@@ -40,7 +40,7 @@ pub async fn status(client: &Client, out: Out) -> Result<Exit, Failure> {
     }
     if !status.open.is_empty() {
         text.push('\n');
-        text.push_str(&tasks::open_table(&status.open).render(out.colours));
+        text.push_str(&tasks::open_table(&status.open).render(out.colours, out.width));
     }
     out.data(&text)?;
     Ok(Exit::Ok)
@@ -65,7 +65,10 @@ pub async fn version(client: &Client, out: Out) -> Result<Exit, Failure> {
 
 /// The mistakes in the configuration file as it is now.
 pub async fn check_config(client: &Client, out: Out) -> Result<Exit, Failure> {
-    let document: Value = client.get("/v1/config/check").await?;
+    let document: Value = client.get("/v1/config/check").await.map_err(|failure| match failure.exit {
+        Exit::Unreachable => failure.hint("without a running daemon: saas-export-daemon --check-config"),
+        _ => failure,
+    })?;
     let report: CheckReport = super::typed(document.clone())?;
     if out.json {
         out.document(&document)?;
@@ -85,7 +88,11 @@ pub async fn check_config(client: &Client, out: Out) -> Result<Exit, Failure> {
 /// Reads the configuration again. The answer comes when it is done, with or without `--wait`.
 pub async fn reload(args: Reload, client: &Client, out: Out) -> Result<Exit, Failure> {
     let Reload { wait: _ } = args;
-    let document = client.patient(Method::POST, "/v1/reload", None).await?;
+    // A configuration with mistakes is no wrong usage: the same exit code as that of `config check`.
+    let document = client.patient(Method::POST, "/v1/reload", None).await.map_err(|failure| match failure.exit {
+        Exit::Usage => Failure { exit: Exit::Failed, ..failure },
+        _ => failure,
+    })?;
     let Some(report) = show::<ReloadReport>(document, out)? else { return Ok(Exit::Ok) };
     for line in &report.applied {
         out.data(&format!("{}\n", human::clean(line)))?;

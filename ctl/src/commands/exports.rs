@@ -31,7 +31,7 @@ pub async fn list(client: &Client, out: Out) -> Result<Exit, Failure> {
             note,
         ]);
     }
-    out.data(&table.render(out.colours))?;
+    out.data(&table.render(out.colours, out.width))?;
     Ok(Exit::Ok)
 }
 

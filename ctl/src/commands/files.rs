@@ -1,6 +1,6 @@
 //! `files` and `verify`.
 
-use super::{fetch, resolve, typed};
+use super::{offline, resolve, typed};
 use crate::args::{Files as FilesArgs, Verify};
 use crate::client::{Client, encode};
 use crate::exit::Exit;
@@ -20,12 +20,25 @@ pub async fn files(args: FilesArgs, client: &Client, out: Out) -> Result<Exit, F
         }
         path.push_str("?latest");
     }
-    let Some(files) = fetch::<Files>(client, &path, out).await? else { return Ok(Exit::Ok) };
-    let chosen = choose(&files, args.destination.as_deref())?;
-    for file in &chosen {
-        out.data(&format!("{}\n", file.path))?;
+    let mut document: Value = client.get(&path).await?;
+    let files: Files = typed(document.clone())?;
+    let chosen = choose(&files, args.destination.as_deref());
+    if out.json {
+        // As JSON every copy is shown, because each says at which destination it is.
+        if let (Some(name), Some(list)) = (&args.destination, document["files"].as_array_mut()) {
+            list.retain(|file| file["destination"] == name.as_str());
+        }
+        out.document(&document)?;
+    } else {
+        for file in chosen.iter().flatten() {
+            out.data(&format!("{}\n", file.path))?;
+        }
     }
-    Ok(Exit::Ok)
+    if !files.notes.is_empty() {
+        let message = format!("the list is not complete:\n{}", files.notes.join("\n"));
+        return Err(Failure::new(Exit::Failed, message));
+    }
+    chosen.map(|_| Exit::Ok)
 }
 
 /// The files at one destination: two copies of the same records are not one data set.
@@ -47,30 +60,35 @@ fn choose<'a>(files: &'a Files, destination: Option<&str>) -> Result<Vec<&'a Fil
     })
 }
 
-/// Reads a task's published files and compares them with the ledger.
+/// Reads published files and compares them: a task's with the ledger, a directory's with its own manifest.
 pub async fn verify(args: Verify, client: &Client, out: Out) -> Result<Exit, Failure> {
-    let mut path = format!("/v1/tasks/{}/verify", encode(&args.task));
-    if let Some(destination) = &args.destination {
-        path.push_str(&format!("?destination={}", encode(destination)));
-    }
-    let document: Value = client.patient(Method::POST, &path, None).await?;
+    let (document, measure) = match (&args.dir, &args.task) {
+        (Some(dir), _) => (offline::verify(dir)?, "the manifest"),
+        (None, task) => {
+            let mut path = format!("/v1/tasks/{}/verify", encode(task.as_deref().unwrap_or_default()));
+            if let Some(destination) = &args.destination {
+                path.push_str(&format!("?destination={}", encode(destination)));
+            }
+            (client.patient(Method::POST, &path, None).await?, "the ledger")
+        }
+    };
     let report: VerifyReport = typed(document.clone())?;
     if out.json {
         out.document(&document)?;
     } else {
         for problem in &report.problems {
             let place = format!("{} {}", problem.destination, problem.path);
-            out.data(&format!("{}: {}\n", human::clean(&place), human::clean(&problem.problem)))?;
+            out.data(&format!("{}: {}\n", human::clean(place.trim_start()), human::clean(&problem.problem)))?;
         }
     }
     let read = format!("{} files, {} read", human::count(report.files), human::bytes(report.bytes));
     if report.ok {
-        out.say(&format!("{}: {read}", Colour::Green.paint("all as the ledger says", out.live && out.colours)));
+        let good = Colour::Green.paint(&format!("all as {measure} says"), out.live && out.colours);
+        out.say(&format!("{good}: {read}"));
         return Ok(Exit::Ok);
     }
-    let message =
-        format!("{} of these are not what the ledger says: {read}", human::count(report.problems.len() as u64));
-    Err(Failure::new(Exit::Mismatch, message))
+    let wrong = human::count(report.problems.len() as u64);
+    Err(Failure::new(Exit::Mismatch, format!("{wrong} of these are not what {measure} says: {read}")))
 }
 
 #[cfg(test)]
@@ -91,6 +109,7 @@ mod tests {
             export: "shop".into(),
             destinations: vec!["dead".into(), "lake".into(), "copy".into()],
             files: vec![entry("copy", "/c/1"), entry("lake", "/l/1"), entry("lake", "/l/2")],
+            notes: vec![],
         }
     }
 

@@ -4,6 +4,7 @@ mod act;
 mod daemon;
 mod exports;
 mod files;
+mod offline;
 mod offsets;
 mod query;
 mod tasks;

@@ -43,7 +43,7 @@ pub async fn list(args: Tasks, client: &Client, out: Out) -> Result<Exit, Failur
     if table.is_empty() {
         out.say("no such tasks");
     } else {
-        out.data(&table.render(out.colours))?;
+        out.data(&table.render(out.colours, out.width))?;
     }
     Ok(Exit::Ok)
 }
@@ -81,7 +81,7 @@ pub async fn show(task: &str, client: &Client, out: Out) -> Result<Exit, Failure
     let mut text = facts(&detail.task, Timestamp::now(), out.colours);
     if !detail.streams.is_empty() {
         text.push('\n');
-        text.push_str(&stream_table(&detail.streams).render(out.colours));
+        text.push_str(&stream_table(&detail.streams).render(out.colours, None));
     }
     if !detail.manifests.is_empty() {
         let mut table = Table::new(&["MANIFEST", "DESTINATION", "PUBLISHED"]);
@@ -91,7 +91,7 @@ pub async fn show(task: &str, client: &Client, out: Out) -> Result<Exit, Failure
             table.row(cells.map(|cell| human::clean(cell).into()));
         }
         text.push('\n');
-        text.push_str(&table.render(out.colours));
+        text.push_str(&table.render(out.colours, None));
     }
     out.data(&text)?;
     Ok(Exit::Ok)
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_open_task_shows_only_figures_it_has() {
-        let text = open_table(&[sample(TaskState::Processing)]).render(false);
+        let text = open_table(&[sample(TaskState::Processing)]).render(false, None);
         let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row, ["20261121T024501Z-9f86d081", "shop", "processing", "1,000,000", "48.0", "MB"]);
     }

@@ -11,6 +11,9 @@ pub struct Files {
     pub destinations: Vec<String>,
     /// The files.
     pub files: Vec<FileEntry>,
+    /// What is missing above, and why, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A published data file at a destination.

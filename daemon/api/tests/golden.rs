@@ -161,7 +161,15 @@ fn files_and_offsets() {
         rows: 1_000_000,
         sha256: "9f86d081".repeat(8),
     };
-    check("files", &Files { export: text("shop-nightly"), destinations: vec![text("lake")], files: vec![entry] });
+    check(
+        "files",
+        &Files {
+            export: text("shop-nightly"),
+            destinations: vec![text("lake")],
+            files: vec![entry],
+            notes: vec![text("task t is left out")],
+        },
+    );
     let problem =
         VerifyProblem { destination: text("lake"), stream: text("orders"), path, problem: text("SHA-256 differs") };
     let report = VerifyReport { task: summary().id, ok: false, files: 20, bytes: 1_000, problems: vec![problem] };

@@ -1,5 +1,7 @@
 //! The manifest of a stream in a task: which segments hold its data, and everything needed to verify them.
 
+use crate::MANIFEST_NAME;
+use crate::digest::Digests;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -230,9 +232,12 @@ impl Manifest {
     }
 }
 
-/// The lines of `SHA256SUMS` for the segments, as `sha256sum --check` takes them. The caller adds the manifest's own.
-pub fn sha256sums(manifest: &Manifest) -> String {
-    manifest.segments.iter().map(|segment| format!("{}  {}\n", segment.sha256, segment.name)).collect()
+/// The text of `SHA256SUMS`, as `sha256sum --check` takes it: a line for each segment, and one for the manifest, whose
+/// published bytes are `composed`.
+pub fn sha256sums(manifest: &Manifest, composed: &[u8]) -> String {
+    let lines = manifest.segments.iter().map(|segment| format!("{}  {}\n", segment.sha256, segment.name));
+    let own = format!("{}  {MANIFEST_NAME}\n", Digests::of(composed).sha256);
+    lines.chain(std::iter::once(own)).collect()
 }
 
 /// A CRC-32C as it stands in a manifest.

@@ -122,7 +122,10 @@ fn plain_names() {
 
 #[test]
 fn sums_are_what_sha256sum_takes() {
-    let sums = sha256sums(&sample());
-    assert_eq!(sums.lines().count(), 2);
+    let sums = sha256sums(&sample(), b"abc");
+    assert_eq!(sums.lines().count(), 3);
     assert_eq!(sums.lines().next().unwrap(), format!("{}  part-0-000000.csv", "0a".repeat(32)));
+    // FIPS 180-2 appendix B.1.
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  _manifest.json";
+    assert_eq!(sums.lines().last(), Some(abc));
 }

@@ -1,8 +1,8 @@
 //! Reads every byte of a published directory and compares it with its manifest.
 
-use crate::SEGMENT_PREFIX;
 use crate::digest::Digests;
-use crate::manifest::{Manifest, Segment, crc32c_hex, is_plain_name};
+use crate::manifest::{Manifest, Segment, crc32c_hex, is_plain_name, sha256sums};
+use crate::{MANIFEST_NAME, SEGMENT_PREFIX, SUMS_NAME};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
@@ -26,7 +26,7 @@ pub struct VerifyReport {
     pub good: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Everything that differs, in the order of the manifest, unexpected files last.
+    /// Everything that differs: segments in the order of the manifest, unexpected ones, then manifest and checksums.
     pub problems: Vec<Problem>,
 }
 
@@ -101,7 +101,30 @@ pub struct VerifyError {
     pub source: io::Error,
 }
 
-/// Verifies the files of `dir` against `manifest`. `progress` is called after each piece that was read.
+/// Verifies a published directory as a whole: its segments against `manifest`, and that the manifest in it has the
+/// published bytes `composed`, and `SHA256SUMS` those that go with them.
+pub fn verify_published(
+    dir: &Path,
+    manifest: &Manifest,
+    composed: &[u8],
+    progress: impl FnMut(Progress<'_>),
+) -> Result<VerifyReport, VerifyError> {
+    let mut report = verify_dir(dir, manifest, progress)?;
+    let sums = sha256sums(manifest, composed);
+    for (name, bytes) in [(MANIFEST_NAME, composed), (SUMS_NAME, sums.as_bytes())] {
+        let digests = Digests::of(bytes);
+        let crc32c = crc32c_hex(digests.crc32c);
+        let expected = Expected { bytes: digests.bytes, sha256: &digests.sha256, crc32c: &crc32c };
+        match verify_file(&dir.join(name), &expected, |length| report.bytes += length) {
+            Ok(()) => report.good += 1,
+            Err(kind) => report.problems.push(Problem { name: name.to_owned(), kind }),
+        }
+    }
+    Ok(report)
+}
+
+/// Verifies the segments in `dir` against `manifest`. `progress` is called after each piece that was read. A directory
+/// that is not there lacks all of them.
 pub fn verify_dir(
     dir: &Path,
     manifest: &Manifest,
@@ -112,7 +135,7 @@ pub fn verify_dir(
     let mut report = VerifyReport::default();
     for segment in &manifest.segments {
         let mut bytes = report.bytes;
-        let result = verify_file(dir, segment, |length| {
+        let result = verify_segment(dir, segment, |length| {
             bytes += length;
             progress(Progress { file: &segment.name, bytes, total });
         });
@@ -126,32 +149,43 @@ pub fn verify_dir(
     Ok(report)
 }
 
-fn verify_file(dir: &Path, segment: &Segment, progress: impl FnMut(u64)) -> Result<(), ProblemKind> {
+fn verify_segment(dir: &Path, segment: &Segment, progress: impl FnMut(u64)) -> Result<(), ProblemKind> {
     if !is_plain_name(&segment.name) {
         return Err(ProblemKind::UnsafeName);
     }
-    let path = dir.join(&segment.name);
+    let expected = Expected { bytes: segment.bytes, sha256: &segment.sha256, crc32c: &segment.crc32c };
+    verify_file(&dir.join(&segment.name), &expected, progress)
+}
+
+/// What a file must be.
+struct Expected<'a> {
+    bytes: u64,
+    sha256: &'a str,
+    crc32c: &'a str,
+}
+
+fn verify_file(path: &Path, expected: &Expected<'_>, progress: impl FnMut(u64)) -> Result<(), ProblemKind> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ProblemKind::Missing,
         _ => ProblemKind::Unreadable(error.to_string()),
     };
-    let meta = fs::symlink_metadata(&path).map_err(unreadable)?;
+    let meta = fs::symlink_metadata(path).map_err(unreadable)?;
     if !meta.is_file() {
         return Err(ProblemKind::NotAFile);
     }
-    if meta.len() != segment.bytes {
-        return Err(ProblemKind::Size { expected: segment.bytes, found: meta.len() });
+    if meta.len() != expected.bytes {
+        return Err(ProblemKind::Size { expected: expected.bytes, found: meta.len() });
     }
-    let found = File::open(&path).and_then(|file| Digests::read(file, progress)).map_err(unreadable)?;
-    if found.bytes != segment.bytes {
-        return Err(ProblemKind::Size { expected: segment.bytes, found: found.bytes });
+    let found = File::open(path).and_then(|file| Digests::read(file, progress)).map_err(unreadable)?;
+    if found.bytes != expected.bytes {
+        return Err(ProblemKind::Size { expected: expected.bytes, found: found.bytes });
     }
-    if found.sha256 != segment.sha256 {
-        return Err(ProblemKind::Sha256 { expected: segment.sha256.clone(), found: found.sha256 });
+    if found.sha256 != expected.sha256 {
+        return Err(ProblemKind::Sha256 { expected: expected.sha256.to_owned(), found: found.sha256 });
     }
     let crc = crc32c_hex(found.crc32c);
-    if crc != segment.crc32c {
-        return Err(ProblemKind::Crc32c { expected: segment.crc32c.clone(), found: crc });
+    if crc != expected.crc32c {
+        return Err(ProblemKind::Crc32c { expected: expected.crc32c.to_owned(), found: crc });
     }
     Ok(())
 }
@@ -160,7 +194,11 @@ fn verify_file(dir: &Path, segment: &Segment, progress: impl FnMut(u64)) -> Resu
 fn unexpected(dir: &Path, manifest: &Manifest) -> io::Result<Vec<String>> {
     let listed: HashSet<&str> = manifest.segments.iter().map(|segment| segment.name.as_str()).collect();
     let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        entries => entries?,
+    };
+    for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.starts_with(SEGMENT_PREFIX) && !listed.contains(name.as_str()) {
             names.push(name);

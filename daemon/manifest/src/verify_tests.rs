@@ -122,7 +122,32 @@ fn nothing_outside_the_directory_is_opened() {
 }
 
 #[test]
-fn a_missing_directory_is_an_error() {
-    let error = verify_dir(Path::new("/nonexistent"), &sample(), |_| {}).unwrap_err();
-    assert_eq!(error.to_string(), "read the directory /nonexistent");
+fn a_missing_directory_lacks_every_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = sample();
+    let gone = dir.path().join("gone");
+    let report = verify_published(&gone, &manifest, &manifest.to_bytes().unwrap(), |_| {}).unwrap();
+    assert_eq!(report.problems.len(), manifest.segments.len() + 2);
+    assert!(report.problems.iter().all(|problem| problem.kind == ProblemKind::Missing), "{report:?}");
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = verify_dir(&file, &manifest, |_| {}).unwrap_err();
+    assert_eq!(error.to_string(), format!("read the directory {}", file.display()));
+}
+
+#[test]
+fn a_forged_manifest_and_forged_sums() {
+    let p = published();
+    let composed = p.manifest.to_bytes().unwrap();
+    fs::write(p.dir.path().join(SUMS_NAME), sha256sums(&p.manifest, &composed)).unwrap();
+    let verify = || verify_published(p.dir.path(), &p.manifest, &composed, |_| {}).unwrap();
+    assert_eq!((verify().good, verify().ok()), (4, true), "{:?}", verify());
+    for name in [MANIFEST_NAME, SUMS_NAME] {
+        let path = p.dir.path().join(name);
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, good.replacen('0', "1", 1)).unwrap();
+        let report = verify();
+        assert_eq!(report.problems.iter().map(|problem| problem.name.as_str()).collect::<Vec<_>>(), [name]);
+        fs::write(&path, good).unwrap();
+    }
 }

@@ -66,11 +66,14 @@ Examples:
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
   systemctl start saas-export-daemon                    as a service; exportctl drives it
 
-Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use, 78 bad configuration";
+Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use or export paused, 8 cancelled,
+78 bad configuration, 130 and 143 stopped by SIGINT and SIGTERM; the same command goes on from there";
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write it as NAME=VALUE, e.g. region=eu".into()),
+    }
 }
 
 #[cfg(test)]

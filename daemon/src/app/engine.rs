@@ -3,8 +3,9 @@
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
-use crate::config::secrets::Secrets;
-use crate::config::settings::{self, Config, Format, Param, ParamType};
+use crate::config::secrets::{DEFAULT_PATH, Secrets};
+use crate::config::settings::{self, Config, Format, Param};
+use crate::config::validate::fits;
 use crate::config::{self, Problems};
 use crate::destinations::Destination;
 use crate::destinations::local::{Local, PRIVATE};
@@ -22,13 +23,12 @@ use crate::transfer::spool::Spool;
 use crate::transfer::{self, Outcome, StreamPlan, TaskRun};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The longest value of a parameter.
-const MAX_PARAM: usize = 1000;
 /// How soon a task looks again whether its directory can be made.
 const RECHECK_ROOM: Duration = Duration::from_secs(2);
 
@@ -220,12 +220,10 @@ impl Engine for AppEngine {
         let old = self.config.borrow().clone();
         let changes = config::diff::diff(&old, &config);
         let mut report = ReloadReport { applied: changes.applied, needs_restart: changes.needs_restart };
-        config.daemon.state_dir.clone_from(&old.daemon.state_dir);
-        config.daemon.socket.clone_from(&old.daemon.socket);
-        if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() {
-            report
-                .needs_restart
-                .push("secrets: systemd hands auth.env over at the start; restart to rotate them".into());
+        keep_what_is_read_once(&mut config, &old);
+        let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("auth.env"));
+        if handed_over.is_some_and(|copy| changed_since(Path::new(DEFAULT_PATH), &copy)) {
+            report.needs_restart.push(format!("secrets: systemd handed {DEFAULT_PATH} over before it was changed"));
         }
         for (name, source) in &config.sources {
             let settings::Source::Rest(rest) = source;
@@ -307,6 +305,21 @@ pub fn load(files: &Files) -> Result<(Config, Secrets), Vec<String>> {
     }
 }
 
+/// The settings that count from the start to the end of the daemon; [`config::diff`] says that they need a restart.
+fn keep_what_is_read_once(config: &mut Config, old: &Config) {
+    config.daemon.state_dir.clone_from(&old.daemon.state_dir);
+    config.daemon.socket.clone_from(&old.daemon.socket);
+    config.daemon.threads = old.daemon.threads;
+}
+
+/// Whether a file was changed after its copy was made. The daemon may not read the file itself, but look at it; where it
+/// cannot, nothing is claimed.
+fn changed_since(file: &Path, copy: &Path) -> bool {
+    // The time of the change of the inode: a file that is moved into place keeps its older time of modification.
+    let changed = |path: &Path| std::fs::metadata(path).map(|meta| (meta.ctime(), meta.ctime_nsec())).ok();
+    changed(file).zip(changed(copy)).is_some_and(|(file, copy)| file > copy)
+}
+
 fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
     for (name, value) in given {
         let Some(param) = declared.get(name.as_str()) else {
@@ -324,15 +337,7 @@ fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, Strin
 }
 
 fn check_value(name: &str, param: &Param, value: &str) -> Result<(), Refusal> {
-    let fits = match param.kind {
-        ParamType::String => value.chars().count() <= MAX_PARAM && !value.chars().any(char::is_control),
-        ParamType::Integer => value.parse::<i64>().is_ok(),
-        ParamType::Date => value.parse::<jiff::civil::Date>().is_ok(),
-    };
-    if !fits {
-        let kind = format!("{:?}", param.kind).to_lowercase();
-        return Err(Refusal::Invalid(format!("parameter {name}: the value is not a valid {kind}")));
-    }
+    fits(param.kind, value).map_err(|why| Refusal::Invalid(format!("parameter {name}: {why}")))?;
     match &param.one_of {
         Some(allowed) if !allowed.iter().any(|word| word == value) => {
             Err(Refusal::Invalid(format!("parameter {name}: use one of {}", allowed.join(", "))))

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod engine;
 pub mod hooks;
 pub mod once;
+mod verify;
 pub mod watchdog;
 
 use crate::base::error::{Chain, Classify as _, ErrorClass};
@@ -12,13 +13,14 @@ use crate::control::{self, ControlState};
 use crate::host::{log, notify, socket};
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::dispatcher::Dispatcher;
-use crate::queue::handle::{Actor, QueueHandle};
+use crate::queue::handle::{Actor, QueueHandle, Refusal};
 use cli::Cli;
 use engine::{AppEngine, Files};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The configuration is wrong (sysexits EX_CONFIG); systemd does not restart after it.
@@ -27,10 +29,12 @@ pub const EXIT_CONFIG: u8 = 78;
 pub const EXIT_CONFLICT: u8 = 7;
 /// Draining takes at most this long before the process ends anyway; recovery then finds what it needs.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+/// What may come after draining: the last answers, and the ledger's log moved into its file.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The daemon: config → ledger → recover → socket → READY → select → drain.
 pub async fn run(cli: &Cli) -> ExitCode {
-    log::start();
+    log::start(log::USUAL);
     let files = Files { config: cli.config.clone(), auth_env: cli.auth_env.clone() };
     let (config, secrets) = match engine::load(&files) {
         Ok(loaded) => loaded,
@@ -53,13 +57,25 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let stopped = stop.clone();
     let control = tokio::spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
-    let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive));
-    notify::ready(&watchdog::status(&ledger).await);
+    let refused = watch::Sender::new(false);
+    let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive, refused.subscribe()));
+    // Before READY: who sees it may send the next signal at once.
+    let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
+        (Ok(asked), Ok(hangup)) => (asked, hangup),
+        (Err(error), _) | (_, Err(error)) => return fail("listen for signals", &error),
+    };
+    notify::ready(&watchdog::status(&ledger, false).await);
     tracing::info!("saas-export-daemon {} is ready", env!("CARGO_PKG_VERSION"));
 
-    let ended = serve_signals(&queue, &mut dispatcher).await;
+    let reload = async || {
+        notify::reloading();
+        refused.send_replace(reload(&queue).await.is_err());
+        let refused = *refused.borrow();
+        notify::ready(&watchdog::status(&ledger, refused).await);
+    };
+    let ended = serve_signals((&mut asked, &mut hangup), &mut dispatcher, reload).await;
     notify::stopping();
-    notify::extend_timeout(DRAIN_LIMIT);
+    notify::extend_timeout(DRAIN_LIMIT + CLOSE_LIMIT);
     if tokio::time::timeout(DRAIN_LIMIT, queue.drain()).await.is_err() {
         tracing::warn!("tasks did not stop in time; they are recovered at the next start");
     }
@@ -71,33 +87,49 @@ pub async fn run(cli: &Cli) -> ExitCode {
     ended
 }
 
+/// The signals that ask to end.
+pub struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// Takes them over; from now on they end nothing by themselves.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one; the exit code that a shell gives to it.
+    pub async fn asked(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.terminate.recv() => 143,
+            _ = self.interrupt.recv() => 130,
+        }
+    }
+}
+
 /// Serves signals until one asks to end; a dispatcher that ends by itself is a bug, and systemd starts anew.
-async fn serve_signals(queue: &QueueHandle, dispatcher: &mut tokio::task::JoinHandle<()>) -> ExitCode {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("failed to listen for signals");
-        return ExitCode::FAILURE;
-    };
-    let received = |signal: Option<()>| signal.is_some();
+async fn serve_signals(
+    (stop, hangup): (&mut Stop, &mut Signal),
+    dispatcher: &mut tokio::task::JoinHandle<()>,
+    reload: impl AsyncFn(),
+) -> ExitCode {
     loop {
         tokio::select! {
             _ = &mut *dispatcher => {
                 tracing::error!("the dispatcher has ended by a bug");
                 return ExitCode::FAILURE;
             }
-            got = terminate.recv() => if received(got) { return ExitCode::SUCCESS },
-            got = interrupt.recv() => if received(got) { return ExitCode::SUCCESS },
-            _ = hangup.recv() => reload(queue, &mut hangup).await,
+            _ = stop.asked() => return ExitCode::SUCCESS,
+            _ = hangup.recv() => reload().await,
         }
     }
 }
 
-async fn reload(queue: &QueueHandle, _hangup: &mut Signal) {
-    notify::reloading();
-    if let Err(refused) = queue.reload(Actor("SIGHUP".into())).await {
+async fn reload(queue: &QueueHandle) -> Result<(), Refusal> {
+    queue.reload(Actor("SIGHUP".into())).await.map(drop).inspect_err(|refused| {
         tracing::error!("the configuration was not reloaded, the old one stays in force: {refused}");
-    }
-    notify::ready("reloaded");
+    })
 }
 
 /// Opens the ledger and takes over what a dead daemon left.

@@ -1,127 +1,210 @@
 //! One export in the foreground: the same engine, queue and ledger, no socket.
 
+mod adapt;
+mod bar;
+
 use super::cli::Once;
 use super::engine::{AppEngine, Files, load};
-use super::{bad_config, open_ledger};
-use crate::base::clock;
-use crate::base::ids::{Name, TaskId};
-use crate::config::settings::{Config, Destination, LocalDestination};
-use crate::config::units::{Mode, Size};
+use super::{DRAIN_LIMIT, EXIT_CONFLICT, Stop, bad_config, open_ledger};
+use crate::base::error::Chain;
+use crate::base::ids::TaskId;
+use crate::config::settings::{Config, Destination, Export};
 use crate::host::log;
 use crate::ledger::Ledger;
-use crate::model::progress::Progress;
+use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::model::task::TaskState;
-use crate::queue::dispatcher::Dispatcher;
+use crate::queue::dispatcher::{Dispatcher, Engine as _};
 use crate::queue::handle::{Actor, QueueHandle, Refusal, Request};
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use std::io::IsTerminal as _;
+use bar::Bar;
+use indicatif::{HumanBytes, HumanCount};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Name of the destination that `--output` makes.
-const OUTPUT: &str = "output";
 /// How often the bar moves.
 const REFRESH: Duration = Duration::from_millis(250);
-/// How often a line is printed where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// The command line is wrong.
+const EXIT_USAGE: u8 = 2;
+/// There is no such export.
+const EXIT_NOT_FOUND: u8 = 4;
+/// The task was cancelled.
+const EXIT_CANCELLED: u8 = 8;
+/// Open tasks of an export that are looked through.
+const OPEN_MOST: u32 = 10_000;
 
 /// Runs the export to its end.
 pub async fn run(files: Files, once: &Once) -> ExitCode {
-    log::start();
+    log::start(log::FOREGROUND);
     let (config, secrets) = match load(&files) {
         Ok(loaded) => loaded,
         Err(problems) => return bad_config(&problems),
     };
-    let config = match adapt(config, once) {
+    let config = match adapt::adapt(config, once) {
         Ok(config) => config,
-        Err(message) => {
-            eprintln!("saas-export-daemon: {message}");
-            return ExitCode::from(2);
-        }
+        Err(lines) => return Told::new(EXIT_USAGE, lines.join("\n")).tell(),
+    };
+    let stop = match Stop::listen() {
+        Ok(stop) => stop,
+        Err(error) => return super::fail("listen for signals", &error),
     };
     let ledger = match open_ledger(&config).await {
         Ok(ledger) => ledger,
         Err(code) => return code,
     };
     let engine = Arc::new(AppEngine::new(files, config, secrets, ledger.clone()));
-    let (queue, inbox) = QueueHandle::new();
-    let dispatcher = tokio::spawn(Dispatcher::new(engine, ledger.clone()).only(&once.export).run(inbox));
-    let code = follow(&queue, &ledger, once).await;
-    queue.drain().await;
-    let _ = dispatcher.await;
+    let code = match prepare(&engine, &ledger, once).await {
+        Ok(request) => export(engine, &ledger, request, stop).await,
+        Err(told) => told.tell(),
+    };
     super::close(&ledger).await;
     code
 }
 
-/// The configuration with what the command line says instead.
-fn adapt(mut config: Config, once: &Once) -> Result<Config, String> {
-    if let Some(threads) = once.threads {
-        config.daemon.threads = threads;
-    }
-    if let Some(dir) = &once.state_dir {
-        config.daemon.state_dir.clone_from(dir);
-    }
-    let size = once.chunk_size.clone().map(Size::try_from).transpose()?;
-    let output = Name::new(OUTPUT).map_err(|error| error.to_string())?;
-    let Some(export) = config.exports.get_mut(once.export.as_str()) else { return Ok(config) };
-    if let Some(size) = size {
-        export.chunk_size = size;
-    }
-    if let Some(path) = &once.output {
-        let root = std::path::absolute(path).map_err(|error| format!("failed to use {}: {error}", path.display()))?;
-        export.to = vec![output.clone()];
-        config.destinations.insert(output, Destination::Local(LocalDestination { root, mode: Mode(0o640) }));
-    }
-    Ok(config)
+/// A refusal: what is said, and the exit code.
+struct Told {
+    code: u8,
+    message: String,
 }
 
-async fn follow(queue: &QueueHandle, ledger: &Ledger, once: &Once) -> ExitCode {
-    let request = Request {
-        export: once.export.clone(),
-        params: once.params.iter().cloned().collect(),
-        format: once.format.clone(),
-        actor: Actor("once".into()),
+impl Told {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    fn tell(&self) -> ExitCode {
+        for line in self.message.lines() {
+            eprintln!("saas-export-daemon: {line}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<Refusal> for Told {
+    fn from(refused: Refusal) -> Self {
+        let code = match refused {
+            Refusal::NotFound(_) => EXIT_NOT_FOUND,
+            Refusal::Conflict(_) => EXIT_CONFLICT,
+            Refusal::Invalid(_) => EXIT_USAGE,
+            Refusal::Unavailable(_) => 1,
+        };
+        Self::new(code, refused.to_string())
+    }
+}
+
+/// Checks everything that can be known before something starts.
+async fn prepare(engine: &AppEngine, ledger: &Ledger, once: &Once) -> Result<Request, Told> {
+    let mut params = BTreeMap::new();
+    for (name, value) in &once.params {
+        if params.insert(name.clone(), value.clone()).is_some() {
+            return Err(Told::new(EXIT_USAGE, format!("parameter {name:?} is given twice")));
+        }
+    }
+    let request =
+        Request { export: once.export.clone(), params, format: once.format.clone(), actor: Actor("once".into()) };
+    let new = engine.plan(&request)?;
+    let failed = |error| Told::new(1, format!("failed to {}", Chain(&error)));
+    let resume = format!("start the daemon and run: exportctl resume {}", once.export);
+    if ledger.paused_exports().await.map_err(failed)?.contains(&once.export) {
+        return Err(Told::new(EXIT_CONFLICT, format!("export {} is paused by an operator; {resume}", once.export)));
+    }
+    let states = vec![TaskState::Pending, TaskState::Processing, TaskState::Paused];
+    let filter = TaskFilter { export: Some(once.export.clone()), states, limit: OPEN_MOST };
+    let open = ledger.tasks(&filter).await.map_err(failed)?;
+    let Some(open) = open.into_iter().find(|row| row.key == new.key) else { return Ok(request) };
+    if open.state == TaskState::Paused {
+        let message = format!("task {} of the same request is paused by an operator; {resume}", open.id);
+        return Err(Told::new(EXIT_CONFLICT, message));
+    }
+    goes_on(&open, &new.config, once)?;
+    Ok(request)
+}
+
+/// Says where an open task goes on writing. It keeps the settings that it began with, so others are refused.
+fn goes_on(open: &TaskRow, new: &str, once: &Once) -> Result<(), Told> {
+    let (Some((old, place)), Some((new, wanted))) = (settings(&open.config), settings(new)) else { return Ok(()) };
+    let asked = [
+        ("--output", once.output.is_some() && place != wanted),
+        ("--chunk-size", once.chunk_size.is_some() && old.chunk_size != new.chunk_size),
+    ];
+    let other: Vec<&str> = asked.iter().filter(|(_, other)| *other).map(|(option, _)| *option).collect();
+    let size = old.chunk_size;
+    if other.is_empty() {
+        eprintln!("task {} goes on where it stopped: files of {size} in {place}", open.id);
+        return Ok(());
+    }
+    let message = format!(
+        "task {} of the same request is open, and keeps to its end what it began with: files of {size} in {place}; \
+         finish it first, by the same command without {}",
+        open.id,
+        other.join(" and ")
+    );
+    Err(Told::new(EXIT_CONFLICT, message))
+}
+
+/// The export of a task's stored configuration, and the directories that it writes to.
+fn settings(stored: &str) -> Option<(Export, String)> {
+    let config = Config::from_effective(&serde_json::from_str(stored).ok()?).ok()?;
+    let export = config.exports.into_values().next()?;
+    let roots = export.to.iter().filter_map(|name| config.destinations.get(name));
+    let roots: Vec<String> = roots.map(|Destination::Local(local)| local.root.display().to_string()).collect();
+    Some((export, roots.join(" and ")))
+}
+
+/// Runs the task to its end, or until a signal asks to stop; then it is put away at a page boundary.
+async fn export(engine: Arc<AppEngine>, ledger: &Ledger, request: Request, mut stop: Stop) -> ExitCode {
+    let (queue, inbox) = QueueHandle::new();
+    let dispatcher = tokio::spawn(Dispatcher::new(engine, ledger.clone()).only(&request.export).run(inbox));
+    let (code, stopped) = tokio::select! {
+        code = follow(&queue, ledger, request) => (code, false),
+        code = stop.asked() => (ExitCode::from(code), true),
     };
+    if stopped {
+        eprintln!("stopping; the same command goes on from here (a second signal ends at once)");
+    }
+    tokio::select! {
+        drained = tokio::time::timeout(DRAIN_LIMIT, queue.drain()) => match drained {
+            Ok(()) => drop(dispatcher.await),
+            Err(_) => tracing::warn!("the task did not stop in time; the next run recovers it"),
+        },
+        // At once: nothing is lost, the next run recovers the task.
+        code = stop.asked() => std::process::exit(code.into()),
+    }
+    code
+}
+
+async fn follow(queue: &QueueHandle, ledger: &Ledger, request: Request) -> ExitCode {
     let submitted = match queue.submit(request).await {
         Ok(submitted) => submitted,
-        Err(refused) => {
-            eprintln!("saas-export-daemon: {refused}");
-            return ExitCode::from(if matches!(refused, Refusal::NotFound(_)) { 4 } else { 2 });
-        }
+        Err(refused) => return Told::from(refused).tell(),
     };
-    if !submitted.created {
-        eprintln!("task {} goes on where it stopped", submitted.task);
-    }
     let mut bar = Bar::new();
     loop {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {
-                bar.end();
-                eprintln!("stopped; the same command goes on from here");
-                return ExitCode::FAILURE;
-            }
-            () = tokio::time::sleep(REFRESH) => {}
-        }
+        tokio::time::sleep(REFRESH).await;
         if let Some(progress) = queue.progress().await.get(submitted.task.as_str()) {
             bar.show(progress);
         }
-        if let Some(code) = ended(ledger, &submitted.task, &bar).await {
-            return code;
+        let Ok(Some(row)) = ledger.task(&submitted.task).await else { continue };
+        let code = match row.state {
+            TaskState::Pending | TaskState::Processing => continue,
+            TaskState::Succeeded => ExitCode::SUCCESS,
+            TaskState::Failed => ExitCode::FAILURE,
+            TaskState::Cancelled => ExitCode::from(EXIT_CANCELLED),
+            TaskState::Paused => ExitCode::from(EXIT_CONFLICT),
+        };
+        drop(bar);
+        tell_end(ledger, &row.id).await;
+        // Why it failed is in the log already, which goes to the same place.
+        if row.state != TaskState::Failed {
+            eprintln!("task {} is {}: {}", row.id, row.state, row.reason);
         }
+        return code;
     }
 }
 
-async fn ended(ledger: &Ledger, task: &TaskId, bar: &Bar) -> Option<ExitCode> {
-    let row = ledger.task(task).await.ok()??;
-    let code = match row.state {
-        TaskState::Succeeded => ExitCode::SUCCESS,
-        TaskState::Failed => ExitCode::FAILURE,
-        TaskState::Cancelled => ExitCode::from(8),
-        _ => return None,
-    };
-    bar.end();
-    for stream in ledger.streams(task).await.ok()? {
+/// What the task has read and written, a line for each stream.
+async fn tell_end(ledger: &Ledger, task: &TaskId) {
+    for stream in ledger.streams(task).await.unwrap_or_default() {
         eprintln!(
             "{}: {} records in {} files, {}",
             stream.stream,
@@ -129,59 +212,5 @@ async fn ended(ledger: &Ledger, task: &TaskId, bar: &Bar) -> Option<ExitCode> {
             stream.segments,
             HumanBytes(stream.bytes)
         );
-    }
-    eprintln!("task {task} {}: {}", row.state, row.reason);
-    Some(code)
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Bar {
-    bar: Option<ProgressBar>,
-    said: std::time::Instant,
-}
-
-impl Bar {
-    fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar, said: clock::monotonic() }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        let mut text = format!(
-            "{} records, {} read, {} written, {:.0} records/s",
-            HumanCount(progress.records),
-            HumanBytes(progress.source_bytes),
-            HumanBytes(progress.bytes),
-            progress.rate
-        );
-        if let Some(total) = progress.total.filter(|total| *total > 0) {
-            text = format!("{:.0} % {text}", progress.records as f64 * 100.0 / total as f64);
-        }
-        if let Some(waiting) = &progress.waiting {
-            text = format!("waiting: {}", waiting.reason);
-        }
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(text);
-                bar.tick();
-            }
-            None if clock::since(self.said) >= LINE_EVERY => {
-                self.said = clock::monotonic();
-                eprintln!("{text}");
-            }
-            None => {}
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }

@@ -5,14 +5,15 @@ use crate::ledger::Ledger;
 use crate::ledger::rows::TaskFilter;
 use crate::model::task::TaskState;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How old the dispatcher's last turn and the ledger's last answer may be.
 const LATELY: Duration = Duration::from_secs(20);
 /// How often the status line is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs until it is aborted.
-pub async fn run(ledger: Ledger, dispatcher_silent: impl Fn() -> Duration) {
+/// Runs until it is aborted. `refused` tells whether the last reload by a signal was refused.
+pub async fn run(ledger: Ledger, dispatcher_silent: impl Fn() -> Duration, refused: watch::Receiver<bool>) {
     let every = notify::watchdog_interval().unwrap_or(STATUS_EVERY).min(STATUS_EVERY);
     let mut said = String::new();
     loop {
@@ -23,7 +24,8 @@ pub async fn run(ledger: Ledger, dispatcher_silent: impl Fn() -> Duration) {
         } else {
             tracing::error!("the dispatcher or the ledger does not answer; the watchdog is not fed");
         }
-        let status = status(&ledger).await;
+        let refused = *refused.borrow();
+        let status = status(&ledger, refused).await;
         if status != said {
             notify::status(&status);
             said = status;
@@ -31,13 +33,14 @@ pub async fn run(ledger: Ledger, dispatcher_silent: impl Fn() -> Duration) {
     }
 }
 
-/// A sentence for `systemctl status`.
-pub async fn status(ledger: &Ledger) -> String {
+/// A sentence for `systemctl status`. A refused reload stays in it until one succeeds.
+pub async fn status(ledger: &Ledger, refused: bool) -> String {
     let count = async |state| {
         let filter = TaskFilter { states: vec![state], limit: 1000, ..TaskFilter::default() };
         ledger.tasks(&filter).await.map_or(0, |rows| rows.len())
     };
     let running = count(TaskState::Processing).await;
     let paused = count(TaskState::Paused).await;
-    format!("{running} running, {paused} paused, {} queued", count(TaskState::Pending).await)
+    let note = if refused { "; the last reload was refused, the configuration before it is in force" } else { "" };
+    format!("{running} running, {paused} paused, {} queued{note}", count(TaskState::Pending).await)
 }

@@ -5,8 +5,9 @@ use super::reply::Failure;
 use super::wire;
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Export};
-use crate::ledger::rows::{FoundTask, TaskFilter, TaskRow};
+use crate::ledger::rows::{FoundTask, ManifestRow, TaskFilter, TaskRow};
 use crate::model::task::TaskState;
+use saas_export_api as api;
 use saas_export_api::{ErrorCode, FileEntry, LedgerHealth, OffsetsDoc, StreamOffsets, TaskDetail, TaskSummary};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,8 +51,17 @@ pub fn export<'a>(config: &'a Config, name: &str) -> Result<(&'a Name, &'a Expor
     })
 }
 
+/// Refuses the name of an export that is neither configured nor in the ledger.
+pub async fn known_export(state: &ControlState, name: &str) -> Result<(), Failure> {
+    let Err(unknown) = export(&state.config(), name).map(drop) else { return Ok(()) };
+    match newest(state, name, None).await? {
+        Some(_) => Ok(()),
+        None => Err(unknown),
+    }
+}
+
 /// The newest task of an export, in a state or in any.
-pub async fn newest(state: &ControlState, export: &Name, of: Option<TaskState>) -> Result<Option<TaskRow>, Failure> {
+pub async fn newest(state: &ControlState, export: &str, of: Option<TaskState>) -> Result<Option<TaskRow>, Failure> {
     let states = of.into_iter().collect();
     let filter = TaskFilter { export: Some(export.to_string()), states, limit: 1 };
     Ok(state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?.into_iter().next())
@@ -79,6 +89,7 @@ pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
 /// Tasks with their figures: live ones of those that run, the ledger's sums of the others.
 pub async fn summaries(state: &ControlState, rows: Vec<TaskRow>) -> Result<Vec<TaskSummary>, Failure> {
     let mut live = state.queue.progress().await;
+    let paused = paused(state).await?;
     let mut summaries = Vec::with_capacity(rows.len());
     for row in rows {
         let figures = live.remove(row.id.as_str());
@@ -86,9 +97,18 @@ pub async fn summaries(state: &ControlState, rows: Vec<TaskRow>) -> Result<Vec<T
             Some(_) => Vec::new(),
             None => state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?,
         };
-        summaries.push(wire::summary(&row, figures.as_ref(), &streams));
+        summaries.push(with_pause(wire::summary(&row, figures.as_ref(), &streams), &paused));
     }
     Ok(summaries)
+}
+
+/// A queued task of a paused export says so: nothing else would tell why it does not start.
+fn with_pause(mut task: TaskSummary, paused: &[String]) -> TaskSummary {
+    if task.state == api::TaskState::Pending && task.waiting.is_none() && paused.contains(&task.export) {
+        let reason = format!("its export is paused; exportctl resume {} lets it go on", task.export);
+        task.waiting = Some(api::Waiting { reason, until: None });
+    }
+    task
 }
 
 /// A task with its streams and manifests.
@@ -97,28 +117,35 @@ pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Fa
     let streams = state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?;
     let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
     Ok(TaskDetail {
-        task: wire::summary(&row, live.as_ref(), &streams),
+        task: with_pause(wire::summary(&row, live.as_ref(), &streams), &paused(state).await?),
         streams: streams.iter().map(wire::stream).collect(),
         manifests: manifests.iter().map(wire::published).collect(),
     })
 }
 
-/// The data files in a task's published manifests, of the streams and destinations that are `wanted`.
-pub async fn published_files(
+/// A task's published manifests, of the streams and destinations that are `wanted`.
+pub async fn published(
     state: &ControlState,
     row: &TaskRow,
     mut wanted: impl FnMut(&str, &str) -> bool,
+) -> Result<Vec<ManifestRow>, Failure> {
+    let mut manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
+    manifests.retain(|found| found.published_at.is_some() && wanted(&found.stream, &found.destination));
+    Ok(manifests)
+}
+
+/// The data files in manifests of a task; `places` are its destinations with their directories.
+pub async fn files(
+    state: &ControlState,
+    row: &TaskRow,
+    manifests: &[ManifestRow],
+    places: &wire::Places,
 ) -> Result<Vec<FileEntry>, Failure> {
-    let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
-    let places = wire::places(row)?;
     let mut files = Vec::new();
-    for manifest in manifests.iter().filter(|manifest| manifest.published_at.is_some()) {
-        if !wanted(&manifest.stream, &manifest.destination) {
-            continue;
-        }
+    for manifest in manifests {
         let segments = state.ledger.segments(&row.id, &manifest.stream).await.map_err(wire::ledger_error)?;
         for segment in segments.iter().filter(|segment| !segment.superseded) {
-            files.push(wire::file(row, segment, &manifest.destination, &places)?);
+            files.push(wire::file(row, segment, &manifest.destination, places)?);
         }
     }
     Ok(files)

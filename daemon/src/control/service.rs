@@ -72,9 +72,12 @@ where
     let (head, body) = request.into_parts();
     refuse_browsers(&head.headers)?;
     // A caller without any right learns nothing, not even which paths there are; only the group for what they try.
-    let wants = if head.method == Method::GET { Access::Read } else { Access::Operate };
+    let usual = if head.method == Method::GET { Access::Read } else { Access::Operate };
+    let target = Target::parse(head.uri.path(), head.uri.query());
+    let tried = target.as_ref().ok().and_then(|target| routes::find(&head.method, &target.segments).ok());
+    let wants = tried.map_or(usual, |found| found.route.access);
     caller.access.map_or_else(|| caller.require(wants), |_| Ok(()))?;
-    let target = Target::parse(head.uri.path(), head.uri.query())?;
+    let target = target?;
     let Found { route, args } = routes::find(&head.method, &target.segments)?;
     caller.require(route.access)?;
     let body = receive(body, limits).await?;

@@ -205,6 +205,9 @@ pub fn param(param: &settings::Param) -> api::ParamSpec {
     api::ParamSpec { kind: kind.into(), one_of: param.one_of.clone(), default: param.default.clone() }
 }
 
+/// Destinations with their directories.
+pub type Places = [(String, PathBuf)];
+
 /// The destinations that a task was made for, with their directories, in the order of its export: as its own
 /// configuration says, whatever was reloaded since.
 pub fn places(row: &TaskRow) -> Result<Vec<(String, PathBuf)>, Failure> {
@@ -227,7 +230,7 @@ pub fn file(
     row: &TaskRow,
     segment: &SegmentRow,
     destination: &str,
-    places: &[(String, PathBuf)],
+    places: &Places,
 ) -> Result<api::FileEntry, Failure> {
     let place = places.iter().find(|(name, _)| name == destination);
     let (_, root) = place.ok_or_else(|| {

@@ -1,6 +1,9 @@
 //! Where log lines go: journald with native fields under systemd, readable lines on stderr otherwise.
 
+use std::fs::File;
 use std::io::IsTerminal as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
@@ -8,10 +11,17 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 /// Environment variable with a filter such as `debug` or `saas_export_daemon::queue=debug`.
 pub const FILTER: &str = "SAAS_EXPORT_LOG";
 
-/// Starts logging for the life of the process.
-pub fn start() {
-    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
-    if std::env::var_os("JOURNAL_STREAM").is_some()
+/// The filter of the service.
+pub const USUAL: &str = "info";
+
+/// The filter of a run in the foreground, which says by itself what a person wants to know.
+pub const FOREGROUND: &str = "warn";
+
+/// Starts logging for the life of the process; `default` is the filter where the environment has none.
+pub fn start(default: &str) {
+    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(default));
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    if is_stream(&stream, std::io::stderr())
         && let Ok(journal) = tracing_journald::layer()
     {
         tracing_subscriber::registry().with(journal.with_field_prefix(None).with_filter(filter)).init();
@@ -20,4 +30,28 @@ pub fn start() {
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(color).with_target(false).compact();
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}
+
+/// Whether `JOURNAL_STREAM`, which is `device:inode` (systemd.exec(5)), is this file. The variable is inherited by whatever
+/// a service starts, also where its stderr leads elsewhere.
+fn is_stream(journal: &str, file: impl AsFd) -> bool {
+    let copy: Option<OwnedFd> = file.as_fd().try_clone_to_owned().ok();
+    let meta = copy.and_then(|fd| File::from(fd).metadata().ok());
+    meta.is_some_and(|meta| journal == format!("{}:{}", meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_stream_counts() {
+        let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        let copy = File::from(OwnedFd::from(here.try_clone().unwrap()));
+        let meta = copy.metadata().unwrap();
+        let name = format!("{}:{}", meta.dev(), meta.ino());
+        assert!(is_stream(&name, &here));
+        assert!(!is_stream(&name, &there));
+        assert!(!is_stream("", &here) && !is_stream("8:1", &here));
+    }
 }

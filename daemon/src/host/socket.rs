@@ -103,9 +103,7 @@ impl ControlSocket {
         }
         let failed = |source| SocketError::Bind { path: path.to_owned(), source };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
-            fs::create_dir_all(parent).map_err(failed)?;
-            // Not at creation: the daemon's umask would take from it what others need to reach the socket.
-            fs::set_permissions(parent, fs::Permissions::from_mode(DIRECTORY_MODE)).map_err(failed)?;
+            make_open_dir(parent).map_err(failed)?;
         }
         remove_stale(path).await?;
         let listener = UnixListener::bind(path).map_err(failed)?;
@@ -147,6 +145,16 @@ impl Drop for ControlSocket {
             let _ = fs::remove_file(&bound.path);
         }
     }
+}
+
+/// Makes a directory and those above it that are missing, all of them open: whoever calls passes through each.
+fn make_open_dir(dir: &Path) -> io::Result<()> {
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        make_open_dir(parent)?;
+    }
+    fs::create_dir(dir)?;
+    // Not at creation: the daemon's umask would take from it what others need to reach the socket.
+    fs::set_permissions(dir, fs::Permissions::from_mode(DIRECTORY_MODE))
 }
 
 /// Removes the socket of a dead daemon: one that nobody listens on refuses the connection.
@@ -195,10 +203,17 @@ mod tests {
     #[tokio::test]
     async fn the_directory_is_made_and_open_to_all() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a/control.sock");
+        let path = dir.path().join("a/b/control.sock");
+        // What is there already is not ours to open.
+        fs::create_dir(dir.path().join("c")).unwrap();
+        fs::set_permissions(dir.path().join("c"), fs::Permissions::from_mode(0o700)).unwrap();
         let _socket = ControlSocket::bind(&path).await.unwrap();
-        let mode = fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, DIRECTORY_MODE, "{mode:o}");
+        let _other = ControlSocket::bind(&dir.path().join("c/d/control.sock")).await.unwrap();
+        let modes = ["a", "a/b", "c", "c/d"].map(|name| {
+            let meta = fs::metadata(dir.path().join(name)).unwrap();
+            meta.permissions().mode() & 0o777
+        });
+        assert_eq!(modes, [DIRECTORY_MODE, DIRECTORY_MODE, 0o700, DIRECTORY_MODE], "{modes:?}");
     }
 
     #[tokio::test]

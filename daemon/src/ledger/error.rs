@@ -112,7 +112,7 @@ pub enum LedgerError {
     /// The stream is not the one that was begun.
     #[error(
         "go on with stream {stream} of the task {task}: its path, paginator, key or cursor field changed; \
-         `exportctl offsets reset {task} {stream}` starts it again"
+         `exportctl offsets reset {task} --stream {stream} --yes` starts it again"
     )]
     FingerprintChanged {
         /// The task.

@@ -72,21 +72,28 @@ pub enum OffsetTarget {
     Export(String),
 }
 
-/// An operator's order to move a lane.
+/// An operator's order to move lanes: all of them, or none.
 #[derive(Clone, Debug)]
-pub struct SetOffset {
+pub struct SetOffsets {
     /// Whose offsets.
     pub target: OffsetTarget,
+    /// Which lanes, and where to.
+    pub moves: Vec<LaneMove>,
+    /// Who orders it.
+    pub actor: String,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// A lane that is to stand elsewhere.
+#[derive(Clone, Debug)]
+pub struct LaneMove {
     /// The stream.
     pub stream: String,
     /// The lane.
     pub lane: u32,
     /// Where to; the lane's start or the end of one of its segments.
     pub offset: Offset,
-    /// Who orders it.
-    pub actor: String,
-    /// Why, for a person.
-    pub reason: String,
 }
 
 /// The place that a task's stream takes in its chain.

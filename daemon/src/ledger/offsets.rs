@@ -4,7 +4,7 @@ use super::Ledger;
 use super::audit::Entry;
 use super::codec::{U64, all, one, run};
 use super::error::LedgerError;
-use super::input::{OffsetTarget, SetOffset};
+use super::input::{LaneMove, OffsetTarget, SetOffsets};
 use super::rows::{LaneMoved, LaneRow, SegmentRow, TaskRow};
 use super::segments::{COLUMNS, lane, move_lane, segment_row};
 use super::streams::lanes;
@@ -16,7 +16,7 @@ use crate::model::task::TaskState;
 use serde_json::json;
 
 /// The task that is meant, if its offsets may be moved now.
-fn movable(tx: &Tx<'_>, target: &OffsetTarget, stream: &str) -> Result<TaskRow, LedgerError> {
+fn movable(tx: &Tx<'_>, target: &OffsetTarget) -> Result<TaskRow, LedgerError> {
     let task = match target {
         OffsetTarget::Task(id) => tasks::get(tx, id)?,
         OffsetTarget::Export(export) => {
@@ -25,20 +25,29 @@ fn movable(tx: &Tx<'_>, target: &OffsetTarget, stream: &str) -> Result<TaskRow, 
                 .ok_or_else(|| LedgerError::Refused(format!("find a task of the export {export}: it has none")))?
         }
     };
-    let refuse = |why: &str| Err(LedgerError::Refused(format!("move the offsets of the task {}: {why}", task.id)));
     match task.state {
-        TaskState::Pending | TaskState::Paused | TaskState::Failed => {}
-        TaskState::Processing => return refuse("it is running; pause it first"),
-        state => return refuse(&format!("it is {state}")),
+        TaskState::Paused | TaskState::Failed | TaskState::Cancelled => Ok(task),
+        TaskState::Processing => Err(refuse(&task, "it is running; pause it first")),
+        TaskState::Pending => Err(refuse(&task, "it is queued and may start at any moment; pause it first")),
+        TaskState::Succeeded => Err(refuse(&task, "it has succeeded")),
     }
+}
+
+fn refuse(task: &TaskRow, why: &str) -> LedgerError {
+    LedgerError::Refused(format!("move the offsets of the task {}: {why}", task.id))
+}
+
+/// Refuses a stream that is published, or about to be.
+fn not_composed(tx: &Tx<'_>, task: &TaskRow, stream: &str) -> Result<(), LedgerError> {
     // Bytes of a manifest may already be on their way, and they are never composed twice.
     let text = "SELECT 1 FROM manifests WHERE task = ?1 AND stream = ?2 LIMIT 1";
-    if one(tx, text, (task.id.as_str(), stream), |_| Ok(()))?.is_some() {
-        return refuse(&format!(
-            "the manifest of stream {stream} is already composed; cancel it and run the export again"
-        ));
+    match one(tx, text, (task.id.as_str(), stream), |_| Ok(()))? {
+        None => Ok(()),
+        Some(()) => {
+            let why = format!("the manifest of stream {stream} is already composed; run the export again instead");
+            Err(refuse(task, &why))
+        }
     }
-    Ok(task)
 }
 
 /// The segments of a lane that count, in order.
@@ -101,16 +110,21 @@ fn reopen(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn set(tx: &Tx<'_>, order: &SetOffset) -> Result<LaneMoved, LedgerError> {
-    let SetOffset { stream, offset, .. } = order;
-    let task = movable(tx, &order.target, stream)?;
-    let before = lane(tx, &task.id, stream, order.lane)?;
+fn set(tx: &Tx<'_>, order: &SetOffsets) -> Result<Vec<LaneMoved>, LedgerError> {
+    let task = movable(tx, &order.target)?;
+    order.moves.iter().map(|to| set_lane(tx, &task, order, to)).collect()
+}
+
+fn set_lane(tx: &Tx<'_>, task: &TaskRow, order: &SetOffsets, to: &LaneMove) -> Result<LaneMoved, LedgerError> {
+    let LaneMove { stream, lane: number, offset } = to;
+    not_composed(tx, task, stream)?;
+    let before = lane(tx, &task.id, stream, *number)?;
     if &before.offset == offset {
         return Ok(LaneMoved { stream: stream.clone(), lane: before, superseded: vec![] });
     }
     let superseded = back(tx, &task.id, stream, &before, offset)?;
     reopen(tx, &task.id, stream)?;
-    let detail = json!({ "stream": stream, "lane": order.lane, "offset": offset, "superseded": superseded.len() });
+    let detail = json!({ "stream": stream, "lane": number, "offset": offset, "superseded": superseded.len() });
     tx.audit(Entry {
         task: Some(&task.id),
         export: Some(&task.export),
@@ -120,36 +134,50 @@ fn set(tx: &Tx<'_>, order: &SetOffset) -> Result<LaneMoved, LedgerError> {
         detail: Some(detail.to_string()),
         ..Entry::default()
     })?;
-    let lane = lane(tx, &task.id, stream, order.lane)?;
+    let lane = lane(tx, &task.id, stream, *number)?;
     Ok(LaneMoved { stream: stream.clone(), lane, superseded })
 }
 
 fn reset(tx: &Tx<'_>, order: &ResetOffsets) -> Result<Vec<LaneMoved>, LedgerError> {
-    let ResetOffsets { target, stream, actor, reason } = order;
-    let task = movable(tx, target, stream)?;
-    let known = "SELECT 1 FROM task_streams WHERE task = ?1 AND stream = ?2";
-    if one(tx, known, (task.id.as_str(), stream), |_| Ok(()))?.is_none() {
+    let task = movable(tx, &order.target)?;
+    let text = "SELECT stream FROM task_streams WHERE task = ?1 AND (?2 IS NULL OR stream = ?2) ORDER BY pos";
+    let streams: Vec<String> = all(tx, text, (task.id.as_str(), &order.stream), |row| row.get(0))?;
+    if let (Some(stream), true) = (&order.stream, streams.is_empty()) {
         return Err(LedgerError::NotThere { task: task.id, what: format!("stream {stream}") });
     }
+    let mut moved = Vec::new();
+    for stream in streams {
+        moved.extend(reset_stream(tx, &task, order, &stream)?);
+    }
+    Ok(moved)
+}
+
+fn reset_stream(
+    tx: &Tx<'_>,
+    task: &TaskRow,
+    order: &ResetOffsets,
+    stream: &str,
+) -> Result<Vec<LaneMoved>, LedgerError> {
+    not_composed(tx, task, stream)?;
     let mut moved = Vec::new();
     for before in lanes(tx, &task.id, stream)? {
         let superseded = back(tx, &task.id, stream, &before, &before.start)?;
         let lane = lane(tx, &task.id, stream, before.lane)?;
-        moved.push(LaneMoved { stream: stream.clone(), lane, superseded });
+        moved.push(LaneMoved { stream: stream.to_owned(), lane, superseded });
     }
     reopen(tx, &task.id, stream)?;
     let text = "UPDATE task_streams SET fingerprint = NULL WHERE task = ?1 AND stream = ?2";
     run(tx, text, (task.id.as_str(), stream))?;
-    if matches!(target, OffsetTarget::Export(_)) {
+    if matches!(order.target, OffsetTarget::Export(_)) {
         run(tx, "DELETE FROM marks WHERE export = ?1 AND stream = ?2", (&task.export, stream))?;
     }
     let superseded: usize = moved.iter().map(|lane| lane.superseded.len()).sum();
     tx.audit(Entry {
         task: Some(&task.id),
         export: Some(&task.export),
-        actor,
+        actor: &order.actor,
         action: "offsets_reset",
-        reason,
+        reason: &order.reason,
         detail: Some(json!({ "stream": stream, "superseded": superseded }).to_string()),
         ..Entry::default()
     })?;
@@ -158,32 +186,32 @@ fn reset(tx: &Tx<'_>, order: &ResetOffsets) -> Result<Vec<LaneMoved>, LedgerErro
 
 struct ResetOffsets {
     target: OffsetTarget,
-    stream: String,
+    stream: Option<String>,
     actor: String,
     reason: String,
 }
 
 impl Ledger {
-    /// Moves a lane back to its start or to the end of one of its segments; the segments behind it are superseded.
-    /// Moving it to where it stands changes nothing.
+    /// Moves lanes back to their start or to the end of one of their segments; the segments behind are superseded.
+    /// Moving a lane to where it stands changes nothing. One transaction: either all lanes move or none.
     ///
     /// # Errors
-    /// `Refused` while the task runs, when it is over (`Failed` excepted), when the stream's manifest is composed, and
-    /// for an offset that is no boundary.
-    pub async fn set_offset(&self, order: SetOffset) -> Result<LaneMoved, LedgerError> {
+    /// `Refused` unless the task is paused, failed or cancelled, when a stream's manifest is composed, and for an offset
+    /// that is no boundary.
+    pub async fn set_offsets(&self, order: SetOffsets) -> Result<Vec<LaneMoved>, LedgerError> {
         self.write(move |tx| set(tx, &order)).await
     }
 
-    /// Moves every lane of a stream back to its start and forgets what the stream was, so that a changed one may begin.
-    /// For an export its mark goes too. Refused like [`Ledger::set_offset`].
+    /// Moves every lane of a stream, or of all streams, back to its start and forgets what the stream was, so that a
+    /// changed one may begin. For an export its marks go too. Refused like [`Ledger::set_offsets`], as a whole.
     pub async fn reset_offsets(
         &self,
         target: OffsetTarget,
-        stream: &str,
+        stream: Option<&str>,
         actor: &str,
         reason: &str,
     ) -> Result<Vec<LaneMoved>, LedgerError> {
-        let (stream, actor, reason) = (stream.to_owned(), actor.to_owned(), reason.to_owned());
+        let (stream, actor, reason) = (stream.map(str::to_owned), actor.to_owned(), reason.to_owned());
         let order = ResetOffsets { target, stream, actor, reason };
         self.write(move |tx| reset(tx, &order)).await
     }

@@ -97,6 +97,15 @@ fn tasks_by(sql: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>, Ledge
     Ok(found.into_iter().map(|(_, task)| task).collect())
 }
 
+fn published_tasks(sql: &Connection, export: &str, limit: u32) -> Result<Vec<TaskRow>, LedgerError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM tasks t WHERE export = ?1
+             AND EXISTS (SELECT 1 FROM manifests m WHERE m.task = t.id AND m.published_at IS NOT NULL)
+         ORDER BY seq DESC LIMIT ?2"
+    );
+    all(sql, &text, (export, limit), task_row)
+}
+
 fn find(sql: &Connection, prefix: &str) -> Result<FoundTask, LedgerError> {
     if let Some(task) = tasks::find(sql, &TaskId::known(prefix))? {
         return Ok(FoundTask::One(Box::new(task)));
@@ -142,6 +151,12 @@ impl Ledger {
     pub async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskRow>, LedgerError> {
         let filter = filter.clone();
         self.read(move |sql| tasks_by(sql, &filter)).await
+    }
+
+    /// The tasks of an export that have published something, newest first.
+    pub async fn published_tasks(&self, export: &str, limit: u32) -> Result<Vec<TaskRow>, LedgerError> {
+        let export = export.to_owned();
+        self.read(move |sql| published_tasks(sql, &export, limit)).await
     }
 
     /// The streams of a task, in order.

@@ -110,6 +110,8 @@ impl<E: Engine> Dispatcher<E> {
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
+            // So that whoever looks once sees the speed of the last seconds.
+            self.running.values().for_each(|run| run.note());
             if self.drain.is_some() {
                 if self.jobs.is_empty() {
                     break;

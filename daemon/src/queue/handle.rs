@@ -13,13 +13,6 @@ pub const INBOX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor(pub String);
 
-impl Actor {
-    /// The daemon itself.
-    pub fn daemon() -> Self {
-        Self("daemon".into())
-    }
-}
-
 /// A request for a task.
 #[derive(Clone, Debug)]
 pub struct Request {

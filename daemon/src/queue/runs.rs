@@ -93,6 +93,11 @@ impl Running {
         Progress { waiting: self.waiting.as_ref().map(|wait| wait.what.clone()).or(live.waiting), ..live }
     }
 
+    /// Takes a reading of its figures, for the rate.
+    pub(super) fn note(&self) {
+        self.progress.note();
+    }
+
     fn goes_on(&self) -> bool {
         let runs = matches!(self.phase, Phase::Runs);
         let moved = |wait: &Wait| self.progress.read().pages > wait.pages || clock::since(self.since) >= GOES_ON;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(5);
 /// Readings kept for the rate.
 const READINGS: usize = 64;
+/// Least time between two readings.
+const BETWEEN: Duration = Duration::from_millis(200);
 
 /// Sums over the streams of a task, segments in the making included.
 #[derive(Debug, Default)]
@@ -81,20 +83,33 @@ impl Counters {
         self.committed.fetch_add(bytes, Relaxed);
     }
 
-    /// The figures now. The rate is that of the readings of the last seconds.
-    pub fn read(&self) -> Progress {
-        let records = self.records.load(Relaxed);
-        let open: u64 = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().sum();
+    /// Takes a reading for the rate. Called about every second, so that a single look later on has something to compare
+    /// with.
+    pub fn note(&self) {
+        self.rate(self.records.load(Relaxed));
+    }
+
+    /// The rate over the readings of the last seconds; this is one, too.
+    fn rate(&self, records: u64) -> f64 {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock::monotonic();
-        readings.retain(|(at, _)| now.saturating_duration_since(*at) <= WINDOW);
+        let age = |at: Instant| now.saturating_duration_since(at);
+        readings.retain(|(at, _)| age(*at) <= WINDOW);
         let rate = readings.first().map_or(0.0, |(at, then)| {
-            let seconds = now.saturating_duration_since(*at).as_secs_f64();
+            let seconds = age(*at).as_secs_f64();
             if seconds > 0.0 { records.saturating_sub(*then) as f64 / seconds } else { 0.0 }
         });
-        if readings.len() < READINGS {
+        if readings.len() < READINGS && readings.last().is_none_or(|(at, _)| age(*at) >= BETWEEN) {
             readings.push((now, records));
         }
+        rate
+    }
+
+    /// The figures now. The rate is that of the last seconds.
+    pub fn read(&self) -> Progress {
+        let records = self.records.load(Relaxed);
+        let rate = self.rate(records);
+        let open: u64 = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().sum();
         Progress {
             records,
             source_bytes: self.source_bytes.load(Relaxed),
@@ -111,5 +126,22 @@ impl Counters {
     fn known_total(&self) -> Option<u64> {
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         (totals.expected > 0 && totals.known.len() >= totals.expected).then(|| totals.known.values().sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_look_after_a_reading_knows_the_rate() {
+        let counters = Counters::default();
+        counters.note();
+        std::thread::sleep(Duration::from_millis(50));
+        counters.add_page(100, 1000);
+        let rate = counters.read().rate;
+        assert!(rate > 0.0 && rate <= 2000.0, "100 records in at least 50 ms: {rate}/s");
+        counters.reset(&[]);
+        assert_eq!(counters.read().rate, 0.0);
     }
 }

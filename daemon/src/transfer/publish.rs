@@ -81,7 +81,7 @@ async fn write_manifest(
     let composed = task.ledger.compose_manifest(id, stream, name.as_str(), json(manifest.to_bytes())?).await?;
     crash::point("manifest.composed");
     let digest = hex(&Sha256::digest(&composed));
-    let sums = format!("{}{digest}  {MANIFEST_NAME}\n", sha256sums(&manifest));
+    let sums = sha256sums(&manifest, &composed);
     destination.put_bytes(&key(task, stream, SUMS_NAME), sums.into_bytes()).await.map_err(at)?;
     crash::point("manifest.sums_written");
     destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed).await.map_err(at)?;

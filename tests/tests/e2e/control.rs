@@ -3,6 +3,7 @@
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::http::{call_unix, send_unix};
 use saas_export_tests::harness::programs::{finish, has, program, root_or_skip};
+use saas_export_tests::sample::Fault;
 use serde_json::json;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::process::Command;
@@ -70,19 +71,19 @@ fn nonsense_is_refused_and_harms_nothing() {
                 .to_vec(),
         ),
     ];
+    // Closing without an answer is an answer to what is no request; whatever is one gets a sentence.
+    let no_request = ["no HTTP", "a line without end", "two lengths"];
     for (what, bytes) in cases {
-        // Closing without an answer is an answer to what is no request.
-        if let Ok(answer) = send_unix(&bed.socket(), &bytes) {
-            assert!(
-                (400..500).contains(&answer.status),
-                "{what}: {} {}",
-                answer.status,
-                String::from_utf8_lossy(&answer.body)
-            );
-            if !answer.body.is_empty() && answer.header("content-type").is_some_and(|kind| kind.contains("json")) {
-                let json = answer.json();
-                assert_eq!(json["type"], "error", "{what}: {json}");
-                assert!(!json["error"]["message"].as_str().unwrap().is_empty(), "{what}");
+        match send_unix(&bed.socket(), &bytes) {
+            Err(error) => assert!(no_request.contains(&what), "{what}: no answer: {error}"),
+            Ok(answer) => {
+                let text = String::from_utf8_lossy(&answer.body);
+                assert!((400..500).contains(&answer.status), "{what}: {} {text}", answer.status);
+                if !no_request.contains(&what) && what != "no such method" {
+                    let json = answer.json();
+                    assert_eq!(json["type"], "error", "{what}: {json}");
+                    assert!(!json["error"]["message"].as_str().unwrap().is_empty(), "{what}");
+                }
             }
         }
         assert!(daemon.alive(), "{what}: the daemon is gone");
@@ -191,4 +192,24 @@ fn a_supplementary_group_opens_what_its_name_says() {
     let _daemon = bed.start();
     as_nobody(&bed, Some(gid), &["run", "shop", "--wait"]).expect(0);
     as_nobody(&bed, Some(gid), &["reload"]).expect(5);
+}
+
+#[test]
+fn a_single_look_shows_speed_and_end_and_a_paused_export_its_reason() {
+    let bed = Bed::with_records(10_000);
+    bed.api.set_faults(vec![Fault::rate(20.0)]);
+    let daemon = bed.start();
+    let id = daemon.run("shop");
+    // Behind the sample of fifty pages, whose records count when it is complete.
+    assert!(bed.api.wait_until(PATIENCE, |truth| truth.requests >= 80));
+    let status = daemon.get("/v1/status");
+    let progress = &status["open"][0]["progress"];
+    assert!(progress["rate"].as_f64().unwrap() > 100.0 && progress["eta_seconds"].is_u64(), "{progress}");
+    bed.ctl(&["cancel", &id]).expect(0);
+    let paused = bed.ctl(&["pause", "shop"]).expect(0);
+    assert!(paused.stderr.contains("export shop paused"), "{}", paused.stderr);
+    bed.ctl(&["run", "shop"]).expect(0);
+    let status = bed.ctl(&["status"]).expect(0);
+    assert!(status.stdout.contains("exportctl resume shop"), "{}", status.stdout);
+    assert!(bed.ctl(&["tasks", "--export", "shap"]).expect(4).stderr.contains("there are: shop"));
 }

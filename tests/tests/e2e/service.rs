@@ -89,6 +89,37 @@ fn sighup_reloads() {
     daemon.run_to_success("third");
 }
 
+/// Waits for the end of a reload; the status that comes with it.
+#[track_caller]
+fn reloaded(manager: &Manager) -> String {
+    let lines = manager.until("READY=1", Duration::from_secs(10));
+    assert!(lines.iter().any(|line| line == "RELOADING=1"), "{lines:?}");
+    lines.into_iter().rfind(|line| line.starts_with("STATUS=")).expect("READY comes with a status")
+}
+
+#[test]
+fn a_refused_sighup_is_told_and_the_old_configuration_stays() {
+    let mut bed = Bed::with_records(500);
+    let manager = Manager::listen(&bed);
+    let daemon = start(&bed).ready();
+    manager.until("READY=1", Duration::from_secs(20));
+    let good = serde_json::to_string(&bed.config).unwrap();
+    bed.write_files(&good.replace("\"version\":1", "\"version\":7"), "");
+    daemon.signal(Signal::SIGHUP);
+    // The reload ends, so that systemd does not end the service; the status says how.
+    assert!(reloaded(&manager).contains("the last reload was refused"));
+    daemon.run_to_success("shop");
+    let refused = bed.ctl(&["reload"]).expect(1);
+    assert!(refused.stderr.contains("config.yaml:1:"), "{}", refused.stderr);
+    bed.ctl(&["config", "check"]).expect(1);
+    let export = bed.config["exports"]["shop"].clone();
+    bed.export("added", export);
+    bed.write();
+    daemon.signal(Signal::SIGHUP);
+    assert!(!reloaded(&manager).contains("refused"));
+    daemon.run_to_success("added");
+}
+
 #[test]
 fn sigterm_drains_to_a_page_and_the_next_start_goes_on() {
     for stall in [false, true] {

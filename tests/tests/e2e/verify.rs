@@ -97,3 +97,50 @@ fn a_newer_task_replaces_what_readers_follow_and_a_failed_one_does_not() {
     assert!(latest(&bed, "shop", "lake").iter().all(|file| file.task == third));
     assert_exact(&bed, "shop");
 }
+
+#[test]
+fn a_directory_is_verified_without_the_daemon() {
+    let bed = Bed::with_records(1000);
+    let daemon = bed.start();
+    let id = daemon.run_to_success("shop");
+    daemon.kill();
+    let stream = bed.lake().join("shop/cursor");
+    let task = stream.join(&id);
+    let verify = |dir: &std::path::Path| bed.ctl(&["verify", "--dir", &dir.display().to_string()]);
+    for dir in [&stream, &task] {
+        verify(dir).expect(0);
+    }
+    verify(&bed.path("none")).expect(4);
+    for name in ["part-0-000000.ndjson", "SHA256SUMS", "_manifest.json"] {
+        let path = task.join(name);
+        let good = std::fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        // Still a digit where it was one, so that a manifest stays readable.
+        let at = bad.iter().rposition(u8::is_ascii_digit).unwrap();
+        bad[at] = if bad[at] == b'1' { b'2' } else { b'1' };
+        std::fs::write(&path, bad).unwrap();
+        let ended = verify(&stream).expect(9);
+        assert!(ended.stdout.contains(&path.display().to_string()), "{name}: {ended:?}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(verify(&task).expect(9).stdout.contains("is missing"), "{name}");
+        std::fs::write(&path, good).unwrap();
+    }
+    verify(&stream).expect(0);
+}
+
+#[test]
+fn what_is_deleted_or_forged_beside_the_data_is_found_too() {
+    let bed = Bed::with_records(1000);
+    let daemon = bed.start();
+    let id = daemon.run_to_success("shop");
+    bed.ctl(&["verify", &id]).expect(0);
+    let ended = bed.ctl(&["verify", &id, "--destination", "laek"]).expect(4);
+    assert!(ended.stderr.contains("it has lake"), "{}", ended.stderr);
+    let latest = bed.lake().join("shop/cursor/latest.json");
+    let good = std::fs::read_to_string(&latest).unwrap();
+    std::fs::write(&latest, good.replace(&id, "20990101T000000Z-00000000")).unwrap();
+    assert!(bed.ctl(&["verify", &id]).expect(9).stdout.contains("latest.json"));
+    std::fs::write(&latest, good).unwrap();
+    std::fs::remove_dir_all(bed.lake().join("shop/cursor").join(&id)).unwrap();
+    assert!(bed.ctl(&["verify", &id]).expect(9).stdout.contains("_manifest.json: is missing"));
+}

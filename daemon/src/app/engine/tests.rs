@@ -98,3 +98,50 @@ fn a_full_disk_makes_the_task_wait_and_other_errors_keep_their_class() {
     assert!(matches!(spool(nix::errno::Errno::EIO), Outcome::RetryAfter(None, ErrorClass::Transient, _)));
     assert!(matches!(spool(nix::errno::Errno::EACCES), Outcome::Failed(ErrorClass::Config, _)));
 }
+
+#[test]
+fn a_parameter_of_a_run_is_held_to_the_same_rules_as_its_default() {
+    let param = |kind| Param { kind, one_of: None, default: None };
+    let check = |kind, value: &str| check_value("p", &param(kind), value);
+    assert!(check(settings::ParamType::Date, "2026-01-31").is_ok());
+    // jiff takes these as days, too; as text they would not compare.
+    for day in ["20260131", "2026-01-31T10:00", "2026-01-32"] {
+        assert!(check(settings::ParamType::Date, day).is_err(), "{day}");
+    }
+    let words = Param { one_of: Some(vec!["eu".into()]), ..param(settings::ParamType::String) };
+    assert!(check_value("p", &words, "eu").is_ok() && check_value("p", &words, "us").is_err());
+}
+
+#[test]
+fn what_is_read_once_stays_over_a_reload() {
+    let mut config = Config {
+        version: 1,
+        daemon: settings::Daemon::default(),
+        sources: BTreeMap::new(),
+        destinations: BTreeMap::new(),
+        exports: BTreeMap::new(),
+    };
+    let old = config.clone();
+    config.daemon =
+        settings::Daemon { state_dir: "/a".into(), socket: "/b".into(), threads: 7, parallel: 9, ..config.daemon };
+    let told = config::diff::diff(&old, &config).needs_restart.len();
+    keep_what_is_read_once(&mut config, &old);
+    assert_eq!((config.daemon.parallel, config.daemon.threads), (9, 0));
+    assert_eq!(told, 3);
+    assert!(config::diff::diff(&old, &config).needs_restart.is_empty(), "all that is told is kept");
+}
+
+#[test]
+fn a_restart_for_secrets_is_asked_for_only_after_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, copy) = (dir.path().join("auth.env"), dir.path().join("copy"));
+    std::fs::write(&file, "A=1").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::write(&copy, "A=1").unwrap();
+    assert!(!changed_since(&file, &copy));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::rename(&file, dir.path().join("new")).unwrap();
+    std::fs::rename(dir.path().join("new"), &file).unwrap();
+    assert!(changed_since(&file, &copy), "moved into place");
+    assert!(!changed_since(&dir.path().join("none"), &copy));
+}

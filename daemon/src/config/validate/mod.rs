@@ -8,6 +8,8 @@ mod streams;
 mod templates;
 mod texts;
 
+pub use exports::fits;
+
 use super::path::KeyPath;
 use super::problem::Mistake;
 use super::settings::Config;

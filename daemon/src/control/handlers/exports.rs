@@ -38,8 +38,8 @@ async fn describe(
     config: &settings::Config,
     paused: &[String],
 ) -> Result<Export, Failure> {
-    let last = reads::newest(state, name, None).await?;
-    let success = reads::newest(state, name, Some(crate::model::task::TaskState::Succeeded)).await?;
+    let last = reads::newest(state, name.as_str(), None).await?;
+    let success = reads::newest(state, name.as_str(), Some(crate::model::task::TaskState::Succeeded)).await?;
     Ok(Export {
         name: name.to_string(),
         source: export.source.to_string(),

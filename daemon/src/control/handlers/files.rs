@@ -4,9 +4,10 @@ use crate::control::reads;
 use crate::control::reply::{Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
-use crate::ledger::rows::{TaskFilter, TaskRow};
-use saas_export_api::{FileEntry, Files};
+use crate::ledger::rows::TaskRow;
+use saas_export_api::Files;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// How many tasks back published files are looked for.
 const TASKS: u32 = 1000;
@@ -15,9 +16,11 @@ const TASKS: u32 = 1000;
 pub async fn of_task(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let row = reads::task(&call.state, call.arg(0)).await?;
-    let destinations = wire::places(&row)?.into_iter().map(|(name, _)| name).collect();
-    let files = reads::published_files(&call.state, &row, |_, _| true).await?;
-    Reply::sync(Files { export: row.export.clone(), destinations, files })
+    let places = wire::places(&row)?;
+    let manifests = reads::published(&call.state, &row, |_, _| true).await?;
+    let files = reads::files(&call.state, &row, &manifests, &places).await?;
+    let destinations = places.into_iter().map(|(name, _)| name).collect();
+    Reply::sync(Files { export: row.export, destinations, files, notes: Vec::new() })
 }
 
 /// `GET /v1/exports/{export}/files?latest`: of every published task, or of what `latest.json` points at.
@@ -26,19 +29,38 @@ pub async fn of_export(call: Call) -> Result<Reply, Failure> {
     let latest = call.target.query.flag("latest")?;
     let config = call.state.config();
     let (name, export) = reads::export(&config, call.arg(0))?;
-    let filter = TaskFilter { export: Some(name.to_string()), limit: TASKS, ..TaskFilter::default() };
-    let rows = call.state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?;
+    let rows = call.state.ledger.published_tasks(name.as_str(), TASKS).await.map_err(wire::ledger_error)?;
+    let destinations = export.to.iter().map(ToString::to_string).collect();
+    let mut found = Files { export: name.to_string(), destinations, files: Vec::new(), notes: Vec::new() };
+    if rows.len() == TASKS as usize && !latest {
+        found.notes.push(format!("only the files of the newest {TASKS} tasks are listed"));
+    }
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut files: Vec<FileEntry> = Vec::new();
+    // Tasks of one configuration follow one another, so each configuration is read about once.
+    let mut known: Option<(&str, Vec<(String, PathBuf)>)> = None;
     for row in rows.iter().filter(|row| !latest || moves_latest(row)) {
         let wanted = |stream: &str, destination: &str| {
             let first = seen.insert((stream.to_owned(), destination.to_owned()));
             first || !latest
         };
-        files.extend(reads::published_files(&call.state, row, wanted).await?);
+        let manifests = reads::published(&call.state, row, wanted).await?;
+        if manifests.is_empty() {
+            continue;
+        }
+        if known.as_ref().is_none_or(|(config, _)| *config != row.config) {
+            match wire::places(row) {
+                Ok(places) => known = Some((&row.config, places)),
+                // One task that cannot be read must not hide the others, and must not be left out silently.
+                Err(failure) => {
+                    found.notes.push(failure.error.message);
+                    continue;
+                }
+            }
+        }
+        let places = known.as_ref().map_or(&[][..], |(_, places)| places);
+        found.files.extend(reads::files(&call.state, row, &manifests, places).await?);
     }
-    let destinations = export.to.iter().map(ToString::to_string).collect();
-    Reply::sync(Files { export: name.to_string(), destinations, files })
+    Reply::sync(found)
 }
 
 /// `latest.json` follows only tasks without parameters: the others are other data sets.

@@ -5,8 +5,8 @@ use crate::control::reads;
 use crate::control::reply::{Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
-use crate::ledger::input::{OffsetTarget, SetOffset};
-use saas_export_api::{ErrorCode, LaneOffset, OffsetsDoc};
+use crate::ledger::input::{LaneMove, OffsetTarget, SetOffsets};
+use saas_export_api::{ErrorCode, OffsetsDoc};
 
 /// `GET /v1/tasks/{task}/offsets`.
 pub async fn show(call: Call) -> Result<Reply, Failure> {
@@ -40,29 +40,20 @@ pub async fn set(call: Call) -> Result<Reply, Failure> {
             .hint(format!("read the offsets of {} of {} first", row.id, row.export)));
     }
     let standing = reads::offsets(&call.state, &row).await?;
-    // All are judged before the first is moved.
-    for order in moves(&wanted, &standing)? {
-        let order = SetOffset {
-            target: OffsetTarget::Task(row.id.clone()),
-            stream: order.stream,
-            lane: order.to.lane,
-            offset: wire::offset(order.to.offset),
-            actor: call.caller.actor.0.clone(),
-            reason: "set by an operator".into(),
-        };
-        call.state.ledger.set_offset(order).await.map_err(wire::ledger_error)?;
+    let order = SetOffsets {
+        target: OffsetTarget::Task(row.id.clone()),
+        moves: moves(&wanted, &standing)?,
+        actor: call.caller.actor.0.clone(),
+        reason: "set by an operator".into(),
+    };
+    if !order.moves.is_empty() {
+        call.state.ledger.set_offsets(order).await.map_err(wire::ledger_error)?;
     }
     Reply::sync(reads::offsets(&call.state, &row).await?)
 }
 
-/// A lane that is to stand elsewhere.
-struct Move {
-    stream: String,
-    to: LaneOffset,
-}
-
 /// What has to move so that the lanes stand as wanted. Streams and lanes that the document leaves out stay.
-fn moves(wanted: &OffsetsDoc, standing: &OffsetsDoc) -> Result<Vec<Move>, Failure> {
+fn moves(wanted: &OffsetsDoc, standing: &OffsetsDoc) -> Result<Vec<LaneMove>, Failure> {
     let mut moves = Vec::new();
     for (stream, offsets) in &wanted.streams {
         for lane in &offsets.lanes {
@@ -75,7 +66,8 @@ fn moves(wanted: &OffsetsDoc, standing: &OffsetsDoc) -> Result<Vec<Move>, Failur
                 return Err(Failure::new(ErrorCode::Conflict, message).hint("read the offsets again"));
             }
             if known.offset != lane.offset {
-                moves.push(Move { stream: stream.clone(), to: lane.clone() });
+                let offset = wire::offset(lane.offset.clone());
+                moves.push(LaneMove { stream: stream.clone(), lane: lane.lane, offset });
             }
         }
     }
@@ -86,18 +78,9 @@ fn moves(wanted: &OffsetsDoc, standing: &OffsetsDoc) -> Result<Vec<Move>, Failur
 pub async fn reset(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&["stream"])?;
     let row = reads::task(&call.state, call.arg(0)).await?;
-    let streams = match call.target.query.get("stream") {
-        Some(stream) => vec![stream.to_owned()],
-        None => {
-            let streams = call.state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?;
-            streams.into_iter().map(|stream| stream.stream).collect()
-        }
-    };
-    for stream in streams {
-        let target = OffsetTarget::Task(row.id.clone());
-        let actor = &call.caller.actor.0;
-        let reset = call.state.ledger.reset_offsets(target, &stream, actor, "reset by an operator");
-        reset.await.map_err(wire::ledger_error)?;
-    }
+    let target = OffsetTarget::Task(row.id.clone());
+    let (stream, actor) = (call.target.query.get("stream"), &call.caller.actor.0);
+    let reset = call.state.ledger.reset_offsets(target, stream, actor, "reset by an operator");
+    reset.await.map_err(wire::ledger_error)?;
     Reply::sync(reads::offsets(&call.state, &row).await?)
 }

@@ -33,6 +33,9 @@ pub async fn list(call: Call) -> Result<Reply, Failure> {
         limit: query.number("limit", LIST_DEFAULT, LIST_MOST)?,
     };
     let rows = call.state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?;
+    if let Some(export) = query.get("export").filter(|_| rows.is_empty()) {
+        reads::known_export(&call.state, export).await?;
+    }
     Reply::sync(reads::summaries(&call.state, rows).await?)
 }
 

@@ -135,7 +135,12 @@ async fn status_and_exports_say_what_the_ledger_holds() {
     assert_eq!(exports[0]["last_success"], Value::Null);
     let tasks = fixture.get("/v1/tasks?export=shop&state=paused&limit=5").await.body["result"].clone();
     assert_eq!(tasks.as_array().unwrap().len(), 1);
-    assert_eq!(fixture.get("/v1/tasks?export=none").await.body["result"], json!([]));
+    let unknown = fixture.get("/v1/tasks?export=shap").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{}", unknown.text);
+    assert_eq!(unknown.body["error"]["hint"], "there are: shop");
+    assert_eq!(fixture.get("/v1/tasks?export=shop&state=failed").await.body["result"], json!([]));
+    let queued = fixture.get("/v1/tasks?state=pending").await.body["result"][0].clone();
+    assert!(queued["waiting"]["reason"].as_str().unwrap().contains("exportctl resume shop"), "{queued}");
 }
 
 #[tokio::test]
@@ -256,27 +261,58 @@ async fn while_the_ledger_is_unwell_writes_are_refused_and_looking_goes_on() {
     assert_eq!(fixture.get("/v1/config/check").await.body["result"]["ok"], false);
 }
 
+/// Reads the lanes of a task to their end, and delivers what they hold.
+async fn extract(ledger: &Ledger, task: &TaskId) {
+    ledger.task_event(task, TaskEvent::Resume, Change::default()).await.unwrap();
+    ledger.task_event(task, TaskEvent::Start, Change::default()).await.unwrap();
+    for (lane, from) in [(0, segment().delta.to), (1, Offset::start(1))] {
+        let to = Offset { cursor: PageCursor::End, ..from.clone() };
+        ledger.finish_lane(task, "orders", lane, &CheckpointDelta { from, to }).await.unwrap();
+    }
+    ledger.delivery_verified(task, &segment().id, "lake").await.unwrap();
+    ledger.stream_extracted(task, "orders").await.unwrap();
+    ledger.task_extracted(task).await.unwrap();
+}
+
+async fn compose(ledger: &Ledger, task: &TaskId) {
+    let link =
+        NewLink { mode: Mode::Full, primary_key: vec![], cursor_field: None, mark_before: None, mark_after: None };
+    ledger.link(task, "orders", link).await.unwrap();
+    ledger.compose_manifest(task, "orders", "lake", b"{}".to_vec()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_read_does_not_hide_the_others() {
+    let fixture = Fixture::new().await;
+    let ledger = &fixture.state.ledger;
+    let good = fixture.task().await;
+    // Of an older daemon, say: its configuration is not understood.
+    let key = RequestKey::new("shop", &[("old".into(), String::new())], "csv");
+    let old = NewTask { key, config: "{\"version\": 1, \"gone\": {}}".into(), ..task_of("x") };
+    let bad = ledger.create_task(old).await.unwrap().0;
+    let got = fixture.get("/v1/exports/shop/files").await;
+    assert_eq!(got.body["result"]["files"], json!([]), "one that published nothing is not looked at: {}", got.text);
+    for task in [&good, &bad] {
+        give_lanes(&fixture, task).await;
+        extract(ledger, task).await;
+        compose(ledger, task).await;
+        ledger.manifest_published(task, "orders", "lake").await.unwrap();
+    }
+    let got = fixture.get("/v1/exports/shop/files").await;
+    assert_eq!(got.body["result"]["files"][0]["task"], good.as_str(), "{}", got.text);
+    assert!(got.body["result"]["notes"][0].as_str().unwrap().contains(bad.as_str()), "{}", got.text);
+}
+
 #[tokio::test]
 async fn files_are_those_of_published_manifests() {
     let fixture = Fixture::new().await;
     let ledger = &fixture.state.ledger;
     let task = fixture.task().await;
     give_lanes(&fixture, &task).await;
-    ledger.task_event(&task, TaskEvent::Resume, Change::default()).await.unwrap();
-    ledger.task_event(&task, TaskEvent::Start, Change::default()).await.unwrap();
-    for (lane, from) in [(0, segment().delta.to), (1, Offset::start(1))] {
-        let to = Offset { cursor: PageCursor::End, ..from.clone() };
-        ledger.finish_lane(&task, "orders", lane, &CheckpointDelta { from, to }).await.unwrap();
-    }
-    ledger.delivery_verified(&task, &segment().id, "lake").await.unwrap();
-    ledger.stream_extracted(&task, "orders").await.unwrap();
-    ledger.task_extracted(&task).await.unwrap();
+    extract(ledger, &task).await;
     let path = format!("/v1/tasks/{task}/files");
     assert_eq!(fixture.get(&path).await.body["result"]["files"], json!([]), "not published yet");
-    let link =
-        NewLink { mode: Mode::Full, primary_key: vec![], cursor_field: None, mark_before: None, mark_after: None };
-    ledger.link(&task, "orders", link).await.unwrap();
-    ledger.compose_manifest(&task, "orders", "lake", b"{}".to_vec()).await.unwrap();
+    compose(ledger, &task).await;
     assert_eq!(fixture.get(&path).await.body["result"]["files"], json!([]), "not published yet");
     ledger.manifest_published(&task, "orders", "lake").await.unwrap();
     let expected = json!([{

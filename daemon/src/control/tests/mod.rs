@@ -89,7 +89,11 @@ fn caller(access: Option<Access>) -> Caller {
 }
 
 async fn new_task(ledger: &Ledger, key: &str) -> TaskId {
-    let new = NewTask {
+    ledger.create_task(task_of(key)).await.unwrap().0
+}
+
+fn task_of(key: &str) -> NewTask {
+    NewTask {
         export: "shop".into(),
         key: RequestKey::new("shop", &[("key".into(), key.into())], "csv"),
         params: vec![],
@@ -98,8 +102,7 @@ async fn new_task(ledger: &Ledger, key: &str) -> TaskId {
         streams: vec!["orders".into()],
         actor: "uid 7 (creator)".into(),
         at: clock::now(),
-    };
-    ledger.create_task(new).await.unwrap().0
+    }
 }
 
 fn config() -> Config {

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
-use crate::ledger::input::{OffsetTarget, SetOffset};
+use crate::ledger::input::{LaneMove, OffsetTarget, SetOffsets};
 
 async fn set(ledger: &Ledger, task: &TaskId, offset: Offset) -> Result<rows::LaneMoved, LedgerError> {
     let target = OffsetTarget::Task(task.clone());
-    let (stream, actor, reason) = (STREAM.to_owned(), "uid 0 (root)".to_owned(), "wrong data".to_owned());
-    ledger.set_offset(SetOffset { target, stream, lane: 0, offset, actor, reason }).await
+    let moves = vec![LaneMove { stream: STREAM.to_owned(), lane: 0, offset }];
+    let (actor, reason) = ("uid 0 (root)".to_owned(), "wrong data".to_owned());
+    Ok(ledger.set_offsets(SetOffsets { target, moves, actor, reason }).await?.remove(0))
 }
 
 /// A paused task with the segments 0..2, 2..4, 4..5 and, at its end, an empty page.
@@ -84,7 +85,7 @@ async fn reset_starts_the_stream_again() {
     commit(&ledger, &task, &segment(0, 0..2)).await.unwrap();
     event(&ledger, &task, TaskEvent::Fail).await;
     let target = OffsetTarget::Export("shop".into());
-    let moved = ledger.reset_offsets(target, STREAM, "uid 0 (root)", "path changed").await.unwrap();
+    let moved = ledger.reset_offsets(target, Some(STREAM), "uid 0 (root)", "path changed").await.unwrap();
     assert_eq!((moved.len(), moved[0].superseded.len()), (1, 1));
     assert_eq!(moved[0].lane.offset, Offset::start(0));
     assert_eq!(ledger.streams(&task).await.unwrap()[0].counts, Counts::default());
@@ -94,8 +95,8 @@ async fn reset_starts_the_stream_again() {
     assert_eq!((reset.actor.as_str(), reset.reason.as_str()), ("uid 0 (root)", "path changed"));
 
     let target = OffsetTarget::Task(task.clone());
-    assert!(matches!(ledger.reset_offsets(target, "users", "", "").await, Err(LedgerError::NotThere { .. })));
-    let none = ledger.reset_offsets(OffsetTarget::Export("crm".into()), STREAM, "", "").await.unwrap_err();
+    assert!(matches!(ledger.reset_offsets(target, Some("users"), "", "").await, Err(LedgerError::NotThere { .. })));
+    let none = ledger.reset_offsets(OffsetTarget::Export("crm".into()), None, "", "").await.unwrap_err();
     assert_eq!(none.class(), ErrorClass::Conflict);
 }
 
@@ -105,8 +106,10 @@ async fn never_under_a_running_or_finished_task_or_a_composed_manifest() {
     let task = running(&ledger, "shop").await;
     commit(&ledger, &task, &segment(0, 0..2)).await.unwrap();
     assert!(set(&ledger, &task, after(0)).await.unwrap_err().to_string().contains("pause it first"));
+    event(&ledger, &task, TaskEvent::TryAgain).await;
+    assert!(set(&ledger, &task, after(0)).await.unwrap_err().to_string().contains("may start at any moment"));
     event(&ledger, &task, TaskEvent::Cancel).await;
-    assert!(set(&ledger, &task, after(0)).await.unwrap_err().to_string().contains("it is cancelled"));
+    assert_eq!(set(&ledger, &task, after(0)).await.unwrap().superseded.len(), 1, "a cancelled task may be moved");
 
     let task = paused(&ledger).await;
     for (n, pages) in [0..2, 2..4, 4..5].into_iter().enumerate() {
@@ -115,4 +118,24 @@ async fn never_under_a_running_or_finished_task_or_a_composed_manifest() {
     ledger.compose_manifest(&task, STREAM, "lake", b"m".to_vec()).await.unwrap();
     assert!(set(&ledger, &task, after(0)).await.unwrap_err().to_string().contains("already composed"));
     assert_eq!(ledger.segments(&task, STREAM).await.unwrap().iter().filter(|row| row.superseded).count(), 0);
+}
+
+#[tokio::test]
+async fn all_lanes_move_or_none() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    commit(&ledger, &task, &segment(0, 0..2)).await.unwrap();
+    event(&ledger, &task, TaskEvent::Pause).await;
+    let before = ledger.lanes(&task, STREAM).await.unwrap();
+    let to = |lane, offset| LaneMove { stream: STREAM.to_owned(), lane, offset };
+    let order = SetOffsets {
+        target: OffsetTarget::Task(task.clone()),
+        moves: vec![to(0, after(0)), to(7, after(0))],
+        actor: "uid 0 (root)".into(),
+        reason: "wrong data".into(),
+    };
+    assert!(matches!(ledger.set_offsets(order).await, Err(LedgerError::NotThere { .. })));
+    assert_eq!(ledger.lanes(&task, STREAM).await.unwrap(), before, "the first lane stands where it stood");
+    assert_eq!(ledger.segments(&task, STREAM).await.unwrap().iter().filter(|row| row.superseded).count(), 0);
+    assert_eq!(ledger.reset_offsets(OffsetTarget::Task(task.clone()), None, "", "").await.unwrap().len(), 1);
 }
