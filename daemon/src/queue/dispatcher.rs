@@ -110,12 +110,11 @@ impl<E: Engine> Dispatcher<E> {
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
-            if self.drain.is_some() {
-                if self.jobs.is_empty() {
-                    break;
-                }
-            } else {
-                self.tend().await;
+            if self.drain.is_some() && self.jobs.is_empty() {
+                break;
+            }
+            self.tend().await;
+            if self.drain.is_none() {
                 let filled = self.fill().await;
                 self.complain(filled);
             }
