@@ -1,3 +1,5 @@
+//! Every format: what goes in comes out again, the same bytes for the same pages, in bounded memory.
+
 use super::*;
 use crate::config::settings::{ParquetCompression, ParquetFormat, TextCompression, TextFormat};
 use crate::model::offset::Offset;

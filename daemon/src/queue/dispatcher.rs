@@ -112,12 +112,11 @@ impl<E: Engine> Dispatcher<E> {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
             // So that whoever looks once sees the speed of the last seconds.
             self.running.values().for_each(|run| run.note());
-            if self.drain.is_some() {
-                if self.jobs.is_empty() {
-                    break;
-                }
-            } else {
-                self.tend().await;
+            if self.drain.is_some() && self.jobs.is_empty() {
+                break;
+            }
+            self.tend().await;
+            if self.drain.is_none() {
                 let filled = self.fill().await;
                 self.complain(filled);
             }

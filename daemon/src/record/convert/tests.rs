@@ -1,3 +1,5 @@
+//! Conversion: nothing is lost, what does not fit is rescued or rejected with its reason.
+
 use super::*;
 use crate::model::offset::Offset;
 use crate::model::schema::{Field, Type};

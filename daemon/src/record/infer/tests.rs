@@ -1,3 +1,5 @@
+//! Inference: the schema that a sample gives, and that it never grows narrower.
+
 use super::*;
 use crate::model::offset::Offset;
 use crate::model::schema::Field;

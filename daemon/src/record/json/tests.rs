@@ -1,3 +1,5 @@
+//! The scanner against a parser that builds values.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value;

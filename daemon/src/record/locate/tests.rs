@@ -1,3 +1,5 @@
+//! Finding records and cursors in an answer.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};

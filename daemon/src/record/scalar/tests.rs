@@ -1,3 +1,5 @@
+//! Scalars: which texts are which type, and that none changes on its way.
+
 use super::*;
 use proptest::prelude::*;
 
