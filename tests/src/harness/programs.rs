@@ -1,5 +1,6 @@
 //! Where the programs under test are, and how one is run to its end.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -101,7 +102,15 @@ pub fn has(name: &str) -> bool {
 pub fn root_or_skip(what: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("SKIPPED {what}: needs root");
+        skipped(&format!("{what}: needs root"));
     }
     root
+}
+
+/// Notes what this machine cannot test: in the file that `SAAS_EXPORT_SKIPS` names, which `tests/run` prints at its end.
+pub fn skipped(what: &str) {
+    eprintln!("SKIPPED {what}");
+    let Some(path) = std::env::var_os("SAAS_EXPORT_SKIPS") else { return };
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(format!("{what}\n").as_bytes())).expect("the list of skips is written");
 }

@@ -2,7 +2,7 @@
 
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::http::{call_unix, send_unix};
-use saas_export_tests::harness::programs::{finish, has, program, root_or_skip};
+use saas_export_tests::harness::programs::{finish, has, program, root_or_skip, skipped};
 use saas_export_tests::sample::Fault;
 use serde_json::json;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[test]
 fn curl_can_speak_to_it() {
     if !has("curl") {
-        return eprintln!("SKIPPED curl: not installed");
+        return skipped("curl: not installed");
     }
     let bed = Bed::with_records(500);
     let _daemon = bed.start();
@@ -183,9 +183,7 @@ fn a_supplementary_group_opens_what_its_name_says() {
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
     let Some(gid) = groups.lines().find_map(|line| line.strip_prefix("saas-export-operator:")?.split(':').nth(1))
     else {
-        return eprintln!(
-            "SKIPPED groups: saas-export-operator does not exist here (tests/run creates it in a throw-away CI machine)"
-        );
+        return skipped("groups: saas-export-operator does not exist (tests/run makes it where CI is set)");
     };
     let bed = Bed::with_records(100);
     bed.open_to_others();

@@ -5,7 +5,7 @@ use crate::torture;
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
-use saas_export_tests::harness::programs::{finish, program};
+use saas_export_tests::harness::programs::{finish, program, skipped};
 use saas_export_tests::sample::{Fault, Options};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -114,7 +114,7 @@ fn points() -> Vec<String> {
     let mut points: Vec<String> = ended.stdout.lines().map(str::to_owned).collect();
     assert!(points.len() >= 25, "{points:?}");
     if elsewhere(&std::env::temp_dir()).is_none() {
-        eprintln!("SKIPPED delivery.copied: /dev/shm is no other file system here");
+        skipped("delivery.copied: /dev/shm is no other file system here");
         points.retain(|point| point != "delivery.copied");
     }
     points

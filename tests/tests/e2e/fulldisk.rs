@@ -3,7 +3,7 @@
 use crate::compare::{assert_exact, assert_tidy};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
-use saas_export_tests::harness::programs::root_or_skip;
+use saas_export_tests::harness::programs::{root_or_skip, skipped};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ impl Tmpfs {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(at.to_owned()));
         }
-        eprintln!("SKIPPED: cannot mount a tmpfs here");
+        skipped("full disk: cannot mount a tmpfs here");
         None
     }
 

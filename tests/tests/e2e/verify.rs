@@ -2,7 +2,7 @@
 
 use crate::compare::{assert_exact, latest};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
-use saas_export_tests::harness::programs::{finish, has};
+use saas_export_tests::harness::programs::{finish, has, skipped};
 use std::process::Command;
 
 /// A way to spoil a file.
@@ -40,7 +40,7 @@ fn damage_is_found_and_named() {
 #[test]
 fn the_sums_are_in_the_form_that_sha256sum_checks() {
     if !has("sha256sum") {
-        return eprintln!("SKIPPED sha256sum: not installed");
+        return skipped("sha256sum: not installed");
     }
     let bed = Bed::with_records(1000);
     let daemon = bed.start();
