@@ -12,5 +12,6 @@ pub mod model;
 pub mod net;
 pub mod queue;
 pub mod record;
+pub mod retention;
 pub mod sources;
 pub mod transfer;

@@ -14,6 +14,7 @@ use crate::host::{log, notify, socket};
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::dispatcher::Dispatcher;
 use crate::queue::handle::{Actor, QueueHandle, Refusal};
+use crate::retention;
 use cli::Cli;
 use engine::{AppEngine, Files};
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let refused = watch::Sender::new(false);
     let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive, refused.subscribe()));
+    let sweeper = tokio::spawn(retention::run(ledger.clone(), engine.config().borrow().daemon.state_dir.clone()));
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),
@@ -81,6 +83,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     }
     stop.cancel();
     watchdog.abort();
+    sweeper.abort();
     let _ = control.await;
     close(&ledger).await;
     tracing::info!("saas-export-daemon has stopped");

@@ -59,7 +59,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// A length of time with a unit: `30s`, `500ms`, `1h 30m`.
+/// A length of time with a unit: `30s`, `500ms`, `1h 30m`, `7d` (days of 24 hours).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
@@ -67,7 +67,8 @@ pub struct Span(pub Duration);
 impl TryFrom<String> for Span {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        text.parse::<jiff::SignedDuration>()
+        text.parse::<jiff::Span>()
+            .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()))
             .ok()
             .and_then(|span| Duration::try_from(span).ok())
             .map(Self)

@@ -1,6 +1,7 @@
 //! Where files go. A destination stores whole objects under deterministic keys, create-only, and classifies its errors.
 
 use crate::base::error::{Classify, ErrorClass, io_class};
+use crate::base::ids::TaskId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +9,11 @@ pub mod local;
 
 /// The one object that is ever replaced.
 pub const LATEST: &str = "latest.json";
+
+/// The key of an object of a task: `<export>/<stream>/<task>/<name>`.
+pub fn object_key(export: &str, stream: &str, task: &TaskId, name: &str) -> String {
+    format!("{export}/{stream}/{task}/{name}")
+}
 
 /// What an object must be when it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::Name;
 use crate::base::retry::RetryPolicy;
 use crate::base::{crash, fsio};
-use crate::destinations::{Destination, DestinationError, Expected};
+use crate::destinations::{Destination, DestinationError, Expected, object_key};
 use crate::ledger::rows::DeliveryRow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,7 +189,7 @@ impl Worker {
     }
 }
 
-/// The key of an object of a task: `<export>/<stream>/<task>/<name>`.
+/// The key of an object of a task.
 pub fn key(task: &TaskRun, stream: &str, name: &str) -> String {
-    format!("{}/{stream}/{}/{name}", task.row.export, task.row.id)
+    object_key(&task.row.export, stream, &task.row.id, name)
 }
