@@ -220,3 +220,21 @@ async fn the_last_handle_gives_the_directory_free() {
     }
     panic!("still owned");
 }
+
+#[tokio::test]
+async fn every_column_of_the_views_is_documented() {
+    let (_dir, ledger) = fresh();
+    let document = include_str!("../../../../docs/ledger.md");
+    let columns = ledger.read(|sql| {
+        let text =
+            "SELECT m.name || '.' || p.name FROM sqlite_schema m, pragma_table_info(m.name) p WHERE m.type = 'view'";
+        codec::all(sql, text, [], |row| row.get::<_, String>(0))
+    });
+    let columns = columns.await.unwrap();
+    assert!(columns.len() > 50, "{columns:?}");
+    for column in columns {
+        let (view, name) = column.split_once('.').unwrap();
+        let section = document.split("\n## ").find(|section| section.starts_with(&format!("`{view}`"))).unwrap();
+        assert!(section.contains(&format!("`{name}`")), "docs/ledger.md does not say what {column} is");
+    }
+}
