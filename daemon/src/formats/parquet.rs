@@ -20,7 +20,7 @@ const SOURCE_PER_BYTE: u64 = 4;
 
 /// The bounds of the source bytes of a row group: below the first its overhead grows, above the second the memory that
 /// its buffered columns take.
-const ROW_GROUP_SOURCE: (u64, u64) = (64 << 10, 64 << 20);
+const ROW_GROUP_SOURCE: (u64, u64) = (64 << 10, 128 << 20);
 
 /// Largest dictionary of a column chunk. Columns with more distinct values, mostly identifiers, are then written plainly
 /// after a few thousand rows instead of many: measured, that is both faster and smaller than the library's 1 MiB.
