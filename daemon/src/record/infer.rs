@@ -11,10 +11,10 @@ use shape::Shapes;
 use std::collections::BTreeMap;
 
 /// JSON bytes of records after which a sample is complete.
-pub const SAMPLE_BYTES: u64 = 16_000_000;
+const SAMPLE_BYTES: u64 = 16_000_000;
 
 /// Pages after which a sample is complete.
-pub const SAMPLE_PAGES: u32 = 50;
+const SAMPLE_PAGES: u32 = 50;
 
 /// What the first records of a stream look like. The same pages in the same order give the same schema.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Reads a lane's pages in order and hands them on converted, never more than the budget and the threads allow.
+//! Converts a lane's pages side by side and hands them on in order, never more than the budget and the threads allow.
 //!
 //! ```text
 //! sampled pages ─▶ journal ─▶ source ─▶ budget ─▶ convert (threads) ─▶ in order

@@ -1,4 +1,4 @@
-//! Encodes a lane's pages into segments and commits each: the only caller of `Ledger::advance`.
+//! Encodes a lane's pages into segments and seals each; `stream.rs` commits it, then the lane goes on behind it.
 
 use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
