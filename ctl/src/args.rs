@@ -53,7 +53,9 @@ Ctrl-C while waiting detaches: the task goes on.
 Examples:
   exportctl run shop-nightly
   exportctl run shop-nightly --wait --timeout 2h
-  exportctl run crm --param region=eu --param since=2026-01-01 --format parquet")]
+  exportctl run crm --param region=eu --param since=2026-01-01 --format parquet
+  exportctl run shop-nightly --full                                   everything again
+  exportctl run shop-nightly --stream orders --from 2026-01-01 --to 2026-01-31T23:59:59Z")]
     Run(Run),
     /// The tasks, newest first
     #[command(after_help = "\
@@ -142,6 +144,18 @@ pub struct Run {
     /// Format of the files: parquet, csv, ndjson or json.
     #[arg(long)]
     pub format: Option<String>,
+    /// Only this stream; repeat for more.
+    #[arg(long = "stream", value_name = "NAME")]
+    pub streams: Vec<String>,
+    /// Read everything again, also of incremental streams, as the start of a new chain.
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub full: bool,
+    /// Fill back: read incremental streams again from this cursor value on (inclusive); no mark moves.
+    #[arg(long, value_name = "VALUE")]
+    pub from: Option<String>,
+    /// Fill back up to this cursor value (inclusive).
+    #[arg(long, value_name = "VALUE")]
+    pub to: Option<String>,
     /// Wait for the end and exit with its outcome.
     #[arg(long, short)]
     pub wait: bool,
@@ -237,28 +251,33 @@ pub struct Files {
 /// `offsets`.
 #[derive(Debug, Subcommand)]
 pub enum Offsets {
-    /// Print the offsets of a task, or of an export's newest open task; the output is the input of `set`
+    /// Print the offsets of a task, or the marks of an export with the offsets of its newest open task; what is printed
+    /// is what `set` takes
     Show {
         /// A task (id or its unique start) or an export.
         #[arg(value_name = "TASK|EXPORT")]
         target: String,
     },
-    /// Set the offsets of a paused, failed or cancelled task
+    /// Set the offsets of a paused, failed or cancelled task, or the marks of an export without an open task
     #[command(after_help = "\
-Example:
+Examples:
+  exportctl offsets show shop-nightly > marks.json && editor marks.json && exportctl offsets set shop-nightly marks.json
   exportctl pause TASK && exportctl offsets show TASK > offsets.json
   editor offsets.json && exportctl offsets set TASK offsets.json && exportctl resume TASK")]
     Set {
-        /// Id of the task, or its unique start.
-        task: String,
+        /// A task (id or its unique start) or an export.
+        #[arg(value_name = "TASK|EXPORT")]
+        target: String,
         /// The document that `show` printed, edited; `-` is stdin.
         #[arg(default_value = "-")]
         file: PathBuf,
     },
-    /// Read a task's streams, or one of them, again from the start
+    /// Read a task's streams, or one of them, again from the start; of an export: forget its marks, so that its next task
+    /// reads everything
     Reset {
-        /// Id of the task, or its unique start.
-        task: String,
+        /// A task (id or its unique start) or an export.
+        #[arg(value_name = "TASK|EXPORT")]
+        target: String,
         /// Only this stream.
         #[arg(long)]
         stream: Option<String>,

@@ -56,7 +56,14 @@ pub async fn run(args: Run, client: &Client, out: Out) -> Result<Exit, Failure> 
             return Err(Failure::usage(format!("parameter {name:?} is given twice")));
         }
     }
-    let body = json(&Submit { params, format: args.format })?;
+    let body = json(&Submit {
+        params,
+        format: args.format,
+        full: args.full,
+        from: args.from,
+        to: args.to,
+        streams: args.streams,
+    })?;
     let submitted: Submitted = client.post(&format!("/v1/exports/{}/run", encode(&args.export)), body).await?;
     if !submitted.created {
         out.say("an equal request is still open: this is its task");

@@ -18,16 +18,18 @@ const LARGEST: u64 = 1 << 20;
 pub async fn offsets(args: Offsets, client: &Client, out: Out) -> Result<Exit, Failure> {
     let document: OffsetsDoc = match args {
         Offsets::Show { target } => client.get(&format!("{}/offsets", resolve(&target, client).await?)).await?,
-        Offsets::Set { task, file } => {
+        Offsets::Set { target, file } => {
             let body = read(&file)?;
-            client.patient(Method::PUT, &format!("/v1/tasks/{}/offsets", encode(&task)), Some(body)).await?
+            let path = format!("{}/offsets", resolve(&target, client).await?);
+            client.patient(Method::PUT, &path, Some(body)).await?
         }
         Offsets::Reset { yes: false, .. } => {
             return Err(Failure::usage("a reset fetches again what was fetched").hint("add --yes to go on"));
         }
-        Offsets::Reset { task, stream, yes: true } => {
+        Offsets::Reset { target, stream, yes: true } => {
             let stream = stream.map(|stream| format!("?stream={}", encode(&stream))).unwrap_or_default();
-            client.patient(Method::DELETE, &format!("/v1/tasks/{}/offsets{stream}", encode(&task)), None).await?
+            let path = format!("{}/offsets{stream}", resolve(&target, client).await?);
+            client.patient(Method::DELETE, &path, None).await?
         }
     };
     out.document(&document)?;

@@ -1,16 +1,18 @@
-//! Where the lanes of a task stand; the document that is read is the one that is written.
+//! Where the lanes of a task stand, and the marks of an export; the document that is read is the one that is written.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The offsets of a task. Setting refuses a document of another task, and a lane whose revision has changed since.
+/// The offsets of a task, or the marks of an export. Setting refuses a document of another task, and a lane whose revision
+/// has changed since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OffsetsDoc {
     /// Name of the export.
     pub export: String,
-    /// Id of the task.
-    pub task: String,
+    /// Id of the task; none where an export has no open task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// Streams, by name.
     pub streams: BTreeMap<String, StreamOffsets>,
 }
@@ -19,8 +21,24 @@ pub struct OffsetsDoc {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamOffsets {
+    /// Where the next incremental task of the export starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
     /// Its lanes, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<LaneOffset>,
+}
+
+/// A value of the cursor field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum Mark {
+    /// A number, as its decimal digits.
+    Number(String),
+    /// An instant (RFC 3339).
+    Instant(String),
+    /// Any other text.
+    Text(String),
 }
 
 /// The offset of a lane.

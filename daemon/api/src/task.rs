@@ -55,6 +55,18 @@ pub struct Submit {
     /// Word of a format (`parquet`, `csv`, `ndjson`, `json`) other than the export's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+    /// Read everything again, as the start of a new chain.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
+    /// Back-fill: read incremental streams again from this cursor value on, inclusive. No mark moves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Back-fill: up to this cursor value, inclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Only these streams; all of the export's where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<String>,
 }
 
 /// What became of a request for a task.
@@ -199,6 +211,9 @@ pub struct StreamDetail {
     /// Columns of its schema; none before the sample is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<u32>,
+    /// `full` or `incremental`, once it is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// Whether all its data are fetched.
     pub extracted: bool,
     /// The error that ended it.

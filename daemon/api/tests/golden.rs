@@ -81,6 +81,7 @@ fn tasks() {
         segments: 1,
         total: Some(10),
         columns: Some(12),
+        mode: None,
         extracted: true,
         error: Some(text("refused by the source: 403")),
         notes: vec![text("the page journal was dropped: the source shifted")],
@@ -91,7 +92,11 @@ fn tasks() {
         published_at: Some(text("2026-11-21T03:00:00Z")),
     };
     check("task_detail", &TaskDetail { task: summary(), streams: vec![stream], manifests: vec![published] });
-    let submit = Submit { params: BTreeMap::from([(text("region"), text("eu"))]), format: Some(text("csv")) };
+    let submit = Submit {
+        params: BTreeMap::from([(text("region"), text("eu"))]),
+        format: Some(text("csv")),
+        ..Submit::default()
+    };
     check("submit", &submit);
     check("submit_empty", &Submit::default());
     check("submitted", &Submitted { task: summary().id, created: true });
@@ -193,10 +198,16 @@ fn files_and_offsets() {
         .collect();
     let doc = OffsetsDoc {
         export: text("shop-nightly"),
-        task: summary().id,
-        streams: BTreeMap::from([(text("orders"), StreamOffsets { lanes })]),
+        task: Some(summary().id),
+        streams: BTreeMap::from([(text("orders"), StreamOffsets { mark: None, lanes })]),
     };
     check("offsets", &doc);
+    let marks = [Mark::Number(text("17")), Mark::Instant(text("2026-11-21T02:45:00Z")), Mark::Text(text("W/a"))];
+    let streams = marks
+        .into_iter()
+        .zip(["a", "b", "c"])
+        .map(|(mark, name)| (text(name), StreamOffsets { mark: Some(mark), ..StreamOffsets::default() }));
+    check("offsets_export", &OffsetsDoc { task: None, streams: streams.collect(), ..doc });
 }
 
 #[test]

@@ -43,6 +43,18 @@ pub struct Once {
     /// A parameter of the run; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
     pub params: Vec<(String, String)>,
+    /// Only this stream; may be repeated
+    #[arg(long = "stream", value_name = "NAME")]
+    pub streams: Vec<String>,
+    /// Read everything again, also of incremental streams
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub full: bool,
+    /// Fill back: read incremental streams again from this cursor value on (inclusive)
+    #[arg(long, value_name = "VALUE")]
+    pub from: Option<String>,
+    /// Fill back up to this cursor value (inclusive)
+    #[arg(long, value_name = "VALUE")]
+    pub to: Option<String>,
     /// Threads that convert and encode; 0 = one for each processor
     #[arg(long, value_name = "N")]
     pub threads: Option<u32>,

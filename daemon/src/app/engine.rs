@@ -1,5 +1,6 @@
 //! What the queue needs of the configuration: checks requests, builds runs, reloads.
 
+use super::scope;
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
@@ -15,7 +16,7 @@ use crate::ledger::rows::TaskRow;
 use crate::model::task::Waiting;
 use crate::net::limit::Limiter;
 use crate::queue::dispatcher::{Engine, RunControl};
-use crate::queue::handle::{Refusal, ReloadReport, Request};
+use crate::queue::handle::{Refusal, ReloadReport, Request, Scope};
 use crate::sources::Source;
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
@@ -170,12 +171,19 @@ impl Engine for AppEngine {
         }
         let format = effective.exports.get(name).map_or("csv", |export| export.format.word());
         let (params, all) = settle_params(&export.params, &request.params);
+        let streams = scope::streams(export, &config, &request.scope)?;
+        let scope = match &request.scope {
+            usual if *usual == Scope::default() => String::new(),
+            other => serde_json::to_string(other).unwrap_or_default(),
+        };
         Ok(NewTask {
             export: name.to_string(),
-            key: RequestKey::new(name.as_str(), &all, format),
+            key: RequestKey::new(name.as_str(), &all, format, &scope),
+            chained: params.is_empty() && format == export.format.word(),
+            scope: request.scope.clone(),
             params,
             format: format.to_owned(),
-            streams: streams_of(export, &config).iter().map(ToString::to_string).collect(),
+            streams: streams.iter().map(ToString::to_string).collect(),
             config: effective.effective_for(name.as_str()).unwrap_or_default().to_string(),
             actor: request.actor.0.clone(),
             at: clock::now(),
@@ -245,7 +253,8 @@ impl AppEngine {
         let settings::Source::Rest(rest) = config.sources.get(&export.source).ok_or_else(|| missing("source"))?;
         let params = with_defaults(&export.params, &row.params);
         let source = self.source(&export.source, rest, params)?;
-        let streams = streams_of(export, &config).into_iter().map(|name| {
+        let wanted = |name: &Name| row.scope.streams.is_empty() || row.scope.streams.iter().any(|s| s == name.as_str());
+        let streams = streams_of(export, &config).into_iter().filter(wanted).map(|name| {
             let settings = rest.streams.get(&name).ok_or_else(|| missing(&format!("stream {name}")))?.clone();
             let fingerprint = fingerprint(&settings);
             Ok(StreamPlan { name, settings, fingerprint })
@@ -287,7 +296,7 @@ impl AppEngine {
 }
 
 /// The export's streams, in order: those it names, or all of its source.
-fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
+pub fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
     match config.sources.get(&export.source) {
         Some(settings::Source::Rest(rest)) if export.streams.is_empty() => rest.streams.keys().cloned().collect(),
         _ => export.streams.clone(),

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod engine;
 pub mod hooks;
 pub mod once;
+mod scope;
 mod verify;
 pub mod watchdog;
 

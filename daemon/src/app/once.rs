@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::model::task::TaskState;
 use crate::queue::dispatcher::{Dispatcher, Engine as _};
-use crate::queue::handle::{Actor, QueueHandle, Refusal, Request};
+use crate::queue::handle::{Actor, QueueHandle, Refusal, Request, Scope};
 use bar::Bar;
 use indicatif::{HumanBytes, HumanCount};
 use std::collections::BTreeMap;
@@ -100,8 +100,14 @@ async fn prepare(engine: &AppEngine, ledger: &Ledger, once: &Once) -> Result<Req
             return Err(Told::new(EXIT_USAGE, format!("parameter {name:?} is given twice")));
         }
     }
-    let request =
-        Request { export: once.export.clone(), params, format: once.format.clone(), actor: Actor("once".into()) };
+    let scope = Scope { full: once.full, from: once.from.clone(), to: once.to.clone(), streams: once.streams.clone() };
+    let request = Request {
+        export: once.export.clone(),
+        params,
+        format: once.format.clone(),
+        scope,
+        actor: Actor("once".into()),
+    };
     let new = engine.plan(&request)?;
     let failed = |error| Told::new(1, format!("failed to {}", Chain(&error)));
     let resume = format!("start the daemon and run: exportctl resume {}", once.export);

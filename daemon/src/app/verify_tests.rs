@@ -5,8 +5,10 @@ use crate::base::clock;
 use crate::base::ids::RequestKey;
 use crate::config::parse;
 use crate::ledger::Advance;
-use crate::ledger::input::{Change, NewLink, NewTask};
+use crate::ledger::Tail;
+use crate::ledger::input::{Change, NewTask};
 use crate::model::offset::{Offset, PageCursor};
+use crate::model::scope::Scope;
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use crate::model::task::TaskEvent;
 use saas_export_manifest::{ChainPosition, Digests, LatestEntry, Marks, Mode, SUMS_NAME, Segment, crc32c_hex};
@@ -49,8 +51,10 @@ async fn published() -> Published {
     );
     let new = NewTask {
         export: "shop".into(),
-        key: RequestKey::new("shop", &[], "csv"),
+        key: RequestKey::new("shop", &[], "csv", ""),
         params: vec![],
+        scope: Scope::default(),
+        chained: false,
         format: "csv".into(),
         config: parse(&text, "f").unwrap().effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],
@@ -77,19 +81,17 @@ async fn published() -> Published {
     };
     ledger.advance(&task, &segment, Advance { destinations: &["lake".into()], ..Advance::default() }).await.unwrap();
     let end = CheckpointDelta { from: to.clone(), to: Offset { cursor: PageCursor::End, ..to } };
-    ledger.finish_lane(&task, "orders", 0, &end).await.unwrap();
+    ledger.finish_lane(&task, "orders", 0, Tail { delta: end, counts: Counts::default() }).await.unwrap();
     ledger.delivery_verified(&task, &segment.id, "lake").await.unwrap();
     ledger.stream_extracted(&task, "orders").await.unwrap();
-    ledger.task_extracted(&task).await.unwrap();
+    ledger.task_extracted(&task, vec![]).await.unwrap();
     publish(Published { dir, ledger, task }, &digests).await
 }
 
 /// Composes the manifest and writes everything to the destination.
 async fn publish(published: Published, digests: &Digests) -> Published {
     let Published { ledger, task, .. } = &published;
-    let link =
-        NewLink { mode: Mode::Full, primary_key: vec![], cursor_field: None, mark_before: None, mark_after: None };
-    let chain = ledger.link(task, "orders", link).await.unwrap();
+    let chain = ledger.link(task, "orders").await.unwrap().unwrap().place;
     let manifest = manifest(task, chain.clone(), digests);
     let composed = manifest.to_bytes().unwrap();
     ledger.compose_manifest(task, "orders", "lake", composed.clone()).await.unwrap();

@@ -95,8 +95,8 @@ impl fmt::Display for TaskId {
 pub struct RequestKey(pub String);
 
 impl RequestKey {
-    /// The key of a request. `params` must be in a fixed order.
-    pub fn new(export: &str, params: &[(String, String)], format: &str) -> Self {
+    /// The key of a request. `params` must be in a fixed order; `scope` is empty where it is the usual one.
+    pub fn new(export: &str, params: &[(String, String)], format: &str, scope: &str) -> Self {
         let mut hash = Sha256::new();
         let mut part = |text: &str| {
             hash.update((text.len() as u64).to_le_bytes());
@@ -107,6 +107,10 @@ impl RequestKey {
         for (name, value) in params {
             part(name);
             part(value);
+        }
+        if !scope.is_empty() {
+            part("");
+            part(scope);
         }
         Self(hex(&hash.finalize()))
     }
@@ -139,7 +143,7 @@ mod tests {
     fn request_keys_do_not_run_together() {
         let key = |e: &str, p: &[(&str, &str)]| {
             let p: Vec<_> = p.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-            RequestKey::new(e, &p, "csv")
+            RequestKey::new(e, &p, "csv", "")
         };
         assert_eq!(key("a", &[("b", "c")]), key("a", &[("b", "c")]));
         assert_ne!(key("a", &[("b", "c")]), key("a", &[("bc", "")]));

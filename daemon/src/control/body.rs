@@ -98,7 +98,7 @@ mod tests {
         let error = message::<Submit>("{\"params\": [1]}");
         assert!(error.contains("field params: invalid type: sequence"), "{error}");
         let error = message::<Submit>("{\"parms\": {}}");
-        assert!(error.contains("unknown field `parms`, expected `params` or `format`"), "{error}");
+        assert!(error.contains("unknown field `parms`, expected one of `params`, `format`"), "{error}");
         let error = message::<Submit>("{\"params\": {}");
         assert!(error.contains("line 1, column 13: EOF"), "{error}");
         let error = message::<Submit>("");

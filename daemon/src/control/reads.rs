@@ -123,14 +123,10 @@ pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Fa
     })
 }
 
-/// A task's published manifests, of the streams and destinations that are `wanted`.
-pub async fn published(
-    state: &ControlState,
-    row: &TaskRow,
-    mut wanted: impl FnMut(&str, &str) -> bool,
-) -> Result<Vec<ManifestRow>, Failure> {
+/// A task's published manifests.
+pub async fn published(state: &ControlState, row: &TaskRow) -> Result<Vec<ManifestRow>, Failure> {
     let mut manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
-    manifests.retain(|found| found.published_at.is_some() && wanted(&found.stream, &found.destination));
+    manifests.retain(|found| found.published_at.is_some());
     Ok(manifests)
 }
 
@@ -156,9 +152,22 @@ pub async fn offsets(state: &ControlState, row: &TaskRow) -> Result<OffsetsDoc, 
     let mut streams = BTreeMap::new();
     for stream in state.ledger.streams(&row.id).await.map_err(wire::ledger_error)? {
         let lanes = state.ledger.lanes(&row.id, &stream.stream).await.map_err(wire::ledger_error)?;
-        streams.insert(stream.stream, StreamOffsets { lanes: lanes.iter().map(wire::lane).collect() });
+        let lanes = lanes.iter().map(wire::lane).collect();
+        streams.insert(stream.stream, StreamOffsets { mark: None, lanes });
     }
-    Ok(OffsetsDoc { export: row.export.clone(), task: row.id.to_string(), streams })
+    Ok(OffsetsDoc { export: row.export.clone(), task: Some(row.id.to_string()), streams })
+}
+
+/// The marks of an export, and the offsets of its newest open task.
+pub async fn marks(state: &ControlState, export: &Name) -> Result<OffsetsDoc, Failure> {
+    let mut document = match newest_open(state, export).await? {
+        Some(row) => offsets(state, &row).await?,
+        None => OffsetsDoc { export: export.to_string(), task: None, streams: BTreeMap::new() },
+    };
+    for row in state.ledger.marks(export.as_str()).await.map_err(wire::ledger_error)? {
+        document.streams.entry(row.stream).or_default().mark = Some(wire::mark(&row.mark));
+    }
+    Ok(document)
 }
 
 /// Whether the ledger's writer answers.

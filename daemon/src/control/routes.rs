@@ -52,6 +52,18 @@ pub static ROUTES: &[Route] = &[
     post("/v1/exports/{export}/cancel", Operate, |call| Box::pin(exports::act(call, Act::Cancel))),
     get("/v1/exports/{export}/files", Read, |call| Box::pin(files::of_export(call))),
     get("/v1/exports/{export}/offsets", Operate, |call| Box::pin(offsets::of_export(call))),
+    Route {
+        method: Method::PUT,
+        path: "/v1/exports/{export}/offsets",
+        access: Admin,
+        handler: |call| Box::pin(offsets::set_marks(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/v1/exports/{export}/offsets",
+        access: Admin,
+        handler: |call| Box::pin(offsets::reset_marks(call)),
+    },
     get("/v1/tasks", Read, |call| Box::pin(tasks::list(call))),
     get("/v1/tasks/{task}", Read, |call| Box::pin(tasks::show(call))),
     get("/v1/tasks/{task}/wait", Read, |call| Box::pin(tasks::wait(call))),

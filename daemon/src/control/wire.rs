@@ -7,6 +7,7 @@ use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{self, Config};
 use crate::ledger::LedgerError;
 use crate::ledger::rows::{AuditRow, LaneRow, ManifestRow, SegmentRow, StreamRow, TaskRow};
+use crate::model::mark::{CursorKind, CursorValue};
 use crate::model::offset::{Offset, PageCursor};
 use crate::model::progress::Progress;
 use crate::model::segment::Counts;
@@ -164,6 +165,7 @@ pub fn stream(row: &StreamRow) -> api::StreamDetail {
         segments: row.segments,
         total: row.total,
         columns: row.schema.as_ref().and_then(|schema| u32::try_from(schema.fields.len()).ok()),
+        mode: row.mode.map(|mode| mode.word().to_owned()),
         extracted: row.extracted,
         error: row.error.clone(),
         notes: row.notes.clone(),
@@ -311,6 +313,26 @@ fn line<T: serde::Serialize>(value: &T) -> Bytes {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line.into()
+}
+
+/// A mark.
+pub fn mark(mark: &CursorValue) -> api::Mark {
+    let text = mark.to_string();
+    match mark.kind() {
+        CursorKind::Number => api::Mark::Number(text),
+        CursorKind::Instant => api::Mark::Instant(text),
+        CursorKind::Text => api::Mark::Text(text),
+    }
+}
+
+/// A mark as an operator gives it; `None` where the text is not of the kind.
+pub fn mark_value(mark: &api::Mark) -> Option<CursorValue> {
+    let (text, kind) = match mark {
+        api::Mark::Number(text) => (text, CursorKind::Number),
+        api::Mark::Instant(text) => (text, CursorKind::Instant),
+        api::Mark::Text(text) => (text, CursorKind::Text),
+    };
+    CursorValue::parse_as(text, kind)
 }
 
 #[cfg(test)]

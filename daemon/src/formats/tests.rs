@@ -69,7 +69,7 @@ fn encode(format: &Format, schema: &Schema, chunk_size: u64, pages: &[Vec<String
     let mut encoder = open(format, &plan, chunk_size, Box::new(file.clone())).unwrap();
     let mut counted = Vec::new();
     for records in pages {
-        encoder.write(plan.convert(&page(records))).unwrap();
+        encoder.write(plan.convert(&page(records), None)).unwrap();
         counted.push(encoder.counted_bytes());
     }
     encoder.finish().unwrap();
@@ -256,7 +256,7 @@ fn parquet_holds_what_the_columns_hold() {
         let batches: Vec<RecordBatch> = reader.with_batch_size(100).build().unwrap().map(Result::unwrap).collect();
         assert_eq!(batches.len(), pages.len());
         for (read, records) in batches.iter().zip(&pages) {
-            let written = batch(plan.convert(&page(records)), "test").unwrap();
+            let written = batch(plan.convert(&page(records), None), "test").unwrap();
             assert_eq!(read.num_columns(), written.num_columns());
             for (read, written) in read.columns().iter().zip(written.columns()) {
                 // The reader calls the same time zone UTC.
@@ -289,13 +289,13 @@ fn errors_keep_their_class_and_no_data() {
     for format in ["parquet", "csv", "ndjson", "json"].map(|word| Format::from_word(word).unwrap()) {
         let plan = Plan::new(&schema, layout(&format));
         let mut result = open(&format, &plan, 1, Box::new(Full)).and_then(|mut encoder| {
-            encoder.write(plan.convert(&page(&record)))?;
+            encoder.write(plan.convert(&page(&record), None))?;
             encoder.finish()
         });
         assert_eq!(result.as_ref().unwrap_err().class(), ErrorClass::Full, "{format:?}");
         let other = if layout(&format) == Layout::Lines { Layout::Flat } else { Layout::Lines };
         let mut encoder = open(&format, &plan, 1, Box::new(Shared::default())).unwrap();
-        result = encoder.write(Plan::new(&schema, other).convert(&page(&record)));
+        result = encoder.write(Plan::new(&schema, other).convert(&page(&record), None));
         assert_eq!(result.as_ref().unwrap_err().class(), ErrorClass::Bug);
         assert!(!format!("{:?}", result.unwrap_err()).contains("s3cret"));
     }

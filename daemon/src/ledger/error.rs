@@ -120,6 +120,28 @@ pub enum LedgerError {
         /// The stream.
         stream: String,
     },
+    /// The mark was set by a stream that was configured otherwise.
+    #[error(
+        "go on from the mark of stream {stream}: its path, paginator, key or cursor field changed; \
+         `exportctl run {export} --full` reads everything again"
+    )]
+    MarkOfAnother {
+        /// The export.
+        export: String,
+        /// The stream.
+        stream: String,
+    },
+    /// More records share the boundary than may be remembered.
+    #[error(
+        "remember the newest records of stream {stream}: more than {most} lie at the boundary; \
+         raise incremental.max_boundary, or shorten look_back"
+    )]
+    Boundary {
+        /// The stream.
+        stream: String,
+        /// The limit.
+        most: u32,
+    },
     /// What is stored does not allow it; the text says why.
     #[error("{0}")]
     Refused(String),
@@ -155,6 +177,7 @@ impl Classify for LedgerError {
             Self::Io { source, .. } => io_class(source),
             Self::Corrupt { .. } => ErrorClass::Data,
             Self::Newer { .. } | Self::NetworkFs { .. } | Self::FingerprintChanged { .. } => ErrorClass::Config,
+            Self::MarkOfAnother { .. } | Self::Boundary { .. } => ErrorClass::Config,
             Self::NoSuchTask(_) | Self::NotThere { .. } => ErrorClass::Config,
             Self::Full { .. } => ErrorClass::Full,
             Self::Owned { .. } | Self::Illegal { .. } | Self::NotContiguous { .. } | Self::Refused(_) => {

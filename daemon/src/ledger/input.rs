@@ -2,9 +2,12 @@
 
 use crate::base::error::ErrorClass;
 use crate::base::ids::{RequestKey, TaskId};
+use crate::model::mark::Mark;
 use crate::model::offset::Offset;
+use crate::model::scope::Scope;
 use jiff::Timestamp;
 use saas_export_manifest::Mode;
+use std::time::Duration;
 
 /// A task to create.
 #[derive(Clone, Debug)]
@@ -15,6 +18,11 @@ pub struct NewTask {
     pub key: RequestKey,
     /// Parameters.
     pub params: Vec<(String, String)>,
+    /// What of the export it reads.
+    pub scope: Scope,
+    /// Whether its manifests belong to the chains that `latest.json` lists: it has no parameters and the export's own
+    /// format. At most one such task of an export extracts at a time, in the order of their creation.
+    pub chained: bool,
     /// Word of the format.
     pub format: String,
     /// The export's effective configuration as JSON, without secrets.
@@ -105,8 +113,38 @@ pub struct NewLink {
     pub primary_key: Vec<String>,
     /// Field that incremental tasks follow.
     pub cursor_field: Option<String>,
-    /// The stream's mark before the task, as JSON.
-    pub mark_before: Option<String>,
-    /// The stream's mark after the task, as JSON.
-    pub mark_after: Option<String>,
+    /// The stream's mark before the task.
+    pub mark_before: Option<Mark>,
+    /// The stream's mark after the task.
+    pub mark_after: Option<Mark>,
+}
+
+/// What the end of a stream's extraction depends on, beside what the ledger has.
+#[derive(Clone, Debug, Default)]
+pub struct StreamEnd {
+    /// The stream.
+    pub stream: String,
+    /// Digest of what the stream is.
+    pub fingerprint: String,
+    /// Fields that identify a record.
+    pub primary_key: Vec<String>,
+    /// Field that incremental tasks follow; none: each task reads everything.
+    pub cursor_field: Option<String>,
+    /// How far before the mark the next task starts.
+    pub look_back: Duration,
+    /// How long a unit of the cursor field is, where it is a number that counts time.
+    pub unit: Option<Duration>,
+}
+
+/// The newest records of a segment: what the next task may be given once more.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    /// The largest cursor value in the segment.
+    pub mark: Mark,
+    /// The newest records: cursor value (as [`Mark::sort_key`]) and digests of primary key and record.
+    pub records: Vec<(Vec<u8>, [u8; 32])>,
+    /// Records before this cursor value need not be kept any more.
+    pub keep_from: Vec<u8>,
+    /// The most records that may be kept.
+    pub most: u32,
 }

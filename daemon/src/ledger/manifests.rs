@@ -4,11 +4,12 @@ use super::Ledger;
 use super::codec::{At, Json, U64, all, count, json, one, run, time};
 use super::error::LedgerError;
 use super::input::NewLink;
-use super::rows::{ChainManifest, ManifestRow};
+use super::rows::{ChainManifest, Link, ManifestRow};
 use super::streams::ensure;
 use super::tasks::{self, progressed};
 use super::writer::Tx;
 use crate::base::ids::TaskId;
+use crate::model::mark::Mark;
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, Row};
 use saas_export_manifest::{ChainPosition, Digests, Mode};
@@ -28,7 +29,8 @@ fn chain_position(row: &Row<'_>) -> rusqlite::Result<ChainPosition> {
     Ok(ChainPosition { id: row.get("chain")?, position: count(row, "position")? })
 }
 
-fn link(tx: &Tx<'_>, task: &TaskId, stream: &str, new: &NewLink) -> Result<ChainPosition, LedgerError> {
+/// Gives a task's stream its place in a chain; the place that is stored already counts.
+pub(super) fn link(tx: &Tx<'_>, task: &TaskId, stream: &str, new: &NewLink) -> Result<ChainPosition, LedgerError> {
     ensure(tx, task, stream)?;
     let text = "SELECT chain, position FROM chain_links WHERE task = ?1 AND stream = ?2";
     if let Some(stored) = one(tx, text, (task.as_str(), stream), chain_position)? {
@@ -41,7 +43,7 @@ fn link(tx: &Tx<'_>, task: &TaskId, stream: &str, new: &NewLink) -> Result<Chain
             // The newest chain is the one that the newest full task started.
             let text =
                 "SELECT l.chain, max(l.position) + 1 AS position FROM chain_links l JOIN tasks t ON t.id = l.chain
-                        WHERE l.export = ?1 AND l.stream = ?2 GROUP BY l.chain ORDER BY t.seq DESC LIMIT 1";
+                        WHERE l.export = ?1 AND l.stream = ?2 AND t.chained GROUP BY l.chain ORDER BY t.seq DESC LIMIT 1";
             one(tx, text, (&export, stream), chain_position)?.ok_or_else(|| {
                 LedgerError::Refused(format!("go on with the chain of stream {stream}: no full task started one"))
             })?
@@ -60,8 +62,8 @@ fn link(tx: &Tx<'_>, task: &TaskId, stream: &str, new: &NewLink) -> Result<Chain
             new.mode.word(),
             Json(&new.primary_key),
             &new.cursor_field,
-            &new.mark_before,
-            &new.mark_after,
+            new.mark_before.as_ref().map(Json),
+            new.mark_after.as_ref().map(Json),
         ),
     )?;
     tx.audit_task(task, "chained", json!({ "stream": stream, "chain": chain.id, "position": chain.position }))?;
@@ -143,16 +145,52 @@ fn chain_of(
     })
 }
 
-fn is_newer(sql: &Connection, task: &str, than: &TaskId) -> Result<bool, LedgerError> {
-    let text = "SELECT it.seq > other.seq FROM tasks it, tasks other WHERE it.id = ?1 AND other.id = ?2";
-    Ok(one(sql, text, (task, than.as_str()), |row| row.get(0))?.unwrap_or(false))
+fn place(sql: &Connection, task: &TaskId, stream: &str) -> Result<Option<Link>, LedgerError> {
+    let text = "SELECT chain, position, mode, primary_key, cursor_field, mark_before, mark_after FROM chain_links
+                WHERE task = ?1 AND stream = ?2";
+    let mark = |row: &Row<'_>, column| row.get::<_, Option<Json<Mark>>>(column).map(|mark| mark.map(|mark| mark.0));
+    one(sql, text, (task.as_str(), stream), |row| {
+        Ok(Link {
+            place: chain_position(row)?,
+            as_new: NewLink {
+                mode: Mode::from_word(&row.get::<_, String>("mode")?).ok_or(FromSqlError::InvalidType)?,
+                primary_key: json(row, "primary_key")?,
+                cursor_field: row.get("cursor_field")?,
+                mark_before: mark(row, "mark_before")?,
+                mark_after: mark(row, "mark_after")?,
+            },
+        })
+    })
+}
+
+fn is_newer(sql: &Connection, stream: &str, task: &str, than: &TaskId) -> Result<bool, LedgerError> {
+    // First the chain, then the place in it; a task that is in no chain (it was cancelled) is older than any other.
+    let text = "SELECT (c.seq, it.position) > (d.seq, other.position)
+                FROM chain_links it JOIN tasks c ON c.id = it.chain, chain_links other JOIN tasks d ON d.id = other.chain
+                WHERE it.task = ?1 AND it.stream = ?3 AND other.task = ?2 AND other.stream = ?3";
+    Ok(one(sql, text, (task, than.as_str(), stream), |row| row.get(0))?.unwrap_or(false))
+}
+
+fn awaited(sql: &Connection, task: &TaskId, destination: &str) -> Result<Option<TaskId>, LedgerError> {
+    let text = "SELECT t.id FROM chain_links me
+         JOIN chain_links l ON l.chain = me.chain AND l.stream = me.stream AND l.position < me.position
+         JOIN tasks t ON t.id = l.task AND t.state NOT IN ('succeeded', 'failed', 'cancelled')
+         LEFT JOIN manifests m ON m.task = l.task AND m.stream = l.stream AND m.destination = ?2
+         WHERE me.task = ?1 AND m.published_at IS NULL ORDER BY t.seq LIMIT 1";
+    one(sql, text, (task.as_str(), destination), |row| row.get::<_, String>(0).map(TaskId::known))
 }
 
 impl Ledger {
-    /// Gives a task's stream its place in a chain; the place that is stored already counts.
-    pub async fn link(&self, task: &TaskId, stream: &str, link_as: NewLink) -> Result<ChainPosition, LedgerError> {
+    /// The place of a task's stream in its chain; there is one from the end of the task's extraction on.
+    pub async fn link(&self, task: &TaskId, stream: &str) -> Result<Option<Link>, LedgerError> {
         let (task, stream) = (task.clone(), stream.to_owned());
-        self.write(move |tx| link(tx, &task, &stream, &link_as)).await
+        self.read(move |sql| place(sql, &task, &stream)).await
+    }
+
+    /// The open task that must be published at a destination before this one, because it is earlier in a chain.
+    pub async fn awaited(&self, task: &TaskId, destination: &str) -> Result<Option<TaskId>, LedgerError> {
+        let (task, destination) = (task.clone(), destination.to_owned());
+        self.read(move |sql| awaited(sql, &task, &destination)).await
     }
 
     /// Stores the bytes of a stream's manifest for a destination, before they are sent. If some are stored already,
@@ -197,9 +235,10 @@ impl Ledger {
         self.read(move |sql| chain_of(sql, &task, &stream, &destination)).await
     }
 
-    /// Whether the ledger has a task, and created it after another one, whatever the clock said then.
-    pub async fn is_newer(&self, task: &str, than: &TaskId) -> Result<bool, LedgerError> {
-        let (task, than) = (task.to_owned(), than.clone());
-        self.read(move |sql| is_newer(sql, &task, &than)).await
+    /// Whether the ledger has a task's stream behind another one's: in a newer chain, or later in the same one, whatever
+    /// the clock said then.
+    pub async fn is_newer(&self, stream: &str, task: &str, than: &TaskId) -> Result<bool, LedgerError> {
+        let (stream, task, than) = (stream.to_owned(), task.to_owned(), than.clone());
+        self.read(move |sql| is_newer(sql, &stream, &task, &than)).await
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod exports;
 pub mod input;
 mod manifests;
+mod marks;
 mod offsets;
 mod open;
 mod owner;
@@ -25,7 +26,7 @@ mod tasks;
 mod writer;
 
 pub use error::LedgerError;
-pub use segments::Advance;
+pub use segments::{Advance, Tail};
 
 use crate::base::clock;
 use codec::At;

@@ -169,7 +169,7 @@ fn reset_stream(
     let text = "UPDATE task_streams SET fingerprint = NULL WHERE task = ?1 AND stream = ?2";
     run(tx, text, (task.id.as_str(), stream))?;
     if matches!(order.target, OffsetTarget::Export(_)) {
-        run(tx, "DELETE FROM marks WHERE export = ?1 AND stream = ?2", (&task.export, stream))?;
+        super::marks::forget(tx, &task.export, stream)?;
     }
     let superseded: usize = moved.iter().map(|lane| lane.superseded.len()).sum();
     tx.audit(Entry {

@@ -1,8 +1,10 @@
 //! The rows of the ledger as the rest of the daemon sees them.
 
 use crate::base::ids::{RequestKey, TaskId};
+use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
+use crate::model::scope::Scope;
 use crate::model::segment::{Counts, SegmentId};
 use crate::model::task::{TaskState, Waiting};
 use jiff::Timestamp;
@@ -19,6 +21,10 @@ pub struct TaskRow {
     pub key: RequestKey,
     /// Parameters, in order of name.
     pub params: Vec<(String, String)>,
+    /// What of the export it reads.
+    pub scope: Scope,
+    /// Whether its manifests belong to the chains that `latest.json` lists.
+    pub chained: bool,
     /// Word of the format.
     pub format: String,
     /// Where it is in its life.
@@ -57,8 +63,8 @@ pub struct QueuedTask {
     pub id: TaskId,
     /// Name of the export.
     pub export: String,
-    /// Whether it has no parameters: only such a task moves the export's mark, so two never extract together.
-    pub plain: bool,
+    /// Whether it belongs to the export's chains: two such tasks never extract together.
+    pub chained: bool,
 }
 
 /// The head of the queue.
@@ -77,6 +83,8 @@ pub struct StreamRow {
     pub stream: String,
     /// What the stream was when it was begun: a digest of path, paginator, key and cursor field.
     pub fingerprint: Option<String>,
+    /// Whether it is read in full, once it is begun.
+    pub mode: Option<Mode>,
     /// The task's schema, once the sample is read.
     pub schema: Option<Schema>,
     /// Its version in the ledger.
@@ -101,6 +109,45 @@ pub struct StreamRow {
     pub error: Option<String>,
     /// Remarks for the report, e.g. a dropped journal.
     pub notes: Vec<String>,
+}
+
+/// A task's stream in its chain.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Where.
+    pub place: ChainPosition,
+    /// What it is there.
+    pub as_new: super::input::NewLink,
+}
+
+/// How a stream of a task is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// In full, or only what is new or asked for.
+    pub mode: Mode,
+    /// The mark that it starts from.
+    pub mark: Option<Mark>,
+    /// The task whose newest records may come once more.
+    pub boundary: Option<TaskId>,
+}
+
+impl Default for Begun {
+    fn default() -> Self {
+        Self { mode: Mode::Full, mark: None, boundary: None }
+    }
+}
+
+/// The mark of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkRow {
+    /// Name of the stream.
+    pub stream: String,
+    /// Where its next incremental task starts.
+    pub mark: Mark,
+    /// Digest of what the stream was.
+    pub fingerprint: Option<String>,
+    /// The task whose end moved it there.
+    pub task: TaskId,
 }
 
 /// A lane of a stream.

@@ -3,6 +3,7 @@
 use super::Ledger;
 use super::codec::{At, Json, U64, count, json, one, run};
 use super::error::LedgerError;
+use super::input::Newest;
 use super::rows::{LaneRow, SegmentRow};
 use super::streams::{LANE_COLUMNS, counts, lane_row};
 use super::tasks::{must_run, progressed};
@@ -10,7 +11,7 @@ use super::writer::Tx;
 use crate::base::ids::TaskId;
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
-use crate::model::segment::{CheckpointDelta, CutReason, SealedSegment, SegmentId};
+use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use rusqlite::{Connection, Row, named_params};
 use serde_json::json;
 
@@ -57,6 +58,8 @@ pub struct Advance<'a> {
     pub observed: Option<&'a Schema>,
     /// Records of the whole stream, where the source says so.
     pub total: Option<u64>,
+    /// The newest records of an incremental stream.
+    pub newest: Option<&'a Newest>,
     /// Names of the destinations that the segment goes to.
     pub destinations: &'a [String],
 }
@@ -68,7 +71,17 @@ struct Step {
     lane_done: bool,
     observed: Option<Schema>,
     total: Option<u64>,
+    newest: Option<Newest>,
     destinations: Vec<String>,
+}
+
+/// The end of a lane without a segment: its last pages hold no record that would be written.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// From where to where it moves the lane.
+    pub delta: CheckpointDelta,
+    /// What became of its records.
+    pub counts: Counts,
 }
 
 fn advance(tx: &Tx<'_>, step: &Step) -> Result<LaneRow, LedgerError> {
@@ -88,6 +101,9 @@ fn advance(tx: &Tx<'_>, step: &Step) -> Result<LaneRow, LedgerError> {
     }
     let after = LaneRow { offset, next_n: before.next_n + 1, done: step.lane_done, ..before };
     move_lane(tx, task, &segment.id.stream, &after)?;
+    if let Some(newest) = &step.newest {
+        keep_newest(tx, task, &segment.id, newest)?;
+    }
     add_to_stream(tx, step)?;
     progressed(tx, task)?;
     tx.audit_task(
@@ -152,6 +168,26 @@ fn insert(tx: &Tx<'_>, task: &TaskId, segment: &SealedSegment) -> Result<(), Led
     Ok(())
 }
 
+/// Stores how far the segment's records reach, and the newest of them; older ones of its lane need not be kept any more.
+fn keep_newest(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, newest: &Newest) -> Result<(), LedgerError> {
+    let text =
+        "UPDATE segments SET mark = ?6 WHERE task = ?1 AND stream = ?2 AND lane = ?3 AND n = ?4 AND revision = ?5";
+    run(tx, text, (task.as_str(), &id.stream, id.lane, U64(id.n), id.revision, Json(&newest.mark)))?;
+    let text = "DELETE FROM boundary WHERE task = ?1 AND stream = ?2 AND cursor < ?4 AND lane = ?3";
+    run(tx, text, (task.as_str(), &id.stream, id.lane, &newest.keep_from))?;
+    let text =
+        "INSERT INTO boundary (task, stream, lane, n, revision, cursor, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    for (cursor, record) in &newest.records {
+        run(tx, text, (task.as_str(), &id.stream, id.lane, U64(id.n), id.revision, cursor, record))?;
+    }
+    let text = "SELECT count(*) FROM boundary WHERE task = ?1 AND stream = ?2 AND cursor >= ?3";
+    let kept: i64 = one(tx, text, (task.as_str(), &id.stream, &newest.keep_from), |row| row.get(0))?.unwrap_or(0);
+    if kept > i64::from(newest.most) {
+        return Err(LedgerError::Boundary { stream: id.stream.clone(), most: newest.most });
+    }
+    Ok(())
+}
+
 fn cut_word(cut: CutReason) -> &'static str {
     match cut {
         CutReason::Size => "size",
@@ -191,16 +227,24 @@ fn add_to_stream(tx: &Tx<'_>, step: &Step) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn finish_lane(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, delta: &CheckpointDelta) -> Result<LaneRow, LedgerError> {
+fn finish_lane(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, tail: &Tail) -> Result<LaneRow, LedgerError> {
+    let Tail { delta, counts } = tail;
     must_run(tx, task, "end a lane")?;
     let before = lane(tx, task, &id.stream, id.lane)?;
     let offset = apply(task, id, &before, delta)?;
-    if delta.to.records != delta.from.records {
+    let read = delta.to.records.checked_sub(delta.from.records);
+    if read != Some(counts.read) || !counts.balanced() || counts.written + counts.rejected > 0 {
         return Err(LedgerError::Broken(format!(
             "the end of lane {}: its tail holds records, but no segment",
             id.lane
         )));
     }
+    let text = "UPDATE task_streams SET read = read + ?3, duplicate = duplicate + ?4, filtered = filtered + ?5,
+                    over_limit = over_limit + ?6, pages = pages + ?7 WHERE task = ?1 AND stream = ?2";
+    let pages = U64(delta.to.pages.saturating_sub(delta.from.pages));
+    let [read, duplicate, filtered, over] =
+        [counts.read, counts.duplicate, counts.filtered, counts.over_limit].map(U64);
+    run(tx, text, (task.as_str(), &id.stream, read, duplicate, filtered, over, pages))?;
     let after = LaneRow { offset, done: true, ..before };
     move_lane(tx, task, &id.stream, &after)?;
     progressed(tx, task)?;
@@ -228,21 +272,23 @@ impl Ledger {
             lane_done: step.lane_done,
             observed: step.observed.cloned(),
             total: step.total,
+            newest: step.newest.cloned(),
             destinations: step.destinations.to_vec(),
         };
         self.write(move |tx| advance(tx, &step)).await
     }
 
-    /// Ends a lane whose tail holds no records: its offset moves, no segment is made. Refused like [`Ledger::advance`].
+    /// Ends a lane whose tail holds no record that would be written: its offset moves, no segment is made. Refused like
+    /// [`Ledger::advance`].
     pub async fn finish_lane(
         &self,
         task: &TaskId,
         stream: &str,
         lane: u32,
-        delta: &CheckpointDelta,
+        tail: Tail,
     ) -> Result<LaneRow, LedgerError> {
-        let (task, delta) = (task.clone(), delta.clone());
+        let task = task.clone();
         let id = SegmentId { stream: stream.to_owned(), lane, n: 0, revision: 0 };
-        self.write(move |tx| finish_lane(tx, &task, &id, &delta)).await
+        self.write(move |tx| finish_lane(tx, &task, &id, &tail)).await
     }
 }

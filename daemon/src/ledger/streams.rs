@@ -3,6 +3,8 @@
 use super::Ledger;
 use super::codec::{At, Json, U64, all, count, json, one, run};
 use super::error::LedgerError;
+use super::input::StreamEnd;
+use super::marks;
 use super::rows::{LaneRow, StreamRow};
 use super::tasks::{get, must_run};
 use super::writer::Tx;
@@ -11,6 +13,7 @@ use crate::model::offset::{Offset, Partition};
 use crate::model::schema::Schema;
 use crate::model::segment::Counts;
 use rusqlite::{Connection, Row};
+use saas_export_manifest::Mode;
 use serde_json::json;
 
 /// Remarks kept per stream; later ones are dropped, because the report is for a person.
@@ -49,6 +52,7 @@ pub(super) fn stream_row(row: &Row<'_>) -> rusqlite::Result<StreamRow> {
     Ok(StreamRow {
         stream: row.get("stream")?,
         fingerprint: row.get("fingerprint")?,
+        mode: row.get::<_, Option<String>>("mode")?.and_then(|word| Mode::from_word(&word)),
         schema: schema("schema")?,
         schema_version: row.get("schema_version")?,
         observed: schema("observed")?,
@@ -159,7 +163,14 @@ fn open_lanes(tx: &Tx<'_>, task: &TaskId, stream: &str, starts: &[Offset]) -> Re
     lanes(tx, task, stream)
 }
 
-fn check_fingerprint(tx: &Tx<'_>, task: &TaskId, stream: &str, fingerprint: &str) -> Result<(), LedgerError> {
+/// Stores what the stream is (a digest of path, paginator, key and cursor field) when it is begun, and afterwards refuses
+/// to go on with another one until its offsets are reset.
+pub(super) fn check_fingerprint(
+    tx: &Tx<'_>,
+    task: &TaskId,
+    stream: &str,
+    fingerprint: &str,
+) -> Result<(), LedgerError> {
     ensure(tx, task, stream)?;
     let text = "SELECT fingerprint FROM task_streams WHERE task = ?1 AND stream = ?2";
     let stored: Option<String> = one(tx, text, (task.as_str(), stream), |row| row.get(0))?.flatten();
@@ -187,7 +198,7 @@ fn stream_extracted(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), Ledg
     Ok(())
 }
 
-fn task_extracted(tx: &Tx<'_>, task: &TaskId) -> Result<(), LedgerError> {
+fn task_extracted(tx: &Tx<'_>, task: &TaskId, ends: &[StreamEnd]) -> Result<(), LedgerError> {
     must_run(tx, task, "end the extraction")?;
     let text = "SELECT count(*), coalesce(sum(extracted = 0 AND error IS NULL), 0) FROM task_streams WHERE task = ?1";
     let (streams, open): (i64, i64) =
@@ -196,6 +207,12 @@ fn task_extracted(tx: &Tx<'_>, task: &TaskId) -> Result<(), LedgerError> {
         return Err(LedgerError::Broken(format!("the end of the task {task}: not every stream of it is at its end")));
     }
     if run(tx, "UPDATE tasks SET extracted = 1 WHERE id = ?1 AND extracted = 0", [task.as_str()])? > 0 {
+        let row = get(tx, task)?;
+        let text = "SELECT stream FROM task_streams WHERE task = ?1 AND extracted AND error IS NULL ORDER BY pos";
+        for stream in all(tx, text, [task.as_str()], |row| row.get::<_, String>(0))? {
+            let end = ends.iter().find(|end| end.stream == stream).cloned();
+            marks::end(tx, &row, &end.unwrap_or(StreamEnd { stream, ..StreamEnd::default() }))?;
+        }
         tx.audit_task(task, "task_extracted", json!({ "streams": streams }))?;
     }
     Ok(())
@@ -256,23 +273,17 @@ impl Ledger {
         self.write(move |tx| open_lanes(tx, &task, &stream, &starts)).await
     }
 
-    /// Stores what the stream is (a digest of path, paginator, key and cursor field) when it is begun, and afterwards
-    /// refuses to go on with another one (`FingerprintChanged`) until its offsets are reset.
-    pub async fn check_fingerprint(&self, task: &TaskId, stream: &str, fingerprint: &str) -> Result<(), LedgerError> {
-        let (task, stream, fingerprint) = (task.clone(), stream.to_owned(), fingerprint.to_owned());
-        self.write(move |tx| check_fingerprint(tx, &task, &stream, &fingerprint)).await
-    }
-
     /// Notes that every lane of a stream is at its end.
     pub async fn stream_extracted(&self, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
         let (task, stream) = (task.clone(), stream.to_owned());
         self.write(move |tx| stream_extracted(tx, &task, &stream)).await
     }
 
-    /// Notes that every stream of a task is at its end or failed: only delivery is left.
-    pub async fn task_extracted(&self, task: &TaskId) -> Result<(), LedgerError> {
+    /// Notes that every stream of a task is at its end or failed: only delivery is left. In the same transaction each
+    /// whole stream takes its place in a chain, and its mark moves.
+    pub async fn task_extracted(&self, task: &TaskId, ends: Vec<StreamEnd>) -> Result<(), LedgerError> {
         let task = task.clone();
-        self.write(move |tx| task_extracted(tx, &task)).await
+        self.write(move |tx| task_extracted(tx, &task, &ends)).await
     }
 
     /// Notes the error that ended a stream, without data.

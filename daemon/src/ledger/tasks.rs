@@ -5,6 +5,7 @@ use super::audit::Entry;
 use super::codec::{At, Json, U64, Word, json, one, run, time};
 use super::error::LedgerError;
 use super::input::{Change, NewTask};
+use super::marks;
 use super::rows::TaskRow;
 use super::writer::Tx;
 use crate::base::ids::{RequestKey, TaskId};
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 const MAX_ID_SHIFT: i64 = 3600;
 
 /// The columns of a [`TaskRow`].
-pub(super) const COLUMNS: &str = "id, export, key, params, format, state, reason, error_class, waiting_reason, \
+pub(super) const COLUMNS: &str = "id, export, key, params, scope, chained, format, state, reason, error_class, waiting_reason, \
      waiting_until, attempt, queue_pos, config, actor, created_at, started_at, ended_at, not_before, extracted";
 
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
@@ -28,6 +29,8 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         export: row.get("export")?,
         key: RequestKey(row.get("key")?),
         params: json::<BTreeMap<String, String>>(row, "params")?.into_iter().collect(),
+        scope: json(row, "scope")?,
+        chained: row.get("chained")?,
         format: row.get("format")?,
         state: row.get::<_, Word>("state")?.0,
         reason: row.get("reason")?,
@@ -98,8 +101,9 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
     run(
         tx,
         "INSERT INTO tasks (id, export, key, state, queue_pos, created_at, format, actor, params, config,
-             waiting_reason)
-         VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(queue_pos), 0) + 1 FROM tasks), ?5, ?6, ?7, ?8, ?9, ?10)",
+             waiting_reason, scope, chained)
+         VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(queue_pos), 0) + 1 FROM tasks), ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+             ?12)",
         (
             id.as_str(),
             &new.export,
@@ -111,6 +115,8 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
             Json(&params),
             &new.config,
             held(tx, &new.export)?.map(|waiting| waiting.reason),
+            Json(&new.scope),
+            new.chained,
         ),
     )?;
     for (pos, stream) in new.streams.iter().enumerate() {
@@ -124,7 +130,7 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
         action: "created",
         to: Some(TaskState::Pending),
         reason: &format!("requested by {}", new.actor),
-        detail: Some(serde_json::json!({ "params": params, "format": new.format }).to_string()),
+        detail: Some(serde_json::json!({ "params": params, "format": new.format, "scope": new.scope }).to_string()),
         ..Entry::default()
     })?;
     Ok((id, true))
@@ -134,7 +140,14 @@ fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
 pub(super) fn apply(tx: &Tx<'_>, id: &TaskId, event: TaskEvent, change: &Change) -> Result<TaskRow, LedgerError> {
     let before = get(tx, id)?;
     let state = before.state.next(event).map_err(|source| LedgerError::Illegal { task: id.clone(), source })?;
-    let extracted = if event == TaskEvent::Retry { prepare_retry(tx, &before)? } else { before.extracted };
+    let extracted = match event {
+        TaskEvent::Retry => prepare_retry(tx, &before)?,
+        TaskEvent::Cancel if before.extracted => {
+            marks::take_back(tx, &before)?;
+            false
+        }
+        _ => before.extracted,
+    };
     let waiting = if state == TaskState::Pending { held(tx, &before.export)? } else { None };
     let after = TaskRow {
         state,
@@ -216,6 +229,12 @@ fn prepare_retry(tx: &Tx<'_>, task: &TaskRow) -> Result<bool, LedgerError> {
     if let Some(open) = open_task(tx, &task.key)? {
         return Err(LedgerError::Refused(format!(
             "retry the task {}: the task {open} of the same request is still open",
+            task.id
+        )));
+    }
+    if let Some(later) = marks::later_task(tx, task)? {
+        return Err(LedgerError::Refused(format!(
+            "retry the task {}: the later task {later} has read the same streams; run the export again instead",
             task.id
         )));
     }

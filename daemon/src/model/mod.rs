@@ -1,7 +1,9 @@
 //! The pure state machines and values that the ledger stores and every layer above it speaks.
 
+pub mod mark;
 pub mod offset;
 pub mod progress;
 pub mod schema;
+pub mod scope;
 pub mod segment;
 pub mod task;

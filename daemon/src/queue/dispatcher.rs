@@ -194,7 +194,7 @@ impl<E: Engine> Dispatcher<E> {
         Slots {
             parallel: self.engine.parallel(),
             used: extracting.count(),
-            plain_exports: plain.map(|(export, _)| export.to_owned()).collect(),
+            chained_exports: plain.map(|(export, _)| export.to_owned()).collect(),
             stopping: self.running.keys().cloned().collect(),
         }
     }

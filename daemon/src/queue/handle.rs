@@ -2,6 +2,7 @@
 
 use crate::base::ids::{Name, TaskId};
 pub use crate::model::progress::Progress;
+pub use crate::model::scope::Scope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,8 @@ pub struct Request {
     pub params: BTreeMap<String, String>,
     /// Word of the format, where it is not the export's own.
     pub format: Option<String>,
+    /// What of the export is read.
+    pub scope: Scope,
     /// Who asks.
     pub actor: Actor,
 }

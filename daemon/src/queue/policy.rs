@@ -25,8 +25,8 @@ pub struct Slots {
     pub parallel: usize,
     /// Slots in use.
     pub used: usize,
-    /// Exports with a plain task that extracts.
-    pub plain_exports: BTreeSet<String>,
+    /// Exports with a task of their chains that extracts.
+    pub chained_exports: BTreeSet<String>,
     /// Tasks that are still putting things away.
     pub stopping: BTreeSet<TaskId>,
 }
@@ -38,13 +38,13 @@ pub fn choose(candidates: &[QueuedTask], mut slots: Slots) -> Vec<TaskId> {
         if slots.used >= slots.parallel {
             break;
         }
-        let twin = candidate.plain && slots.plain_exports.contains(&candidate.export);
+        let twin = candidate.chained && slots.chained_exports.contains(&candidate.export);
         if twin || slots.stopping.contains(&candidate.id) {
             continue;
         }
         slots.used += 1;
-        if candidate.plain {
-            slots.plain_exports.insert(candidate.export.clone());
+        if candidate.chained {
+            slots.chained_exports.insert(candidate.export.clone());
         }
         start.push(candidate.id.clone());
     }

@@ -15,6 +15,7 @@ mod validity;
 #[cfg(test)]
 mod tests;
 
+use super::follow::Followed;
 use super::infer::Observed;
 use super::json::{Problem, Scanner};
 use super::page::Page;
@@ -71,14 +72,17 @@ pub struct Rejected {
 }
 
 impl Plan {
-    /// Converts a page. Every record is either in the data or among the rejected.
-    pub fn convert(&self, page: &Page) -> Converted {
+    /// Converts a page. Every record is either in the data, among the rejected, or one that `followed` says is not written.
+    pub fn convert(&self, page: &Page, followed: Option<&Followed>) -> Converted {
         let utf8 = simdutf8::basic::from_utf8(&page.body).is_ok();
         let mut sink = Sink::new(self, page);
         let mut rejected = Vec::new();
         let mut source_bytes = 0;
         for (index, raw) in (0..).zip(page.raw_records()) {
             source_bytes += raw.len() as u64;
+            if followed.is_some_and(|followed| followed.keep.get(index as usize) == Some(&false)) {
+                continue;
+            }
             let checked = check(raw, utf8, source_bytes);
             if let Err(reason) = checked.and_then(|()| sink.add(raw)) {
                 rejected.push(Rejected { index, reason, raw: raw.to_vec() });
@@ -90,13 +94,16 @@ impl Plan {
             // Cannot happen, but if it does it must not lose anything: all records go the way of the bad ones.
             Err(_) => {
                 let reason = "the columns of its page do not fit together";
-                rejected =
-                    (0..).zip(page.raw_records()).map(|(index, raw)| Rejected::new(index, reason, raw)).collect();
+                let kept = |index: u32| followed.is_none_or(|f| f.keep.get(index as usize) != Some(&false));
+                let all = (0..).zip(page.raw_records()).filter(|(index, _)| kept(*index));
+                rejected = all.map(|(index, raw)| Rejected::new(index, reason, raw)).collect();
                 (Data::Batch(RecordBatch::new_empty(Arc::clone(self.arrow_schema()))), None, 0)
             }
         };
         let bad = rejected.len() as u64;
-        let counts = Counts { read, written: read - bad, rejected: bad, rescued, ..Counts::default() };
+        let (duplicate, filtered) = followed.map_or((0, 0), |followed| (followed.duplicate, followed.filtered));
+        let written = read - bad - duplicate - filtered;
+        let counts = Counts { read, written, rejected: bad, duplicate, filtered, rescued, ..Counts::default() };
         Converted { data, counts, rejected, observed, source_bytes }
     }
 }

@@ -1,6 +1,7 @@
 //! Records: raw JSON slices of a page, the schema of a task, and the conversion from one to the other.
 
 pub mod convert;
+pub mod follow;
 pub mod infer;
 pub mod json;
 pub mod locate;

@@ -4,8 +4,10 @@ use super::*;
 use crate::base::ids::RequestKey;
 use crate::config;
 use crate::ledger::Advance;
+use crate::ledger::Tail;
 use crate::ledger::input::{Change, NewTask};
 use crate::model::offset::{Offset, PageCursor};
+use crate::model::scope::Scope;
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use crate::model::task::TaskEvent;
 use std::fs;
@@ -33,6 +35,8 @@ async fn failed() -> (tempfile::TempDir, Ledger, TaskRow, PathBuf) {
         export: "shop".into(),
         key: RequestKey("a".repeat(64)),
         params: vec![],
+        scope: Scope::default(),
+        chained: false,
         format: "csv".into(),
         config: config.effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],
@@ -103,7 +107,15 @@ async fn what_a_manifest_lists_stays() {
     ledger.task_event(&row.id, TaskEvent::Start, Change::default()).await.unwrap();
     let to = Offset { cursor: PageCursor::Page(1), pages: 1, records: 1, ..Offset::start(0) };
     let end = Offset { cursor: PageCursor::End, ..to.clone() };
-    ledger.finish_lane(&row.id, "orders", 0, &CheckpointDelta { from: to, to: end }).await.unwrap();
+    ledger
+        .finish_lane(
+            &row.id,
+            "orders",
+            0,
+            Tail { delta: CheckpointDelta { from: to, to: end }, counts: Counts::default() },
+        )
+        .await
+        .unwrap();
     ledger.stream_extracted(&row.id, "orders").await.unwrap();
     ledger.compose_manifest(&row.id, "orders", "lake", b"m".to_vec()).await.unwrap();
     let row = ledger.task_event(&row.id, TaskEvent::Fail, Change::default()).await.unwrap();

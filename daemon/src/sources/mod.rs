@@ -2,9 +2,11 @@
 
 use crate::base::error::Classify;
 use crate::base::ids::Name;
+use crate::model::mark::CursorValue;
 use crate::model::offset::{LaneId, Offset, Partition};
 use crate::net::stats::SourceStats;
 use crate::record::page::Page;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +24,24 @@ impl From<rest::RestError> for SourceError {
 /// An error that says its class and may travel between threads.
 pub trait ClassifiedError: Classify + Send + Sync + 'static {}
 impl<E: Classify + Send + Sync + 'static> ClassifiedError for E {}
+
+/// What a task knows when a stream is cut into parts; all of it is stored with the task.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// The task's creation: the `now` of everything it computes.
+    pub now: Timestamp,
+    /// What is asked of an incremental stream.
+    pub range: Option<Range>,
+}
+
+/// From where to where an incremental stream is read, both inclusive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// The lower bound; the beginning where there is none.
+    pub start: Option<CursorValue>,
+    /// The upper bound; everything where there is none.
+    pub end: Option<CursorValue>,
+}
 
 /// A configured API, index, topic or bucket.
 #[derive(Clone)]
@@ -54,9 +74,9 @@ impl Source {
     }
 
     /// The partitions of a stream, in order; at least one. The list is stored before it is dealt to lanes.
-    pub async fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, SourceError> {
+    pub async fn partitions(&self, stream: &Name, cut: &Cut) -> Result<Vec<Partition>, SourceError> {
         match self {
-            Self::Rest(source) => Ok(source.partitions(stream)?),
+            Self::Rest(source) => Ok(source.partitions(stream, cut)?),
         }
     }
 

@@ -11,6 +11,7 @@ use super::keeper::Keeper;
 use super::pages::{Fetched, Known, Pages};
 use crate::base::budget::ByteBudget;
 use crate::record::convert::{Converted, Plan};
+use crate::record::follow::{Follow, Followed};
 use crate::record::page::Page;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Work {
     pub page: Page,
     /// Its records.
     pub converted: Converted,
+    /// How far they reach, in an incremental stream.
+    pub followed: Option<Followed>,
     /// When it came.
     pub at: Instant,
     /// What the journal's keeper of the lane's next segment knows of it.
@@ -61,6 +64,8 @@ pub struct Pump {
     pub cpu: Cpu,
     /// How records become columns or lines.
     pub plan: Arc<Plan>,
+    /// What the records of an incremental stream are compared with.
+    pub follow: Option<Arc<Follow>>,
 }
 
 impl Pump {
@@ -90,10 +95,11 @@ impl Pump {
         if page.permit.is_none() {
             page.permit = Some(self.budget.take(page.body.len() as u64).await);
         }
-        let (cpu, plan) = (self.cpu.clone(), self.plan.clone());
+        let (cpu, plan, follow) = (self.cpu.clone(), self.plan.clone(), self.follow.clone());
         let convert = move || {
-            let converted = plan.convert(&page);
-            Work { page, converted, at, known, journal }
+            let followed = follow.map(|follow| follow.page(&page));
+            let converted = plan.convert(&page, followed.as_ref());
+            Work { page, converted, followed, at, known, journal }
         };
         tokio::spawn(async move { cpu.run(convert).await })
     }

@@ -2,11 +2,13 @@
 
 use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
+use super::follow::Gathered;
 use super::keeper::{Growth, Keeper};
 use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
-use super::stream::StreamRun;
+use super::stream::{Seen, StreamRun};
 use crate::base::{crash, fsio};
+use crate::ledger::Tail;
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
@@ -30,6 +32,8 @@ pub struct Lane {
     first: bool,
     observed: Option<Schema>,
     total: Option<u64>,
+    /// The newest records of the open segment, where the stream is incremental.
+    newest: Option<Gathered>,
 }
 
 /// The segment in the making, with what is needed to make it again.
@@ -47,7 +51,7 @@ pub fn next_segment(stream: &str, row: &LaneRow) -> SegmentId {
 impl Lane {
     /// A lane at its committed offset.
     pub fn new(run: Arc<StreamRun>, row: LaneRow) -> Self {
-        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None }
+        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, newest: None }
     }
 
     fn id(&self) -> SegmentId {
@@ -93,13 +97,16 @@ impl Lane {
     }
 
     async fn add(&mut self, work: Work) -> Result<(), TransferError> {
-        let Work { page, converted, at, known, journal } = work;
+        let Work { page, converted, followed, at, known, journal } = work;
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.open_segment().await?,
         };
         if let Some(seen) = &converted.observed {
             self.observed = Some(self.observed.take().unwrap_or_default().merge(seen));
+        }
+        if let Some(followed) = followed {
+            self.newest.get_or_insert_default().add(&self.run, followed)?;
         }
         let progress = &self.run.task.progress;
         if let Some(total) = page.total {
@@ -175,7 +182,9 @@ impl Lane {
         let bytes = sealed.bytes;
         let segment = sealed_segment(id, sealed, cut, delta);
         crash::point("segment.before_commit");
-        self.run.advance(&segment, done, self.observed.take().as_ref(), self.total).await?;
+        let newest = self.newest.take().and_then(|gathered| gathered.finish(&self.run));
+        let seen = Seen { observed: self.observed.take(), total: self.total, newest };
+        self.run.advance(&segment, done, seen).await?;
         crash::point("segment.committed");
         let path = self.journal_path();
         fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
@@ -190,12 +199,13 @@ impl Lane {
 
     /// The lane has no more pages: its last segment, or only its last offset.
     async fn end(&mut self) -> Result<(), TransferError> {
-        if self.open.as_ref().is_some_and(|open| open.segment.counts.read > 0) {
+        let counts = self.open.as_ref().map(|open| open.segment.counts).unwrap_or_default();
+        if counts.written + counts.rejected > 0 {
             self.seal(CutReason::End).await?;
         } else {
             let to = self.open.as_ref().map_or(&self.row.offset, |open| &open.last).clone();
             let delta = CheckpointDelta { from: self.row.offset.clone(), to };
-            self.run.finish_lane(self.row.lane, &delta).await?;
+            self.run.finish_lane(self.row.lane, Tail { delta, counts }).await?;
             if let Some(open) = self.open.take() {
                 let path = self.journal_path();
                 open.segment.discard();

@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod deliver;
 pub mod error;
 pub mod extract;
+pub mod follow;
 pub mod journal;
 pub mod keeper;
 pub mod lane;
@@ -32,6 +33,7 @@ use crate::sources::Source;
 use cpu::Cpu;
 use error::TransferError;
 use progress::Counters;
+use saas_export_manifest::Mode;
 use spool::Spool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,7 +193,7 @@ async fn extract_all(task: &Arc<TaskRun>, rows: &[StreamRow]) -> Result<(), Tran
         let why = Chain(&error).to_string();
         task.ledger.stream_failed(&task.row.id, stream.name.as_str(), &why).await?;
     }
-    task.ledger.task_extracted(&task.row.id).await?;
+    task.ledger.task_extracted(&task.row.id, task.streams.iter().map(follow::end).collect()).await?;
     crash::point("task.extracted");
     let _ = task.extracted.send(task.row.id.clone()).await;
     Ok(())
@@ -201,7 +203,6 @@ async fn extract_all(task: &Arc<TaskRun>, rows: &[StreamRow]) -> Result<(), Tran
 async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan, done: bool) -> Result<(), TransferError> {
     if !done {
         room(task)?;
-        task.ledger.check_fingerprint(&task.row.id, stream.name.as_str(), &stream.fingerprint).await?;
         stream::extract(task, stream).await?;
     }
     let rows = task.ledger.streams(&task.row.id).await?;
@@ -255,7 +256,8 @@ fn check(task: &TaskRun, row: &StreamRow) -> Result<(), TransferError> {
         );
         return broken(message, ErrorClass::Data);
     }
-    if row.counts.read == 0 && !task.export.allow_empty {
+    // That nothing is new is what an incremental task mostly finds.
+    if row.counts.read == 0 && row.mode != Some(Mode::Incremental) && !task.export.allow_empty {
         let message = format!(
             "accept stream {}: the source gave no records. If that can be right, set exports.{}.allow_empty: true",
             row.stream, task.row.export

@@ -8,28 +8,20 @@ use super::deliver::key;
 use super::error::TransferError;
 use crate::base::crash;
 use crate::base::error::ErrorClass;
-use crate::base::ids::{Name, hex};
+use crate::base::ids::Name;
 use crate::destinations::{Destination, DestinationError, LATEST};
-use crate::ledger::input::NewLink;
-use crate::ledger::rows::{LaneRow, SegmentRow, StreamRow};
+use crate::ledger::rows::{ChainManifest, LaneRow, Link, SegmentRow, StreamRow};
+use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use saas_export_manifest::{
-    ChainPosition, Counts, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, Mode, ParseError,
-    SUMS_NAME, Segment, crc32c_hex, sha256sums,
+    Counts, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, ParseError, SUMS_NAME, Segment,
+    crc32c_hex, sha256sums,
 };
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The largest `latest.json` that is read back.
 const MAX_LATEST: u64 = 16 << 20;
-
-/// A stream's manifest as it lies at the destination.
-struct Written {
-    manifest: Manifest,
-    /// SHA-256 of its bytes.
-    digest: String,
-}
 
 /// Publishes every whole stream of the task at one destination. All manifests are there before the first pointer moves,
 /// so that a failure never shows readers a part of the task.
@@ -40,12 +32,16 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &Destination) -> 
     for row in rows.iter().filter(|row| row.extracted && row.error.is_none()) {
         written.push(write_manifest(task, row, name, destination).await?);
     }
+    if let Some(before) = task.ledger.awaited(&task.row.id, name.as_str()).await? {
+        let message = format!("publish before the task {before}, which comes earlier in the chain");
+        return Err(TransferError::Broken { message, class: ErrorClass::Transient });
+    }
     for stream in &written {
         // A task with parameters is another data set, which nobody follows.
-        if task.row.params.is_empty() {
+        if task.row.chained {
             point_latest(task, stream, name, destination).await?;
         } else {
-            task.ledger.manifest_published(&task.row.id, &stream.manifest.stream, name.as_str()).await?;
+            task.ledger.manifest_published(&task.row.id, &stream.stream, name.as_str()).await?;
         }
         crash::point("manifest.committed");
     }
@@ -63,24 +59,17 @@ async fn write_manifest(
     row: &StreamRow,
     name: &Name,
     destination: &Destination,
-) -> Result<Written, TransferError> {
+) -> Result<Manifest, TransferError> {
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let (id, stream) = (&task.row.id, row.stream.as_str());
-    let plan = task.streams.iter().find(|plan| plan.name.as_str() == stream);
-    let link = NewLink {
-        mode: Mode::Full,
-        primary_key: plan.map(|plan| plan.settings.primary_key.clone()).unwrap_or_default(),
-        cursor_field: None,
-        mark_before: None,
-        mark_after: None,
-    };
-    let chain = task.ledger.link(id, stream, link.clone()).await?;
+    let link = task.ledger.link(id, stream).await?.ok_or_else(|| TransferError::Broken {
+        message: format!("publish stream {stream}: it has no place in a chain"),
+        class: ErrorClass::Bug,
+    })?;
     let (segments, lanes) = (task.ledger.segments(id, stream).await?, task.ledger.lanes(id, stream).await?);
-    let manifest =
-        Manifest { offsets: lane_offsets(&lanes, &segments), ..manifest(task, row, &segments, (chain, link)) };
+    let manifest = Manifest { offsets: lane_offsets(&lanes, &segments), ..manifest(task, row, &segments, link) };
     let composed = task.ledger.compose_manifest(id, stream, name.as_str(), json(manifest.to_bytes())?).await?;
     crash::point("manifest.composed");
-    let digest = hex(&Sha256::digest(&composed));
     let sums = sha256sums(&manifest, &composed);
     destination.put_bytes(&key(task, stream, SUMS_NAME), sums.into_bytes()).await.map_err(at)?;
     crash::point("manifest.sums_written");
@@ -91,19 +80,18 @@ async fn write_manifest(
         EXPORT_TASK = %id, EXPORT_NAME = %task.row.export, EXPORT_STREAM = %stream,
         "wrote {} records in {} files: {location}", row.counts.written, manifest.segments.len()
     );
-    Ok(Written { manifest, digest })
+    Ok(manifest)
 }
 
 /// Moves `latest.json` to this manifest, unless it already points at a task that was created later, and notes that the
 /// manifest is published.
 async fn point_latest(
     task: &TaskRun,
-    written: &Written,
+    manifest: &Manifest,
     name: &Name,
     destination: &Destination,
 ) -> Result<(), TransferError> {
     let at = |source| TransferError::Destination { name: name.to_string(), source };
-    let manifest = &written.manifest;
     let pointer = format!("{}/{}/{LATEST}", task.row.export, manifest.stream);
     // Two tasks of an export may publish at once: looking and replacing must be one step.
     let lock = pointer_lock(&destination.location(&pointer));
@@ -121,13 +109,25 @@ async fn point_latest(
             None
         }
     };
-    match overtaken(task, found).await? {
+    let entries = task.ledger.chain(&task.row.id, &manifest.stream, name.as_str()).await?;
+    match overtaken(task, &manifest.stream, found).await? {
+        // The destination is younger than the chain: what it has is no whole data set, and must not look like one.
+        None if entries.len() as u64 != manifest.chain.position + 1 => {
+            let note = format!(
+                "{} does not have the chain from its start, so that {} is not written; `exportctl run {} --full` starts one",
+                name,
+                destination.location(&pointer),
+                task.row.export
+            );
+            tracing::warn!(EXPORT_TASK = %task.row.id, EXPORT_STREAM = %manifest.stream, "{note}");
+            task.ledger.add_note(&task.row.id, &manifest.stream, &note).await?;
+        }
         Some(later) => tracing::info!(
             EXPORT_TASK = %task.row.id, EXPORT_STREAM = %manifest.stream,
             "{} stays with the newer task {later}", destination.location(&pointer)
         ),
         None => {
-            let bytes = json(latest(task, written).to_bytes())?;
+            let bytes = json(latest(task, manifest, entries).to_bytes())?;
             destination.replace(&pointer, bytes).await.map_err(at)?;
         }
     }
@@ -135,27 +135,28 @@ async fn point_latest(
     Ok(task.ledger.manifest_published(&task.row.id, &manifest.stream, name.as_str()).await?)
 }
 
-fn latest(task: &TaskRun, Written { manifest, digest }: &Written) -> Latest {
+fn latest(task: &TaskRun, manifest: &Manifest, chain: Vec<ChainManifest>) -> Latest {
+    let entry = |link: ChainManifest| LatestEntry {
+        path: format!("{}/{MANIFEST_NAME}", link.task),
+        task: link.task.to_string(),
+        sha256: link.sha256,
+        mode: link.mode,
+        primary_key: link.primary_key,
+        cursor_field: link.cursor_field,
+    };
     Latest {
         version: 1,
         export: task.row.export.clone(),
         stream: manifest.stream.clone(),
         chain: manifest.chain.clone(),
-        manifests: vec![LatestEntry {
-            task: manifest.task.clone(),
-            path: format!("{}/{MANIFEST_NAME}", task.row.id),
-            sha256: digest.clone(),
-            mode: manifest.mode,
-            primary_key: manifest.primary_key.clone(),
-            cursor_field: manifest.cursor_field.clone(),
-        }],
+        manifests: chain.into_iter().map(entry).collect(),
     }
 }
 
 /// The task that `latest.json` points at, if it is newer than this one.
-async fn overtaken(task: &TaskRun, found: Option<Latest>) -> Result<Option<String>, TransferError> {
+async fn overtaken(task: &TaskRun, stream: &str, found: Option<Latest>) -> Result<Option<String>, TransferError> {
     let Some(newest) = found.and_then(|mut latest| latest.manifests.pop()) else { return Ok(None) };
-    let newer = task.ledger.is_newer(&newest.task, &task.row.id).await?;
+    let newer = task.ledger.is_newer(stream, &newest.task, &task.row.id).await?;
     Ok(newer.then_some(newest.task))
 }
 
@@ -179,8 +180,9 @@ fn json(bytes: Result<Vec<u8>, serde_json::Error>) -> Result<Vec<u8>, TransferEr
     })
 }
 
-fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], place: (ChainPosition, NewLink)) -> Manifest {
-    let (chain, link) = place;
+fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link) -> Manifest {
+    let Link { place: chain, as_new: link } = link;
+    let mark = |mark: Option<Mark>| mark.and_then(|mark| serde_json::to_value(mark).ok());
     let live = || segments.iter().filter(|segment| !segment.superseded);
     let offset = |offset| serde_json::to_value(offset).unwrap_or_default();
     Manifest {
@@ -199,7 +201,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], place: (Ch
         shift_protection: "none".into(),
         chain,
         offsets: Vec::new(),
-        marks: Marks::default(),
+        marks: Marks { before: mark(link.mark_before), after: mark(link.mark_after) },
         counts: Counts {
             read: row.counts.read,
             written: row.counts.written,

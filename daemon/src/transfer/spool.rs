@@ -166,7 +166,7 @@ impl OpenSegment {
             self.quarantine(rejected)?;
         }
         self.pages += 1;
-        if page.counts.read > 0 {
+        if page.counts.written > 0 {
             self.encoder.write(page).map_err(|error| self.named(error))?;
         }
         crash::point("page.encoded");

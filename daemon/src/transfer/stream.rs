@@ -4,16 +4,18 @@ use super::error::TransferError;
 use super::extract::{Feed, Pump};
 use super::lane::{Lane, next_segment};
 use super::pages::{Open, Pages};
-use super::{StreamPlan, TaskRun, sample};
+use super::{StreamPlan, TaskRun, follow, sample};
 use crate::base::budget::ByteBudget;
 use crate::base::{crash, fsio};
 use crate::formats;
-use crate::ledger::Advance;
+use crate::ledger::input::Newest;
 use crate::ledger::rows::LaneRow;
+use crate::ledger::{Advance, Tail};
 use crate::model::offset::{LaneId, Offset, Partition};
 use crate::model::schema::Schema;
-use crate::model::segment::{CheckpointDelta, SealedSegment};
+use crate::model::segment::SealedSegment;
 use crate::record::convert::Plan;
+use crate::record::follow::Follow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
@@ -31,36 +33,51 @@ pub struct StreamRun {
     pub partitions: usize,
     /// What the task has seen beside its schema, over all lanes.
     pub observed: Mutex<Option<Schema>>,
+    /// What its records are compared with, where it is incremental.
+    pub follow: Option<Arc<Follow>>,
+    /// The most records that are remembered at the boundary.
+    pub max_boundary: u32,
     /// Stops its lanes: the task's, or when one of them fails.
     pub stop: CancellationToken,
 }
 
+/// What was seen in the pages of a segment, beside its records.
+#[derive(Default)]
+pub struct Seen {
+    /// Types beside the schema.
+    pub observed: Option<Schema>,
+    /// Records in all, as the source says.
+    pub total: Option<u64>,
+    /// The newest records.
+    pub newest: Option<Newest>,
+}
+
 impl StreamRun {
     /// Commits a sealed segment: row, offset and audit in one transaction.
-    pub async fn advance(
-        &self,
-        segment: &SealedSegment,
-        done: bool,
-        observed: Option<&Schema>,
-        total: Option<u64>,
-    ) -> Result<(), TransferError> {
+    pub async fn advance(&self, segment: &SealedSegment, done: bool, seen: Seen) -> Result<(), TransferError> {
         let destinations = self.task.destination_names();
-        let observed = observed.map(|new| {
+        let observed = seen.observed.as_ref().map(|new| {
             let mut all = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
             let merged = all.take().unwrap_or_default().merge(new);
             all.insert(merged).clone()
         });
         // What a page says counts its own partition only.
-        let total = total.filter(|_| self.partitions == 1);
-        let step = Advance { lane_done: done, observed: observed.as_ref(), total, destinations: &destinations };
+        let total = seen.total.filter(|_| self.partitions == 1);
+        let step = Advance {
+            lane_done: done,
+            observed: observed.as_ref(),
+            total,
+            newest: seen.newest.as_ref(),
+            destinations: &destinations,
+        };
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    /// Ends a lane whose last pages hold no records.
-    pub async fn finish_lane(&self, lane: u32, delta: &CheckpointDelta) -> Result<(), TransferError> {
-        self.task.ledger.finish_lane(&self.task.row.id, self.name.as_str(), lane, delta).await?;
+    /// Ends a lane whose last pages hold no record to be written.
+    pub async fn finish_lane(&self, lane: u32, tail: Tail) -> Result<(), TransferError> {
+        self.task.ledger.finish_lane(&self.task.row.id, self.name.as_str(), lane, tail).await?;
         Ok(())
     }
 }
@@ -69,7 +86,8 @@ impl StreamRun {
 pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
     let source_error = |source| TransferError::Source { stream: name.to_owned(), source };
-    let listed = task.until_stopped(task.source.partitions(&stream.name)).await?.map_err(source_error)?;
+    let (following, cut) = follow::begin(task, stream).await?;
+    let listed = task.until_stopped(task.source.partitions(&stream.name, &cut)).await?.map_err(source_error)?;
     let partitions: Arc<[Partition]> = task.ledger.store_partitions(id, name, &listed).await?.into();
     crash::point("partitions.stored");
     task.progress.expect(partitions.len());
@@ -106,10 +124,17 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         plan,
         partitions: partitions.len(),
         observed,
+        follow: following.follow,
+        max_boundary: following.max_boundary,
         stop,
     });
     let mut running = JoinSet::new();
-    let pump = Pump { budget: ByteBudget::new(task.page_buffer), cpu: task.cpu.clone(), plan: run.plan.clone() };
+    let pump = Pump {
+        budget: ByteBudget::new(task.page_buffer),
+        cpu: task.cpu.clone(),
+        plan: run.plan.clone(),
+        follow: run.follow.clone(),
+    };
     for row in lanes {
         let open = opener(row.lane);
         let feed = match feeds.remove(&row.lane) {
@@ -119,6 +144,7 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         running.spawn(run_lane(run.clone(), row, feed, open, pump.clone()));
     }
     let ended = join(&run.stop, running).await;
+    follow::report(task, &run).await?;
     for note in task.source.stats().notes(name) {
         task.ledger.add_note(id, name, &note).await?;
     }

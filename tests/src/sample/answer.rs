@@ -57,6 +57,12 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
         let (status, json) = control::answer(&state, &head.method, &path, &bytes);
         return short(&state, status, json);
     }
+    if path.starts_with(super::table::PREFIX) {
+        let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let (status, json) =
+            state.table().answer(&format!("http://{host}"), &path, head.uri.query().unwrap_or_default());
+        return short(&state, status, json);
+    }
     let mut params = routes::query_params(head.uri.query().unwrap_or_default());
     if routes::wants_body(&path) {
         match routes::body_params(&bytes) {

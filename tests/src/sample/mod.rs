@@ -17,6 +17,7 @@ mod pages;
 mod rng;
 mod routes;
 mod server;
+pub mod table;
 pub mod truth;
 mod words;
 

@@ -4,6 +4,7 @@ use super::answer::answer;
 use super::data::Data;
 use super::faults::{Fault, Rules};
 use super::pages::PageCache;
+use super::table::Table;
 use super::truth::{PageKey, Truth};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -54,16 +55,27 @@ pub struct State {
     pub cache: PageCache,
     rules: Mutex<Rules>,
     truth: Mutex<Truth>,
+    table: Mutex<Table>,
 }
 
 impl State {
     fn new(options: Options) -> Self {
         let rules = Mutex::new(Rules::new(options.seed));
-        Self { cache: PageCache::new(options.cache_bytes), rules, truth: Mutex::default(), options }
+        Self {
+            cache: PageCache::new(options.cache_bytes),
+            rules,
+            truth: Mutex::default(),
+            table: Mutex::default(),
+            options,
+        }
     }
 
     pub fn truth(&self) -> MutexGuard<'_, Truth> {
         self.truth.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -136,6 +148,11 @@ impl SampleApi {
     /// What the API has seen so far.
     pub fn truth(&self) -> Truth {
         self.state.truth().clone()
+    }
+
+    /// The collection that changes.
+    pub fn table(&self) -> MutexGuard<'_, Table> {
+        self.state.table()
     }
 
     /// Forgets faults and counts.

@@ -10,6 +10,7 @@ mod ends;
 mod faults;
 mod formats;
 mod fulldisk;
+mod incremental;
 mod journal;
 mod lanes;
 mod lifecycle;

@@ -1,6 +1,7 @@
 //! Requests and the building of runs.
 
 use super::*;
+use crate::model::scope::Scope;
 use crate::queue::handle::Actor;
 use crate::transfer::progress::Counters;
 use tempfile::TempDir;
@@ -39,7 +40,7 @@ fn engine() -> (TempDir, Arc<AppEngine>) {
 
 fn request(params: &[(&str, &str)]) -> Request {
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Request { export: "shop".into(), params, format: None, actor: Actor("anna".into()) }
+    Request { export: "shop".into(), params, format: None, scope: Scope::default(), actor: Actor("anna".into()) }
 }
 
 #[tokio::test]

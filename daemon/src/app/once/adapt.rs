@@ -99,6 +99,10 @@ exports: { e: { source: s, to: [lake] }, f: { source: s, to: [other] } }
         Once {
             export: "e".into(),
             params: vec![],
+            streams: vec![],
+            full: false,
+            from: None,
+            to: None,
             threads: None,
             chunk_size: None,
             output: None,

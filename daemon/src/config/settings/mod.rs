@@ -3,12 +3,14 @@
 mod destination;
 mod export;
 mod format;
+mod incremental;
 mod source;
 mod stream;
 
 pub use destination::*;
 pub use export::*;
 pub use format::*;
+pub use incremental::*;
 pub use source::*;
 pub use stream::*;
 

@@ -1,5 +1,6 @@
 //! The streams of a REST source: requests, paginators, partitions.
 
+use super::Incremental;
 use crate::config::units::SecretText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub struct Stream {
     /// Parts of the stream that are read one after the other (or in lanes); one part by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<PartitionBy>,
+    /// What makes tasks after the first one read only what is new; each task reads everything by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incremental: Option<Incremental>,
     /// Parts read at the same time: partition i goes to lane i mod `lanes`.
     #[serde(default = "default_lanes")]
     #[schemars(range(min = 1, max = 64))]

@@ -26,6 +26,7 @@ impl Check<'_> {
         self.body(path, stream);
         let fixed = Fixed { query: [&rest.query, &stream.query], auth: auth_param(rest.auth.as_ref()) };
         self.paginate(&path.key("paginate"), stream, &fixed);
+        self.incremental(path, stream, &fixed);
         self.partition(path, stream);
         self.fields(path, stream);
     }

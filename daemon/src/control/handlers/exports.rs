@@ -8,7 +8,7 @@ use crate::control::reads;
 use crate::control::reply::{Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
-use crate::queue::handle::{Act, Request, Target};
+use crate::queue::handle::{Act, Request, Scope, Target};
 use saas_export_api::{Acted, Export, Submit, Submitted};
 
 /// `GET /v1/exports`.
@@ -63,6 +63,7 @@ pub async fn run(call: Call) -> Result<Reply, Failure> {
         export: name.to_string(),
         params: submit.params,
         format: submit.format,
+        scope: Scope { full: submit.full, from: submit.from, to: submit.to, streams: submit.streams },
         actor: call.caller.actor.clone(),
     };
     let submitted = call.state.queue.submit(request).await.map_err(wire::refusal)?;

@@ -15,17 +15,53 @@ pub async fn show(call: Call) -> Result<Reply, Failure> {
     Reply::sync(reads::offsets(&call.state, &row).await?)
 }
 
-/// `GET /v1/exports/{export}/offsets`: those of its newest open task.
+/// `GET /v1/exports/{export}/offsets`: its marks, and the offsets of its newest open task.
 pub async fn of_export(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let config = call.state.config();
     let (name, _) = reads::export(&config, call.arg(0))?;
-    let open = reads::newest_open(&call.state, name).await?;
-    let row = open.ok_or_else(|| {
-        Failure::new(ErrorCode::NotFound, format!("export {name} has no open task"))
-            .hint("the offsets of a task that has ended: ask for the task")
-    })?;
-    Reply::sync(reads::offsets(&call.state, &row).await?)
+    Reply::sync(reads::marks(&call.state, name).await?)
+}
+
+/// `PUT /v1/exports/{export}/offsets`: sets each mark of the document that does not stand where it says.
+pub async fn set_marks(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    let config = call.state.config();
+    let (name, _) = reads::export(&config, call.arg(0))?;
+    let wanted: OffsetsDoc = body::decode(&call.body)?;
+    if wanted.export != name.as_str() {
+        let message = format!("the document is of export {:?}", wanted.export);
+        return Err(Failure::new(ErrorCode::Conflict, message).hint(format!("read the offsets of {name} first")));
+    }
+    if let Some(task) = wanted.task {
+        let message = format!("the document has lanes of the task {task}");
+        return Err(Failure::new(ErrorCode::Conflict, message)
+            .hint(format!("set them by `exportctl offsets set {task}`; marks are set while no task is open")));
+    }
+    let standing = reads::marks(&call.state, name).await?;
+    let mut marks = Vec::new();
+    for (stream, offsets) in &wanted.streams {
+        let Some(mark) = &offsets.mark else { continue };
+        if standing.streams.get(stream).and_then(|known| known.mark.as_ref()) != Some(mark) {
+            let value = wire::mark_value(mark)
+                .ok_or_else(|| Failure::invalid(format!("the mark of stream {stream:?} is not of its kind")))?;
+            marks.push((stream.clone(), value));
+        }
+    }
+    if !marks.is_empty() {
+        call.state.ledger.set_marks(name.as_str(), marks, &call.caller.actor.0).await.map_err(wire::ledger_error)?;
+    }
+    Reply::sync(reads::marks(&call.state, name).await?)
+}
+
+/// `DELETE /v1/exports/{export}/offsets?stream=`: forgets the marks; the next task reads everything.
+pub async fn reset_marks(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&["stream"])?;
+    let config = call.state.config();
+    let (name, _) = reads::export(&config, call.arg(0))?;
+    let (stream, actor) = (call.target.query.get("stream"), &call.caller.actor.0);
+    call.state.ledger.reset_marks(name.as_str(), stream, actor).await.map_err(wire::ledger_error)?;
+    Reply::sync(reads::marks(&call.state, name).await?)
 }
 
 /// `PUT /v1/tasks/{task}/offsets`: moves each lane of the document that does not stand where it says. The ledger refuses
@@ -34,8 +70,9 @@ pub async fn set(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let row = reads::task(&call.state, call.arg(0)).await?;
     let wanted: OffsetsDoc = body::decode(&call.body)?;
-    if wanted.task != row.id.as_str() || wanted.export != row.export {
-        let message = format!("the document is of task {:?} of export {:?}", wanted.task, wanted.export);
+    if wanted.task.as_deref() != Some(row.id.as_str()) || wanted.export != row.export {
+        let task = wanted.task.unwrap_or_default();
+        let message = format!("the document is of task {task:?} of export {:?}", wanted.export);
         return Err(Failure::new(ErrorCode::Conflict, message)
             .hint(format!("read the offsets of {} of {} first", row.id, row.export)));
     }

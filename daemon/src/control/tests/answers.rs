@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::ledger::Advance;
-use crate::ledger::input::{Change, NewLink};
+use crate::ledger::Tail;
+use crate::ledger::input::Change;
 use crate::model::offset::{Offset, PageCursor};
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use crate::model::task::TaskEvent;
-use saas_export_manifest::Mode;
 use serde_json::from_str;
 use std::time::Duration;
 
@@ -267,17 +267,17 @@ async fn extract(ledger: &Ledger, task: &TaskId) {
     ledger.task_event(task, TaskEvent::Start, Change::default()).await.unwrap();
     for (lane, from) in [(0, segment().delta.to), (1, Offset::start(1))] {
         let to = Offset { cursor: PageCursor::End, ..from.clone() };
-        ledger.finish_lane(task, "orders", lane, &CheckpointDelta { from, to }).await.unwrap();
+        ledger
+            .finish_lane(task, "orders", lane, Tail { delta: CheckpointDelta { from, to }, counts: Counts::default() })
+            .await
+            .unwrap();
     }
     ledger.delivery_verified(task, &segment().id, "lake").await.unwrap();
     ledger.stream_extracted(task, "orders").await.unwrap();
-    ledger.task_extracted(task).await.unwrap();
+    ledger.task_extracted(task, vec![]).await.unwrap();
 }
 
 async fn compose(ledger: &Ledger, task: &TaskId) {
-    let link =
-        NewLink { mode: Mode::Full, primary_key: vec![], cursor_field: None, mark_before: None, mark_after: None };
-    ledger.link(task, "orders", link).await.unwrap();
     ledger.compose_manifest(task, "orders", "lake", b"{}".to_vec()).await.unwrap();
 }
 
@@ -287,7 +287,7 @@ async fn a_task_that_cannot_be_read_does_not_hide_the_others() {
     let ledger = &fixture.state.ledger;
     let good = fixture.task().await;
     // Of an older daemon, say: its configuration is not understood.
-    let key = RequestKey::new("shop", &[("old".into(), String::new())], "csv");
+    let key = RequestKey::new("shop", &[("old".into(), String::new())], "csv", "");
     let old = NewTask { key, config: "{\"version\": 1, \"gone\": {}}".into(), ..task_of("x") };
     let bad = ledger.create_task(old).await.unwrap().0;
     let got = fixture.get("/v1/exports/shop/files").await;

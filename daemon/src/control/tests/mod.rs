@@ -14,6 +14,7 @@ use crate::base::ids::{Name, RequestKey, TaskId};
 use crate::config::settings::Config;
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
+use crate::model::scope::Scope;
 use crate::queue::handle::{Actor, Command, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -95,8 +96,10 @@ async fn new_task(ledger: &Ledger, key: &str) -> TaskId {
 fn task_of(key: &str) -> NewTask {
     NewTask {
         export: "shop".into(),
-        key: RequestKey::new("shop", &[("key".into(), key.into())], "csv"),
+        key: RequestKey::new("shop", &[("key".into(), key.into())], "csv", ""),
         params: vec![],
+        scope: Scope::default(),
+        chained: true,
         format: "csv".into(),
         config: config().effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::control::routes::ROUTES;
+use crate::ledger::input::Change;
+use crate::model::task::TaskEvent;
 use http::Method;
 
 const LEVELS: [Option<Access>; 4] = [None, Some(Access::Read), Some(Access::Operate), Some(Access::Admin)];
@@ -13,6 +15,13 @@ fn filled(path: &str, task: &TaskId) -> String {
 /// A body that every route takes far enough to be judged.
 fn body(path: &str) -> String {
     if path.ends_with("/run") { "{}".into() } else { String::new() }
+}
+
+/// Ends a task, as one that has read up to the mark 7.
+async fn give_mark(fixture: &Fixture, task: &TaskId) {
+    let ledger = &fixture.state.ledger;
+    ledger.task_event(task, TaskEvent::Cancel, Change::default()).await.unwrap();
+    ledger.give_mark("orders", task).await;
 }
 
 #[tokio::test]
@@ -42,13 +51,20 @@ async fn whoever_changes_something_is_on_record() {
         let fixture = Fixture::new().await;
         let task = fixture.task().await;
         super::answers::give_lanes(&fixture, &task).await;
+        let of_marks = route.path == "/v1/exports/{export}/offsets";
+        if of_marks {
+            give_mark(&fixture, &task).await;
+        }
         let before = fixture.state.ledger.audit_since(0, 1000).await.unwrap().len();
         let path = filled(route.path, &task);
         let text = match route.method {
             Method::PUT => {
                 let mut document = fixture.get(&path).await.body["result"].clone();
-                let start = crate::model::offset::Offset::start(0);
-                document["streams"]["orders"]["lanes"][0]["offset"] = serde_json::to_value(start).unwrap();
+                let start = serde_json::to_value(crate::model::offset::Offset::start(0)).unwrap();
+                match of_marks {
+                    true => document["streams"]["orders"]["mark"]["value"] = "1".into(),
+                    false => document["streams"]["orders"]["lanes"][0]["offset"] = start,
+                }
                 document.to_string()
             }
             _ => body(route.path),

@@ -2,19 +2,11 @@
 
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
-use crate::ledger::input::NewLink;
 use saas_export_manifest::{Digests, Mode};
 
 /// A running task whose one stream is extracted in two segments for two destinations.
 async fn extracted(ledger: &Ledger, export: &str) -> TaskId {
-    let task = running(ledger, export).await;
-    commit(ledger, &task, &segment(0, 0..1)).await.unwrap();
-    commit(ledger, &task, &segment(1, 1..2)).await.unwrap();
-    let end = CheckpointDelta { from: after(2), to: Offset { cursor: PageCursor::End, ..after(2) } };
-    ledger.finish_lane(&task, STREAM, 0, &end).await.unwrap();
-    ledger.stream_extracted(&task, STREAM).await.unwrap();
-    ledger.task_extracted(&task).await.unwrap();
-    task
+    extract(ledger, new_task(export, "eu"), false).await
 }
 
 async fn deliver(ledger: &Ledger, task: &TaskId, destination: &str) {
@@ -23,13 +15,8 @@ async fn deliver(ledger: &Ledger, task: &TaskId, destination: &str) {
     }
 }
 
-fn link(mode: Mode) -> NewLink {
-    NewLink { mode, primary_key: vec!["id".into()], cursor_field: None, mark_before: None, mark_after: None }
-}
-
-async fn publish(ledger: &Ledger, task: &TaskId, mode: Mode) {
+async fn publish(ledger: &Ledger, task: &TaskId) {
     deliver(ledger, task, "lake").await;
-    ledger.link(task, STREAM, link(mode)).await.unwrap();
     ledger.compose_manifest(task, STREAM, "lake", task.as_str().into()).await.unwrap();
     ledger.manifest_published(task, STREAM, "lake").await.unwrap();
 }
@@ -100,15 +87,15 @@ async fn a_manifest_is_composed_once_and_only_when_everything_is_there() {
 #[tokio::test]
 async fn chains_grow_from_a_full_task() {
     let (_dir, ledger) = fresh();
-    let lone = extracted(&ledger, "crm").await;
-    let error = ledger.link(&lone, STREAM, link(Mode::Incremental)).await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::Conflict);
-
     let mut tasks = Vec::new();
-    for mode in [Mode::Full, Mode::Incremental, Mode::Full, Mode::Incremental, Mode::Incremental] {
-        let task = extracted(&ledger, "shop").await;
-        publish(&ledger, &task, mode).await;
+    for full in [true, false, true, false, false] {
+        let scope = Scope { full, ..Scope::default() };
+        let task = extract(&ledger, NewTask { scope, ..chained_task("shop") }, true).await;
+        publish(&ledger, &task).await;
         event(&ledger, &task, TaskEvent::Succeed).await;
+        // What a task with parameters read is another data set: nobody goes on with it.
+        let other = extracted(&ledger, "shop").await;
+        event(&ledger, &other, TaskEvent::Succeed).await;
         tasks.push(task);
     }
     let listed = async |task: &TaskId| -> Vec<(TaskId, u64)> {
@@ -119,34 +106,27 @@ async fn chains_grow_from_a_full_task() {
     assert_eq!(listed(&tasks[4]).await, [(tasks[2].clone(), 0), (tasks[3].clone(), 1), (tasks[4].clone(), 2)]);
     assert_eq!(listed(&tasks[2]).await, [(tasks[2].clone(), 0)]);
     assert!(ledger.chain(&tasks[2], STREAM, "offsite").await.unwrap().is_empty());
-    let again = ledger.link(&tasks[4], STREAM, link(Mode::Full)).await.unwrap();
-    assert_eq!((again.id.as_str(), again.position), (tasks[2].as_str(), 2), "a place is given once");
     let entry = &ledger.chain(&tasks[1], STREAM, "lake").await.unwrap()[1];
     assert_eq!((entry.mode, entry.primary_key.as_slice()), (Mode::Incremental, &["id".to_owned()][..]));
     assert_eq!(entry.sha256, Digests::of(tasks[1].as_str().as_bytes()).sha256);
+    let newer = async |a: usize, b: usize| ledger.is_newer(STREAM, tasks[a].as_str(), &tasks[b]).await.unwrap();
+    assert!(newer(1, 0).await && newer(2, 1).await && newer(4, 3).await);
+    assert!(!newer(1, 2).await && !newer(2, 2).await && !newer(0, 1).await);
+    assert!(!ledger.is_newer(STREAM, "20990101T000000Z-00000000", &tasks[0]).await.unwrap(), "of another ledger");
 }
 
 #[tokio::test]
-async fn the_list_holds_a_composed_manifest_only_at_its_own_turn() {
+async fn a_chain_is_published_in_its_order() {
     let (_dir, ledger) = fresh();
-    let full = extracted(&ledger, "shop").await;
+    let full = extract(&ledger, chained_task("shop"), true).await;
     deliver(&ledger, &full, "lake").await;
-    ledger.link(&full, STREAM, link(Mode::Full)).await.unwrap();
     ledger.compose_manifest(&full, STREAM, "lake", b"m".to_vec()).await.unwrap();
     assert_eq!(ledger.chain(&full, STREAM, "lake").await.unwrap().len(), 1);
-    let new = NewTask { key: RequestKey("f".repeat(64)), ..new_task("shop", "us") };
-    let (next, _) = ledger.create_task(new).await.unwrap();
-    ledger.link(&next, STREAM, link(Mode::Incremental)).await.unwrap();
+    let scope = Scope { streams: vec![STREAM.into()], ..Scope::default() };
+    let next = extract(&ledger, NewTask { scope, key: RequestKey("f".repeat(64)), ..chained_task("shop") }, true).await;
+    assert_eq!(ledger.awaited(&next, "lake").await.unwrap(), Some(full.clone()));
     assert!(ledger.chain(&next, STREAM, "lake").await.unwrap().is_empty(), "neither is published");
-}
-
-#[tokio::test]
-async fn the_newer_of_two_tasks_is_known_whatever_the_clock_said() {
-    let (_dir, ledger) = fresh();
-    let early = extracted(&ledger, "shop").await;
-    let (late, _) = ledger.create_task(new_task("shop", "us")).await.unwrap();
-    assert!(ledger.is_newer(late.as_str(), &early).await.unwrap());
-    assert!(!ledger.is_newer(early.as_str(), &late).await.unwrap());
-    assert!(!ledger.is_newer(late.as_str(), &late).await.unwrap());
-    assert!(!ledger.is_newer("20990101T000000Z-00000000", &late).await.unwrap(), "a task of another ledger");
+    publish(&ledger, &full).await;
+    assert_eq!(ledger.awaited(&next, "lake").await.unwrap(), None);
+    assert_eq!(ledger.awaited(&next, "offsite").await.unwrap(), Some(full));
 }

@@ -174,24 +174,24 @@ async fn a_lane_ends_once_and_its_empty_tail_makes_no_segment() {
     assert_eq!(error.class(), ErrorClass::Bug, "{error}");
     let end = Offset { cursor: PageCursor::End, pages: 2, ..after(1) };
     let wrong = CheckpointDelta { from: after(0), to: end.clone() };
-    let error = ledger.finish_lane(&task, STREAM, 0, &wrong).await.unwrap_err();
+    let error = ledger.finish_lane(&task, STREAM, 0, tail(&wrong)).await.unwrap_err();
     assert!(matches!(error, LedgerError::NotContiguous { .. }));
     let lost = CheckpointDelta { from: after(1), to: Offset { records: 11, ..end.clone() } };
-    assert_eq!(ledger.finish_lane(&task, STREAM, 0, &lost).await.unwrap_err().class(), ErrorClass::Bug);
+    assert_eq!(ledger.finish_lane(&task, STREAM, 0, tail(&lost)).await.unwrap_err().class(), ErrorClass::Bug);
     let delta = CheckpointDelta { from: after(1), to: end.clone() };
-    let lane = ledger.finish_lane(&task, STREAM, 0, &delta).await.unwrap();
+    let lane = ledger.finish_lane(&task, STREAM, 0, tail(&delta)).await.unwrap();
     assert_eq!((lane.done, lane.next_n, &lane.offset), (true, 1, &end));
     let mut beyond = segment(1, 2..3);
     (beyond.delta.from, beyond.delta.to) = (end.clone(), Offset { pages: 3, records: 20, ..end });
     assert!(commit(&ledger, &task, &beyond).await.unwrap_err().to_string().contains("at its end"));
-    assert!(matches!(ledger.finish_lane(&task, STREAM, 9, &delta).await, Err(LedgerError::NotThere { .. })));
+    assert!(matches!(ledger.finish_lane(&task, STREAM, 9, tail(&delta)).await, Err(LedgerError::NotThere { .. })));
 
-    assert_eq!(ledger.task_extracted(&task).await.unwrap_err().class(), ErrorClass::Bug);
+    assert_eq!(ledger.task_extracted(&task, vec![]).await.unwrap_err().class(), ErrorClass::Bug);
     ledger.stream_extracted(&task, STREAM).await.unwrap();
-    ledger.task_extracted(&task).await.unwrap();
+    ledger.task_extracted(&task, vec![]).await.unwrap();
     let seq = *ledger.changes().borrow();
     ledger.stream_extracted(&task, STREAM).await.unwrap();
-    ledger.task_extracted(&task).await.unwrap();
+    ledger.task_extracted(&task, vec![]).await.unwrap();
     assert_eq!(*ledger.changes().borrow(), seq, "said twice, noted once");
     assert!(ledger.task(&task).await.unwrap().unwrap().extracted);
     assert!(ledger.streams(&task).await.unwrap()[0].extracted);
@@ -202,7 +202,7 @@ async fn a_failed_stream_ends_the_extraction_too_and_a_retry_clears_it() {
     let (_dir, ledger) = fresh();
     let task = running(&ledger, "shop").await;
     ledger.stream_failed(&task, STREAM, "404").await.unwrap();
-    ledger.task_extracted(&task).await.unwrap();
+    ledger.task_extracted(&task, vec![]).await.unwrap();
     ledger.add_note(&task, STREAM, "the journal was dropped").await.unwrap();
     ledger.add_note(&task, STREAM, "the journal was dropped").await.unwrap();
     for i in 0..200 {
@@ -222,9 +222,9 @@ async fn a_failed_stream_ends_the_extraction_too_and_a_retry_clears_it() {
 async fn a_changed_stream_does_not_go_on() {
     let (_dir, ledger) = fresh();
     let task = running(&ledger, "shop").await;
-    ledger.check_fingerprint(&task, STREAM, "one").await.unwrap();
-    ledger.check_fingerprint(&task, STREAM, "one").await.unwrap();
-    let error = ledger.check_fingerprint(&task, STREAM, "two").await.unwrap_err();
+    ledger.begin_stream(&task, STREAM, "one", false).await.unwrap();
+    ledger.begin_stream(&task, STREAM, "one", false).await.unwrap();
+    let error = ledger.begin_stream(&task, STREAM, "two", false).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Config);
     assert!(error.to_string().contains("offsets reset"), "{error}");
 }

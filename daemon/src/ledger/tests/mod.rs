@@ -3,6 +3,7 @@
 mod audit;
 mod delivery;
 mod extraction;
+mod marks;
 mod offsets;
 mod opening;
 mod queue;
@@ -10,10 +11,12 @@ mod replay;
 mod speed;
 mod tasks;
 
-use super::input::{Change, NewTask};
+use super::input::{Change, NewTask, Newest, StreamEnd};
 use super::*;
 use crate::base::ids::{RequestKey, TaskId};
+use crate::model::mark::CursorValue;
 use crate::model::offset::{Offset, PageCursor};
+use crate::model::scope::Scope;
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use crate::model::task::TaskEvent;
 use tempfile::TempDir;
@@ -38,14 +41,67 @@ fn new_task(export: &str, region: &str) -> NewTask {
     let params = vec![("region".to_owned(), region.to_owned())];
     NewTask {
         export: export.into(),
-        key: RequestKey::new(export, &params, "csv"),
+        key: RequestKey::new(export, &params, "csv", ""),
         params,
+        scope: Scope::default(),
+        chained: false,
         format: "csv".into(),
         config: "{}".into(),
         streams: vec![STREAM.into()],
         actor: "uid 1000 (anna)".into(),
         at: clock::now(),
     }
+}
+
+/// The end of a lane whose last pages hold no records.
+fn tail(delta: &CheckpointDelta) -> Tail {
+    Tail { delta: delta.clone(), counts: Counts::default() }
+}
+
+/// A request without parameters.
+fn chained_task(export: &str) -> NewTask {
+    NewTask { params: vec![], key: RequestKey::new(export, &[], "csv", ""), chained: true, ..new_task(export, "eu") }
+}
+
+/// Creates a task, and reads its stream to the end: two segments, whose newest records are of days 1 and 2.
+async fn extract(ledger: &Ledger, new: NewTask, follows: bool) -> TaskId {
+    let (task, created) = ledger.create_task(new).await.unwrap();
+    assert!(created);
+    event(ledger, &task, TaskEvent::Start).await;
+    ledger.begin_stream(&task, STREAM, "fingerprint", follows).await.unwrap();
+    ledger.open_lanes(&task, STREAM, &[Offset::start(0)]).await.unwrap();
+    for n in 0..2 {
+        let newest = Some(newest(n + 1)).filter(|_| follows);
+        let destinations = ["lake".to_owned(), "offsite".to_owned()];
+        let step = Advance { newest: newest.as_ref(), destinations: &destinations, ..Advance::default() };
+        ledger.advance(&task, &segment(n, n..n + 1), step).await.unwrap();
+    }
+    let end = CheckpointDelta { from: after(2), to: Offset { cursor: PageCursor::End, ..after(2) } };
+    ledger.finish_lane(&task, STREAM, 0, tail(&end)).await.unwrap();
+    ledger.stream_extracted(&task, STREAM).await.unwrap();
+    ledger.task_extracted(&task, vec![stream_end(follows)]).await.unwrap();
+    task
+}
+
+fn stream_end(follows: bool) -> StreamEnd {
+    StreamEnd {
+        stream: STREAM.into(),
+        fingerprint: "fingerprint".into(),
+        primary_key: vec!["id".into()],
+        cursor_field: follows.then(|| "updated_at".into()),
+        ..StreamEnd::default()
+    }
+}
+
+/// The instant at which a day of 2024 begins.
+fn day(day: u64) -> CursorValue {
+    CursorValue::parse(&format!("2024-01-{day:02}"))
+}
+
+/// Two records of a day.
+fn newest(n: u64) -> Newest {
+    let record = |k: u8| (day(n).sort_key(), [k + 10 * n as u8; 32]);
+    Newest { mark: day(n), records: vec![record(1), record(2)], keep_from: day(n).sort_key(), most: 3 }
 }
 
 /// The audit rows about a task, oldest first.
@@ -105,6 +161,15 @@ async fn commit(ledger: &Ledger, task: &TaskId, segment: &SealedSegment) -> Resu
 }
 
 impl Ledger {
+    /// Gives a stream of a task's export the mark 7, as if the task had moved it there.
+    pub(crate) async fn give_mark(&self, stream: &str, task: &TaskId) {
+        let row = self.task(task).await.unwrap().unwrap();
+        let text = "INSERT INTO marks (export, stream, mark, task, updated_at) VALUES (?1, ?2, ?3, ?4, 0)";
+        let mark = r#"{"kind":"number","value":"7"}"#;
+        let sql = Connection::open(self.path()).unwrap();
+        sql.execute(text, (&row.export, stream, mark, task.as_str())).unwrap();
+    }
+
     /// Makes every write fail, as on a disk that takes no more, or lets them through again.
     pub(crate) async fn jam(&self, jammed: bool) {
         let job = Job::Run(Box::new(move |writer| writer.sql.pragma_update(None, "query_only", jammed).unwrap()));

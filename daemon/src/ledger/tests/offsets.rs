@@ -18,9 +18,9 @@ async fn paused(ledger: &Ledger) -> TaskId {
         commit(ledger, &task, &segment(n as u64, pages)).await.unwrap();
     }
     let end = CheckpointDelta { from: after(5), to: Offset { cursor: PageCursor::End, pages: 6, ..after(5) } };
-    ledger.finish_lane(&task, STREAM, 0, &end).await.unwrap();
+    ledger.finish_lane(&task, STREAM, 0, tail(&end)).await.unwrap();
     ledger.stream_extracted(&task, STREAM).await.unwrap();
-    ledger.task_extracted(&task).await.unwrap();
+    ledger.task_extracted(&task, vec![]).await.unwrap();
     event(ledger, &task, TaskEvent::Pause).await;
     task
 }
@@ -81,7 +81,7 @@ async fn only_boundaries_are_taken() {
 async fn reset_starts_the_stream_again() {
     let (_dir, ledger) = fresh();
     let task = running(&ledger, "shop").await;
-    ledger.check_fingerprint(&task, STREAM, "one").await.unwrap();
+    ledger.begin_stream(&task, STREAM, "one", false).await.unwrap();
     commit(&ledger, &task, &segment(0, 0..2)).await.unwrap();
     event(&ledger, &task, TaskEvent::Fail).await;
     let target = OffsetTarget::Export("shop".into());
@@ -89,7 +89,7 @@ async fn reset_starts_the_stream_again() {
     assert_eq!((moved.len(), moved[0].superseded.len()), (1, 1));
     assert_eq!(moved[0].lane.offset, Offset::start(0));
     assert_eq!(ledger.streams(&task).await.unwrap()[0].counts, Counts::default());
-    ledger.check_fingerprint(&task, STREAM, "two").await.unwrap();
+    ledger.begin_stream(&task, STREAM, "two", false).await.unwrap();
     let audit = audit_of(&ledger, &task).await;
     let reset = audit.iter().find(|row| row.action == "offsets_reset").unwrap();
     assert_eq!((reset.actor.as_str(), reset.reason.as_str()), ("uid 0 (root)", "path changed"));

@@ -15,7 +15,7 @@ async fn the_oldest_come_first_however_many_wait() {
     let head = ledger.queue_head(None, clock::now(), 3).await.unwrap();
     let seen: Vec<_> = head.due.iter().map(|task| &task.id).collect();
     assert_eq!(seen, [&ids[7], &ids[0], &ids[1]]);
-    assert_eq!((head.due[0].export.as_str(), head.due[0].plain), ("shop", false));
+    assert_eq!((head.due[0].export.as_str(), head.due[0].chained), ("shop", false));
     assert!(ledger.queue_head(Some("crm"), clock::now(), 3).await.unwrap().due.is_empty());
 }
 
@@ -23,12 +23,12 @@ async fn the_oldest_come_first_however_many_wait() {
 async fn who_must_wait_for_the_next_attempt_holds_up_nobody() {
     let (_dir, ledger) = fresh();
     let first = running(&ledger, "shop").await;
-    let next = ledger.create_task(NewTask { params: vec![], ..new_task("crm", "eu") }).await.unwrap().0;
+    let next = ledger.create_task(NewTask { chained: true, ..new_task("crm", "eu") }).await.unwrap().0;
     let later = clock::now() + SignedDuration::from_secs(60);
     let change = Change { not_before: Some(later), ..Change::default() };
     ledger.task_event(&first, TaskEvent::TryAgain, change).await.unwrap();
     let head = ledger.queue_head(None, clock::now(), 10).await.unwrap();
-    assert_eq!((head.due.len(), &head.due[0].id, head.due[0].plain, head.next), (1, &next, true, Some(later)));
+    assert_eq!((head.due.len(), &head.due[0].id, head.due[0].chained, head.next), (1, &next, true, Some(later)));
     let head = ledger.queue_head(None, later, 10).await.unwrap();
     assert_eq!((head.due.len(), &head.due[0].id, head.next), (2, &first, None));
 }

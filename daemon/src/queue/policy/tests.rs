@@ -7,7 +7,7 @@ use crate::model::task::Waiting;
 use proptest::prelude::*;
 
 fn queued(n: u8, export: u8, plain: bool) -> QueuedTask {
-    QueuedTask { id: TaskId::known(format!("t{n}")), export: format!("e{export}"), plain }
+    QueuedTask { id: TaskId::known(format!("t{n}")), export: format!("e{export}"), chained: plain }
 }
 
 proptest! {
@@ -26,15 +26,15 @@ proptest! {
         prop_assert!(!start.contains(&stopping));
         let started: Vec<_> = queue.iter().filter(|task| start.contains(&task.id)).collect();
         for task in &started {
-            let twins = started.iter().filter(|other| other.plain && other.export == task.export);
-            prop_assert!(!task.plain || twins.count() == 1);
+            let twins = started.iter().filter(|other| other.chained && other.export == task.export);
+            prop_assert!(!task.chained || twins.count() == 1);
         }
         // First in, first out: what was passed over could not have started.
         let last = start.last().and_then(|id| queue.iter().position(|task| &task.id == id)).unwrap_or(0);
         let until = if used + start.len() < parallel { queue.len() } else { last };
         for (n, task) in queue.iter().enumerate().take(until).filter(|(_, task)| !start.contains(&task.id)) {
-            let twin = |other: &&QueuedTask| other.plain && other.export == task.export && start.contains(&other.id);
-            prop_assert!(task.id == stopping || (task.plain && queue[..n].iter().any(|other| twin(&other))));
+            let twin = |other: &&QueuedTask| other.chained && other.export == task.export && start.contains(&other.id);
+            prop_assert!(task.id == stopping || (task.chained && queue[..n].iter().any(|other| twin(&other))));
         }
     }
 
@@ -84,6 +84,8 @@ fn task(state: TaskState, attempt: u32) -> TaskRow {
         export: "e".into(),
         key: RequestKey("k".into()),
         params: vec![],
+        scope: crate::model::scope::Scope::default(),
+        chained: true,
         format: "csv".into(),
         state,
         reason: String::new(),

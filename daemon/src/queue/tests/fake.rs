@@ -5,6 +5,7 @@ use crate::base::ids::{RequestKey, TaskId};
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::{AuditRow, TaskRow};
+use crate::model::scope::Scope;
 use crate::model::task::TaskState;
 use crate::queue::dispatcher::{Dispatcher, Engine, RunControl};
 use crate::queue::handle::{Act, Actor, QueueHandle, Refusal, ReloadReport, Request, Target};
@@ -40,8 +41,10 @@ impl Engine for Fake {
         let params: Vec<_> = request.params.clone().into_iter().collect();
         Ok(NewTask {
             export: request.export.clone(),
-            key: RequestKey::new(&request.export, &params, "csv"),
+            key: RequestKey::new(&request.export, &params, "csv", ""),
             params,
+            scope: Scope::default(),
+            chained: false,
             format: "csv".into(),
             config: "{}".into(),
             streams: vec!["orders".into()],
@@ -116,7 +119,8 @@ impl Bench {
     /// Asks for a run of an export.
     pub async fn run(&self, export: &str) -> TaskId {
         let actor = Actor("anna".into());
-        let request = Request { export: export.into(), params: BTreeMap::new(), format: None, actor };
+        let request =
+            Request { export: export.into(), params: BTreeMap::new(), format: None, scope: Scope::default(), actor };
         self.queue.submit(request).await.unwrap().task
     }
 

@@ -42,7 +42,7 @@ async fn a_run_that_goes_on_sees_the_task_as_it_is_now() {
     let bench = Bench::new([("shop", vec![Script::AtGate(gate.clone(), full("1"))])]);
     let id = bench.under_way("shop").await;
     bench.ledger.stream_failed(&id, "orders", "404").await.unwrap();
-    bench.ledger.task_extracted(&id).await.unwrap();
+    bench.ledger.task_extracted(&id, vec![]).await.unwrap();
     gate.notify_one();
     soon("it is looked at again", async || bench.runs("shop") == 2).await;
     assert!(bench.engine.started.lock().unwrap()[1].extracted);

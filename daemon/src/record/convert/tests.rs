@@ -40,7 +40,7 @@ fn inferred(records: &[&str]) -> Schema {
 }
 
 fn columns(schema: &Schema, records: &[&str]) -> (RecordBatch, Converted) {
-    let mut converted = Plan::new(schema, Layout::Columns).convert(&page(records));
+    let mut converted = Plan::new(schema, Layout::Columns).convert(&page(records), None);
     let data = std::mem::replace(&mut converted.data, Data::Lines(Vec::new()));
     let Data::Batch(batch) = data else { panic!("columns expected") };
     assert!(converted.counts.balanced());
@@ -202,7 +202,7 @@ fn bad_records_are_rejected_and_leave_no_trace() {
     body[at] = 0xFF;
     page.body = body.into();
     for layout in [Layout::Columns, Layout::Flat, Layout::Lines] {
-        let converted = Plan::new(&schema, layout).convert(&page);
+        let converted = Plan::new(&schema, layout).convert(&page, None);
         assert_eq!(converted.rejected.len(), 1);
         assert_eq!((converted.rejected[0].index, converted.rejected[0].reason.as_str()), (0, "it is not UTF-8"));
     }
@@ -239,7 +239,8 @@ fn any_order_of_members_gives_the_same_columns() {
 fn flat_columns_hold_nested_values_as_text() {
     let schema = inferred(&[r#"{"o":{"a":1},"l":[1],"i":1}"#]);
     let plan = Plan::new(&schema, Layout::Flat);
-    let Data::Batch(batch) = plan.convert(&page(&[r#"{"o":{ "b" : 1 },"l":[ ],"i":1}"#, r#"{"o":"x"}"#])).data else {
+    let Data::Batch(batch) = plan.convert(&page(&[r#"{"o":{ "b" : 1 },"l":[ ],"i":1}"#, r#"{"o":"x"}"#]), None).data
+    else {
         panic!()
     };
     assert_eq!(texts(batch.column(0)), [Some(r#"{"b":1}"#), Some(r#""x""#)]);
@@ -250,7 +251,8 @@ fn flat_columns_hold_nested_values_as_text() {
 #[test]
 fn lines_are_the_records_without_white_space() {
     let plan = Plan::new(&Schema::default(), Layout::Lines);
-    let converted = plan.convert(&page(&["{ \"a b\" : [ 1.50 ,\n\t\"\\u0041 \\\" x\" ] , \"a b\":1e400}", "1", "{}"]));
+    let converted =
+        plan.convert(&page(&["{ \"a b\" : [ 1.50 ,\n\t\"\\u0041 \\\" x\" ] , \"a b\":1e400}", "1", "{}"]), None);
     let Data::Lines(lines) = converted.data else { panic!() };
     assert_eq!(String::from_utf8(lines).unwrap(), "{\"a b\":[1.50,\"\\u0041 \\\" x\"],\"a b\":1e400}\n{}\n");
     assert_eq!((converted.counts.written, converted.counts.rejected, converted.rejected[0].index), (2, 1, 1));

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod error;
+mod incremental;
 mod link;
 mod pages;
 mod paginate;
@@ -33,6 +34,7 @@ use crate::net::mask::Mask;
 use crate::net::origin::{Origin, OriginRule};
 use crate::net::retry::RetryBudget;
 use crate::net::stats::SourceStats;
+use crate::sources::Cut;
 use auth::Shared;
 use spec::StreamSpec;
 use std::collections::BTreeMap;
@@ -129,8 +131,18 @@ impl RestSource {
     }
 
     /// The partitions of a stream, in order; at least one.
-    pub fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, RestError> {
-        Ok(self.spec(stream)?.partitions())
+    pub fn partitions(&self, stream: &Name, cut: &Cut) -> Result<Vec<Partition>, RestError> {
+        let spec = self.spec(stream)?;
+        let mut partitions = spec.partitions();
+        if let Some(incremental) = &spec.incremental {
+            let values = incremental.values(cut).map_err(|reason| {
+                RestError::config(&self.api.name, &format!("streams.{stream}.incremental.format"), &reason)
+            })?;
+            for partition in &mut partitions {
+                partition.values.extend(values.clone());
+            }
+        }
+        Ok(partitions)
     }
 
     /// Opens a lane of a stream at `from`.

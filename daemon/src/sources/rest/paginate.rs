@@ -147,7 +147,8 @@ fn slot_text<'a>(slot: usize, seen: &Seen<'a>) -> Option<&'a str> {
 }
 
 impl Param {
-    fn compile(text: &str, place: ParamIn) -> Result<Self, String> {
+    /// Compiles the name of a parameter, or its place in the body.
+    pub fn compile(text: &str, place: ParamIn) -> Result<Self, String> {
         match place {
             ParamIn::Query => Ok(Self::Query(text.to_owned())),
             ParamIn::Body => body_path(text).map(Self::Body).ok_or_else(|| "this is no place in the body".to_owned()),

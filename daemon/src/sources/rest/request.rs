@@ -2,6 +2,7 @@
 
 use super::auth::header;
 use super::body::compose;
+use super::incremental::Asked;
 use super::paginate::{Pager, Param};
 use super::spec::{At, Body, StreamSpec, travels};
 use super::template::{Text, Values};
@@ -23,6 +24,8 @@ pub struct Request {
     pub url: Url,
     headers: HeaderMap,
     body: Option<Value>,
+    /// Parameters in the body of every request: path and JSON text.
+    fixed: Vec<(Vec<String>, String)>,
     /// What belongs to the configured origin alone.
     pub private: Arc<Private>,
     /// Parameters of every request, also of one to a next URL.
@@ -31,7 +34,7 @@ pub struct Request {
 
 impl Request {
     /// Renders the templates of a stream for one partition.
-    pub fn render(spec: &StreamSpec, values: &Values) -> Result<Self, At> {
+    pub fn render(spec: &StreamSpec, values: &Values, bounds: Asked) -> Result<Self, At> {
         let text = |key: &str, text: &Text| spec.templates.render(text, values).map_err(|reason| At::new(key, &reason));
         let path = text("path", &spec.path)?;
         let mut url = join(&spec.base, &path).map_err(|reason| At::new("path", reason))?;
@@ -57,11 +60,13 @@ impl Request {
         }
         private.headers.extend(shared.credentials.headers.clone());
         private.query.extend(shared.credentials.query.iter().cloned());
+        open_query.retain(|(key, _)| bounds.in_query.iter().all(|(name, _)| name != key));
+        open_query.extend(bounds.in_query);
         if !open_query.is_empty() {
             url.query_pairs_mut().extend_pairs(&open_query);
         }
         let mut body = spec.body.as_ref().map(|body| body.render(&|t| text("body", t))).transpose()?;
-        if body.is_none() && spec.pager.in_body() {
+        if body.is_none() && (spec.pager.in_body() || !bounds.in_body.is_empty()) {
             body = Some(Value::Object(Map::new()));
         }
         if body.is_some() {
@@ -69,7 +74,8 @@ impl Request {
         }
         private.body = spec.body.as_ref().is_some_and(Body::is_secret);
         let (method, every) = (spec.method.clone(), shared.query.clone());
-        Ok(Self { method, url, headers, body, private: Arc::new(private), every })
+        let fixed = bounds.in_body;
+        Ok(Self { method, url, headers, body, fixed, private: Arc::new(private), every })
     }
 
     /// What a lane without partitions has; it is never asked.
@@ -79,6 +85,7 @@ impl Request {
             url: spec.base.clone(),
             headers: HeaderMap::new(),
             body: None,
+            fixed: Vec::new(),
             private: Arc::default(),
             every: Vec::new(),
         }
@@ -97,7 +104,8 @@ impl Request {
             }
             _ => self.url.clone(),
         };
-        let (mut in_query, mut in_body) = (Vec::new(), Vec::new());
+        let fixed = self.fixed.iter().map(|(path, json)| (path.as_slice(), json.as_str()));
+        let (mut in_query, mut in_body) = (Vec::new(), fixed.collect::<Vec<_>>());
         for (param, text) in &parameters {
             match param {
                 Param::Query(name) => in_query.push((name.as_str(), text.as_str())),

@@ -1,10 +1,13 @@
 //! What is known of the partition being read: how far, how large, how fast, and whether it goes round in a circle.
 
 use super::error::RestError;
+use super::incremental::Asked;
 use super::pages::Reader;
 use super::request::Request;
+use super::spec::StreamSpec;
 use super::template::Values;
 use crate::model::offset::{PageCursor, Partition};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
@@ -63,8 +66,10 @@ impl Run {
     pub fn open(reader: &Reader, partitions: &[Partition], partition: u32) -> Result<Self, RestError> {
         let values = partitions.get(partition as usize).map(|partition| &partition.values);
         let request = match values {
-            Some(values) => Request::render(&reader.spec, &Values::new(&reader.params, values))
-                .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?,
+            Some(values) => {
+                Request::render(&reader.spec, &Values::new(&reader.params, values), asked(&reader.spec, values))
+                    .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?
+            }
             // A lane without partitions asks for nothing.
             None => Request::nothing(&reader.spec),
         };
@@ -92,6 +97,11 @@ impl Run {
             self.digest = digest;
         }
     }
+}
+
+/// The bounds of an incremental stream, as the partition has them.
+fn asked(spec: &StreamSpec, values: &BTreeMap<String, String>) -> Asked {
+    spec.incremental.as_ref().map(|incremental| incremental.ask(values)).unwrap_or_default()
 }
 
 /// A digest of records, to tell two pages of one run apart; it is stored nowhere.

@@ -1,11 +1,12 @@
 //! A stream as it is configured, compiled once: templates, paths, paginator. Nothing here depends on a task.
 
 use super::auth::{Shared, header, is_open};
+use super::incremental::Bounds;
 use super::paginate::{Pager, Place};
 use super::template::{Templates, Text};
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
-use crate::config::settings::{Method, Paginate, PartitionBy, Stream};
+use crate::config::settings::{Method, Paginate, ParamIn, PartitionBy, Stream};
 use crate::model::offset::Partition;
 use crate::net::mask::Mask;
 use crate::record::locate::Locator;
@@ -61,6 +62,8 @@ pub struct StreamSpec {
     pub total: Option<Place>,
     /// From one page to the next.
     pub pager: Pager,
+    /// How newer records are asked for.
+    pub incremental: Option<Bounds>,
     /// See [`fingerprint`].
     pub fingerprint: String,
     values: Vec<String>,
@@ -111,7 +114,8 @@ impl StreamSpec {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
         };
-        if method == http::Method::GET && (body.is_some() || pager.in_body()) {
+        let asks_in_body = stream.incremental.as_ref().is_some_and(|incremental| incremental.place == ParamIn::Body);
+        if method == http::Method::GET && (body.is_some() || pager.in_body() || asks_in_body) {
             let key = if body.is_some() { "body" } else { "paginate" };
             return Err(At::new(key, "only a POST has a body: set `method: POST`"));
         }
@@ -127,11 +131,12 @@ impl StreamSpec {
         };
         let locator = Locator::new(&stream.records, &paths.iter().map(String::as_str).collect::<Vec<_>>())
             .map_err(|error| At::new("records", &error.to_string()))?;
+        let incremental = stream.incremental.as_ref().map(Bounds::compile).transpose()?;
         let fingerprint = fingerprint(stream);
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, query, headers, body, shared, templates, locator, total, pager, fingerprint, values,
+            method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, fingerprint, values,
             partitioned,
         };
         Ok(spec)
@@ -192,7 +197,8 @@ impl Body {
     }
 }
 
-/// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key and records path, in hex.
+/// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key, records path and
+/// cursor field, in hex.
 pub fn fingerprint(stream: &Stream) -> String {
     let mut paginate = stream.paginate.clone();
     // How the end is told changes no page in front of it.
@@ -201,7 +207,8 @@ pub fn fingerprint(stream: &Stream) -> String {
         Paginate::Offset(pages) => pages.end_status.clear(),
         Paginate::None {} | Paginate::Cursor(_) | Paginate::NextUrl(_) | Paginate::Link(_) => {}
     }
-    let parts = (&stream.method, &stream.path, &paginate, &stream.primary_key, &stream.records);
+    let cursor_field = stream.incremental.as_ref().map(|incremental| &incremental.cursor_field);
+    let parts = (&stream.method, &stream.path, &paginate, &stream.primary_key, &stream.records, cursor_field);
     // These types hold nothing that JSON cannot write.
     let text = serde_json::to_vec(&parts).unwrap_or_default();
     hex(&Sha256::digest(&text))

@@ -38,12 +38,15 @@ enum Piece {
 pub struct Values(Value);
 
 impl Values {
-    /// `param` and `partition`.
+    /// `param`, and the values of a partition: a name without a dot is one of `partition`, another one the whole reference.
     pub fn new(params: &BTreeMap<String, String>, partition: &BTreeMap<String, String>) -> Self {
-        let map = |from: &BTreeMap<String, String>| {
-            from.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))).collect::<Value>()
-        };
-        Self([("param", map(params)), ("partition", map(partition))].into_iter().collect())
+        let mut roots: BTreeMap<&str, BTreeMap<&str, Value>> = [("partition", BTreeMap::new())].into();
+        roots.insert("param", params.iter().map(|(name, value)| (name.as_str(), value.as_str().into())).collect());
+        for (key, value) in partition {
+            let (root, name) = key.split_once('.').unwrap_or(("partition", key));
+            roots.entry(root).or_default().insert(name, value.as_str().into());
+        }
+        Self(roots.into_iter().map(|(root, values)| (root, values.into_iter().collect::<Value>())).collect())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::base::secret::{Resolve, Secret};
 use crate::model::offset::{LaneId, Offset};
 use crate::net::limit::Limiter;
 use crate::record::page::Page;
+use crate::sources::Cut;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,8 +72,13 @@ pub fn source(base_url: &str, stream: Value, rest: Value) -> RestSource {
     try_source(base_url, stream, rest).unwrap()
 }
 
+/// What a task that reads everything knows.
+pub fn cut() -> Cut {
+    Cut { now: jiff::Timestamp::UNIX_EPOCH, range: None }
+}
+
 pub fn open(source: &RestSource, lane: LaneId, from: Offset) -> RestPages {
-    let partitions = source.partitions(&name("orders")).unwrap().into();
+    let partitions = source.partitions(&name("orders"), &cut()).unwrap().into();
     source.open(&name("orders"), partitions, lane, from).unwrap()
 }
 

@@ -1,0 +1,80 @@
+//! How an incremental stream asks for the records between two bounds: what is written into its partitions and requests.
+
+use super::paginate::Param;
+use super::spec::At;
+use crate::config::settings::Incremental;
+use crate::model::mark::{CursorValue, render};
+use crate::sources::Cut;
+use std::collections::BTreeMap;
+
+/// Where a partition keeps the lower bound; templates ask for it by the same name.
+const START: &str = "incremental.start";
+/// Where a partition keeps the upper bound.
+const END: &str = "incremental.end";
+
+/// The compiled settings of an incremental stream.
+#[derive(Debug)]
+pub struct Bounds {
+    start: Option<Param>,
+    end: Option<Param>,
+    format: Option<String>,
+}
+
+/// The parameters that every request of a partition carries.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// In the query: name and text.
+    pub in_query: Vec<(String, String)>,
+    /// In the body: path and JSON text.
+    pub in_body: Vec<(Vec<String>, String)>,
+}
+
+impl Bounds {
+    /// Compiles the settings.
+    pub fn compile(settings: &Incremental) -> Result<Self, At> {
+        let param = |key: &str, text: Option<&String>| {
+            let param = text.map(|text| Param::compile(text, settings.place)).transpose();
+            param.map_err(|reason| At::new(&format!("incremental.{key}"), &reason))
+        };
+        Ok(Self {
+            start: param("param", settings.param.as_ref())?,
+            end: param("end_param", settings.end_param.as_ref())?,
+            format: settings.format.clone(),
+        })
+    }
+
+    /// The values of every partition of the stream in a task. They are stored with it, so that a later attempt asks the
+    /// same.
+    pub fn values(&self, cut: &Cut) -> Result<BTreeMap<String, String>, String> {
+        let range = cut.range.clone().unwrap_or_default();
+        let text = |value: &CursorValue| render(value, self.format.as_deref());
+        let start = range.start.as_ref().map(text).transpose()?;
+        let end = range.end.unwrap_or(CursorValue::Instant(cut.now));
+        // A template may ask for the lower bound where there is none: the beginning.
+        let start = (START.to_owned(), start.unwrap_or_default());
+        Ok([start, (END.to_owned(), text(&end)?)].into())
+    }
+
+    /// The parameters that these values become. A first task without a lower bound asks for everything.
+    pub fn ask(&self, values: &BTreeMap<String, String>) -> Asked {
+        let mut asked = Asked::default();
+        for (param, key) in [(&self.start, START), (&self.end, END)] {
+            let Some((param, text)) = param.as_ref().zip(values.get(key).filter(|text| !text.is_empty())) else {
+                continue;
+            };
+            match param {
+                Param::Query(name) => asked.in_query.push((name.clone(), text.clone())),
+                Param::Body(path) => asked.in_body.push((path.clone(), json(text))),
+            }
+        }
+        asked
+    }
+}
+
+/// A bound as JSON: a number as such.
+fn json(text: &str) -> String {
+    match CursorValue::parse(text) {
+        CursorValue::Number(_) if !text.starts_with("00") => text.to_owned(),
+        _ => serde_json::Value::from(text).to_string(),
+    }
+}
