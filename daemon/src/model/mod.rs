@@ -1,6 +1,7 @@
 //! The pure state machines and values that the ledger stores and every layer above it speaks.
 
 pub mod offset;
+pub mod partitions;
 pub mod progress;
 pub mod schema;
 pub mod segment;

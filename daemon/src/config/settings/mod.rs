@@ -3,12 +3,14 @@
 mod destination;
 mod export;
 mod format;
+mod partition;
 mod source;
 mod stream;
 
 pub use destination::*;
 pub use export::*;
 pub use format::*;
+pub use partition::*;
 pub use source::*;
 pub use stream::*;
 

@@ -3,20 +3,24 @@
 mod auth;
 mod body;
 mod error;
+mod include;
+mod lane;
 mod link;
 mod pages;
 mod paginate;
 mod request;
 mod run;
 mod spec;
+mod split;
 mod template;
 mod window;
+mod windows;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::RestError;
-pub use pages::RestPages;
+pub use lane::RestPages;
 pub use spec::fingerprint;
 
 use crate::base::ids::Name;
@@ -24,7 +28,8 @@ use crate::base::retry::RetryPolicy;
 use crate::base::secret::Resolve;
 use crate::config::settings::Rest;
 use crate::config::units::Size;
-use crate::model::offset::{LaneId, Offset, Partition};
+use crate::model::offset::{LaneId, Offset};
+use crate::model::partitions::Partitions;
 use crate::net::error::SetupError;
 use crate::net::fetch::Fetcher;
 use crate::net::http::{self, ClientSettings};
@@ -33,6 +38,7 @@ use crate::net::mask::Mask;
 use crate::net::origin::{Origin, OriginRule};
 use crate::net::retry::RetryBudget;
 use crate::net::stats::SourceStats;
+use crate::sources::{Cut, Parent};
 use auth::Shared;
 use spec::StreamSpec;
 use std::collections::BTreeMap;
@@ -128,16 +134,22 @@ impl RestSource {
         self.api.streams.get(stream).ok_or_else(unknown)
     }
 
-    /// The partitions of a stream, in order; at least one.
-    pub fn partitions(&self, stream: &Name) -> Result<Vec<Partition>, RestError> {
-        Ok(self.spec(stream)?.partitions())
+    /// The parents of a stream.
+    pub fn parents(&self, stream: &Name) -> Result<Vec<Parent>, RestError> {
+        Ok(self.spec(stream)?.split.parents())
+    }
+
+    /// The partitions of a stream, in order.
+    pub fn partitions(&self, stream: &Name, cut: &Cut) -> Result<Partitions, RestError> {
+        let told = |at: spec::At| at.below(&format!("streams.{stream}")).error(&self.api.name);
+        self.spec(stream)?.split.partitions(cut).map_err(told)
     }
 
     /// Opens a lane of a stream at `from`.
     pub fn open(
         &self,
         stream: &Name,
-        partitions: Arc<[Partition]>,
+        partitions: Arc<Partitions>,
         lane: LaneId,
         from: Offset,
     ) -> Result<RestPages, RestError> {
@@ -148,7 +160,7 @@ impl RestSource {
             params: self.params.clone(),
             fetcher: self.fetcher.clone(),
         };
-        RestPages::open(reader, partitions, lane, from)
+        RestPages::open(Arc::new(reader), partitions, lane, from)
     }
 }
 

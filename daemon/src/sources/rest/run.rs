@@ -1,18 +1,18 @@
 //! What is known of the partition being read: how far, how large, how fast, and whether it goes round in a circle.
 
 use super::error::RestError;
+use super::include::Include;
 use super::pages::Reader;
 use super::request::Request;
 use super::template::Values;
-use crate::model::offset::{PageCursor, Partition};
+use crate::model::offset::PageCursor;
+use crate::model::partitions::Partitions;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 /// What is known of the partition being read; all of it can be learned again.
 #[derive(Debug)]
 pub struct Run {
-    /// Index of the partition.
-    pub partition: u32,
     /// Its requests.
     pub request: Arc<Request>,
     /// Pages with records in a row since the last wrong guess.
@@ -60,16 +60,12 @@ impl LoopCheck {
 
 impl Run {
     /// A partition of which nothing is known yet.
-    pub fn open(reader: &Reader, partitions: &[Partition], partition: u32) -> Result<Self, RestError> {
-        let values = partitions.get(partition as usize).map(|partition| &partition.values);
-        let request = match values {
-            Some(values) => Request::render(&reader.spec, &Values::new(&reader.params, values))
-                .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?,
-            // A lane without partitions asks for nothing.
-            None => Request::nothing(&reader.spec),
-        };
+    pub fn open(reader: &Reader, partitions: &Partitions, partition: u32) -> Result<Self, RestError> {
+        let values = Values::new(&reader.params, partitions.pairs(partition));
+        let mut request = Request::render(&reader.spec, &values)
+            .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?;
+        request.include = Include::of(partitions.pairs(partition));
         Ok(Self {
-            partition,
             request: Arc::new(request),
             pages: 0,
             empty: 0,
