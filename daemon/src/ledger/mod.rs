@@ -14,6 +14,8 @@ mod manifests;
 mod offsets;
 mod open;
 mod owner;
+mod parents;
+mod partitions;
 mod queue;
 mod read;
 mod recover;

@@ -1,14 +1,15 @@
 //! Segments: the one transaction that moves a lane's offset, and the intents to cut.
 
-use super::Ledger;
 use super::codec::{At, Json, U64, count, json, one, run};
 use super::error::LedgerError;
 use super::rows::{LaneRow, SegmentRow};
 use super::streams::{LANE_COLUMNS, counts, lane_row};
 use super::tasks::{must_run, progressed};
 use super::writer::Tx;
+use super::{Ledger, parents};
 use crate::base::ids::TaskId;
 use crate::model::offset::Offset;
+use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, CutReason, SealedSegment, SegmentId};
 use rusqlite::{Connection, Row, named_params};
@@ -59,6 +60,8 @@ pub struct Advance<'a> {
     pub total: Option<u64>,
     /// Names of the destinations that the segment goes to.
     pub destinations: &'a [String],
+    /// What children need of its records, where the stream has children in the task.
+    pub values: Option<&'a Partitions>,
 }
 
 /// What `advance` records.
@@ -69,6 +72,7 @@ struct Step {
     observed: Option<Schema>,
     total: Option<u64>,
     destinations: Vec<String>,
+    values: Option<Partitions>,
 }
 
 fn advance(tx: &Tx<'_>, step: &Step) -> Result<LaneRow, LedgerError> {
@@ -78,6 +82,9 @@ fn advance(tx: &Tx<'_>, step: &Step) -> Result<LaneRow, LedgerError> {
     let offset = apply(task, &segment.id, &before, &segment.delta)?;
     adds_up(segment, &before).map_err(|what| LedgerError::Broken(format!("the segment {}: {what}", segment.name)))?;
     insert(tx, task, segment)?;
+    if let Some(values) = &step.values {
+        parents::add(tx, task, &segment.id, values)?;
+    }
     for destination in &step.destinations {
         let id = &segment.id;
         run(
@@ -210,7 +217,7 @@ fn finish_lane(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, delta: &CheckpointDel
 
 impl Ledger {
     /// The one thing that moves an offset forward over records. In one transaction: the segment's row, the lane's
-    /// offset, a pending delivery per destination, the sums of the stream, the audit. Earlier attempts no longer count
+    /// offset, a pending delivery per destination, the values for children, the sums of the stream, the audit. Earlier attempts no longer count
     /// against the task.
     ///
     /// # Errors
@@ -229,6 +236,7 @@ impl Ledger {
             observed: step.observed.cloned(),
             total: step.total,
             destinations: step.destinations.to_vec(),
+            values: step.values.cloned(),
         };
         self.write(move |tx| advance(tx, &step)).await
     }

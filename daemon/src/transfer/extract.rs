@@ -6,10 +6,12 @@
 
 use super::cpu::Cpu;
 use super::error::TransferError;
+use super::family::Picker;
 use super::journal::Journal;
 use super::keeper::Keeper;
 use super::pages::{Fetched, Known, Pages};
 use crate::base::budget::ByteBudget;
+use crate::model::partitions::{Partitions, TooMany};
 use crate::record::convert::{Converted, Plan};
 use crate::record::page::Page;
 use std::collections::VecDeque;
@@ -30,6 +32,8 @@ pub struct Work {
     pub known: Known,
     /// The replayed journal, with the first page that it does not hold.
     pub journal: Option<Journal>,
+    /// What children need of its records, where the stream has children.
+    pub values: Option<Result<Partitions, TooMany>>,
 }
 
 /// What the pump sends, in the order of the pages.
@@ -61,6 +65,8 @@ pub struct Pump {
     pub cpu: Cpu,
     /// How records become columns or lines.
     pub plan: Arc<Plan>,
+    /// Takes what children need.
+    pub picker: Option<Arc<Picker>>,
 }
 
 impl Pump {
@@ -90,10 +96,11 @@ impl Pump {
         if page.permit.is_none() {
             page.permit = Some(self.budget.take(page.body.len() as u64).await);
         }
-        let (cpu, plan) = (self.cpu.clone(), self.plan.clone());
+        let (cpu, plan, picker) = (self.cpu.clone(), self.plan.clone(), self.picker.clone());
         let convert = move || {
             let converted = plan.convert(&page);
-            Work { page, converted, at, known, journal }
+            let values = picker.map(|picker| picker.pick(&page));
+            Work { page, converted, at, known, journal, values }
         };
         tokio::spawn(async move { cpu.run(convert).await })
     }

@@ -2,6 +2,7 @@
 
 use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
+use super::family::{Taken, too_many};
 use super::keeper::{Growth, Keeper};
 use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
@@ -30,6 +31,8 @@ pub struct Lane {
     first: bool,
     observed: Option<Schema>,
     total: Option<u64>,
+    /// What children need of the records of the open segment.
+    taken: Option<Taken>,
 }
 
 /// The segment in the making, with what is needed to make it again.
@@ -47,7 +50,8 @@ pub fn next_segment(stream: &str, row: &LaneRow) -> SegmentId {
 impl Lane {
     /// A lane at its committed offset.
     pub fn new(run: Arc<StreamRun>, row: LaneRow) -> Self {
-        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None }
+        let taken = run.picker.as_ref().map(|picker| picker.taken());
+        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, taken }
     }
 
     fn id(&self) -> SegmentId {
@@ -93,11 +97,15 @@ impl Lane {
     }
 
     async fn add(&mut self, work: Work) -> Result<(), TransferError> {
-        let Work { page, converted, at, known, journal } = work;
+        let Work { page, converted, at, known, journal, values } = work;
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.open_segment().await?,
         };
+        if let (Some(taken), Some(values)) = (&mut self.taken, values) {
+            let added = values.and_then(|values| taken.add_all(&values));
+            added.map_err(|error| too_many(&self.run.name, error))?;
+        }
         if let Some(seen) = &converted.observed {
             self.observed = Some(self.observed.take().unwrap_or_default().merge(seen));
         }
@@ -175,7 +183,9 @@ impl Lane {
         let bytes = sealed.bytes;
         let segment = sealed_segment(id, sealed, cut, delta);
         crash::point("segment.before_commit");
-        self.run.advance(&segment, done, self.observed.take().as_ref(), self.total).await?;
+        let fresh = self.run.picker.as_ref().map(|picker| picker.taken());
+        let values = std::mem::replace(&mut self.taken, fresh).map(|mut taken| taken.take());
+        self.run.advance(&segment, done, self.observed.take().as_ref(), self.total, values.as_ref()).await?;
         crash::point("segment.committed");
         let path = self.journal_path();
         fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;

@@ -2,15 +2,17 @@
 
 use super::error::TransferError;
 use super::extract::{Feed, Pump};
+use super::family::{Family, Picker};
 use super::lane::{Lane, next_segment};
 use super::pages::{Open, Pages};
-use super::{StreamPlan, TaskRun, sample};
+use super::{StreamPlan, TaskRun, parents, sample};
 use crate::base::budget::ByteBudget;
 use crate::base::{crash, fsio};
 use crate::formats;
 use crate::ledger::Advance;
 use crate::ledger::rows::LaneRow;
-use crate::model::offset::{LaneId, Offset, Partition};
+use crate::model::offset::{LaneId, Offset};
+use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, SealedSegment};
 use crate::record::convert::Plan;
@@ -28,7 +30,9 @@ pub struct StreamRun {
     /// How its records are converted.
     pub plan: Arc<Plan>,
     /// Number of its partitions.
-    pub partitions: usize,
+    pub partitions: u32,
+    /// Takes what its children need of its records.
+    pub picker: Option<Arc<Picker>>,
     /// What the task has seen beside its schema, over all lanes.
     pub observed: Mutex<Option<Schema>>,
     /// Stops its lanes: the task's, or when one of them fails.
@@ -43,6 +47,7 @@ impl StreamRun {
         done: bool,
         observed: Option<&Schema>,
         total: Option<u64>,
+        values: Option<&Partitions>,
     ) -> Result<(), TransferError> {
         let destinations = self.task.destination_names();
         let observed = observed.map(|new| {
@@ -52,7 +57,7 @@ impl StreamRun {
         });
         // What a page says counts its own partition only.
         let total = total.filter(|_| self.partitions == 1);
-        let step = Advance { lane_done: done, observed: observed.as_ref(), total, destinations: &destinations };
+        let step = Advance { lane_done: done, observed: observed.as_ref(), total, destinations: &destinations, values };
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())
@@ -68,13 +73,10 @@ impl StreamRun {
 /// Reads a stream to its end, from wherever its lanes stand.
 pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
-    let source_error = |source| TransferError::Source { stream: name.to_owned(), source };
-    let listed = task.until_stopped(task.source.partitions(&stream.name)).await?.map_err(source_error)?;
-    let partitions: Arc<[Partition]> = task.ledger.store_partitions(id, name, &listed).await?.into();
-    crash::point("partitions.stored");
-    task.progress.expect(partitions.len());
-    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
-    let of = stream.settings.lanes.clamp(1, count.max(1));
+    let partitions = Arc::new(parents::partitions(task, stream).await?);
+    let picker = Family::of(task)?.picker(&stream.name)?;
+    task.progress.expect(partitions.len() as usize);
+    let of = stream.settings.lanes.clamp(1, partitions.len().max(1));
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
     task.spool.prepare(name)?;
@@ -105,11 +107,13 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         name: stream.name.clone(),
         plan,
         partitions: partitions.len(),
+        picker: picker.clone(),
         observed,
         stop,
     });
     let mut running = JoinSet::new();
-    let pump = Pump { budget: ByteBudget::new(task.page_buffer), cpu: task.cpu.clone(), plan: run.plan.clone() };
+    let budget = ByteBudget::new(task.page_buffer);
+    let pump = Pump { budget, cpu: task.cpu.clone(), plan: run.plan.clone(), picker };
     for row in lanes {
         let open = opener(row.lane);
         let feed = match feeds.remove(&row.lane) {
