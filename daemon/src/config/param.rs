@@ -46,7 +46,9 @@ mod tests {
 
     #[test]
     fn fields_of_records() {
-        for (text, path) in [("id", "$['id']"), ("a.b-c", "$['a']['b-c']"), ("$.x[0]", "$.x[0]"), ("it's", "$['it\\'s']")] {
+        for (text, path) in
+            [("id", "$['id']"), ("a.b-c", "$['a']['b-c']"), ("$.x[0]", "$.x[0]"), ("it's", "$['it\\'s']")]
+        {
             assert_eq!(record_path(text), path);
             assert!(serde_json_path::JsonPath::parse(&record_path(text)).is_ok(), "{text}");
         }

@@ -52,9 +52,9 @@ impl Moment {
         if let Ok(at) = text.parse() {
             return Ok(Self::At(at));
         }
-        text.parse().map(Self::Local).map_err(|_| {
-            format!("{} is not a time: write e.g. 2024-01-31, 2024-01-31T00:00:00Z or now", shown(text))
-        })
+        text.parse()
+            .map(Self::Local)
+            .map_err(|_| format!("{} is not a time: write e.g. 2024-01-31, 2024-01-31T00:00:00Z or now", shown(text)))
     }
 
     /// The point of time for a task created at `now`.

@@ -13,7 +13,8 @@ use serde_json::json;
 
 /// Stores what a segment's records say, in the transaction that commits the segment.
 pub(super) fn add(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, values: &Partitions) -> Result<(), LedgerError> {
-    let text = "INSERT INTO parent_values (task, stream, lane, n, revision, \"values\") VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let text =
+        "INSERT INTO parent_values (task, stream, lane, n, revision, \"values\") VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     run(tx, text, (task.as_str(), &id.stream, id.lane, U64(id.n), id.revision, Json(values)))?;
     Ok(())
 }
@@ -24,7 +25,12 @@ fn begin(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn add_outside(tx: &Tx<'_>, task: &TaskId, stream: &str, (batch, values): (u32, &Partitions)) -> Result<(), LedgerError> {
+fn add_outside(
+    tx: &Tx<'_>,
+    task: &TaskId,
+    stream: &str,
+    (batch, values): (u32, &Partitions),
+) -> Result<(), LedgerError> {
     let text = "INSERT INTO outside_values (task, stream, batch, \"values\") VALUES (?1, ?2, ?3, ?4)";
     run(tx, text, (task.as_str(), stream, batch, Json(values)))?;
     Ok(())

@@ -196,8 +196,13 @@ mod tests {
     fn values_are_taken_as_they_stand_there() {
         let places = ["$['id']".to_owned(), "$.owner.name".to_owned()].into();
         let picker = Picker::new(&Name::new("accounts").unwrap(), &places).unwrap();
-        let records =
-            [r#"{"id": 12345678901234567890 , "owner": {"name": "Zoë\n"}}"#, r#"{"id":null}"#, "7", r#"{"id":[1]}"#, "{"];
+        let records = [
+            r#"{"id": 12345678901234567890 , "owner": {"name": "Zoë\n"}}"#,
+            r#"{"id":null}"#,
+            "7",
+            r#"{"id":[1]}"#,
+            "{",
+        ];
         let rows = picker.pick(&page(&records)).unwrap();
         let told: Vec<Vec<&str>> = (0..rows.len()).map(|index| rows.row(index).collect()).collect();
         assert_eq!(told, [vec![r#""Zoë\n""#, "12345678901234567890"], vec!["", ""], vec!["", ""], vec!["", "[]"]]);

@@ -99,7 +99,8 @@ async fn rows(task: &TaskRun, parent: &Parent, told: &str) -> Result<Partitions,
     let empty = Gathered { taken: Taken::new(places.clone()), places, missing: false, nested: None, too_many: None };
     let mut gathered = task.ledger.parent_values(id, name.as_str(), empty, Gathered::add).await?;
     if let Some(place) = gathered.nested {
-        let message = format!("read stream {told}: {place} of its parent {name} is a list or an object in some records");
+        let message =
+            format!("read stream {told}: {place} of its parent {name} is a list or an object in some records");
         return Err(TransferError::Broken { message, class: ErrorClass::Config });
     }
     if let Some(error) = gathered.too_many {

@@ -194,12 +194,10 @@ impl PartitionPages {
                 None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => {
                     self.at.cursor.clone()
                 }
-                Some(last) if held < self.width() => {
-                    match self.reader.spec.pager.guess(last, self.run.last) {
-                        Some(guess) if self.within_total(&guess) && room.take() => guess,
-                        _ => return Ok(()),
-                    }
-                }
+                Some(last) if held < self.width() => match self.reader.spec.pager.guess(last, self.run.last) {
+                    Some(guess) if self.within_total(&guess) && room.take() => guess,
+                    _ => return Ok(()),
+                },
                 _ => return Ok(()),
             };
             self.start(key)?;

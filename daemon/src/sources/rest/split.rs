@@ -59,7 +59,10 @@ impl Split {
             places.dedup();
             Parent { stream: part.stream.clone(), places }
         };
-        self.factors.iter().filter_map(|(_, part)| if let Part::Parent(part) = part { Some(parent(part)) } else { None }).collect()
+        self.factors
+            .iter()
+            .filter_map(|(_, part)| if let Part::Parent(part) = part { Some(parent(part)) } else { None })
+            .collect()
     }
 
     /// The partitions of a task, in the order in which they are read: the last factor changes fastest.
@@ -173,7 +176,10 @@ mod tests {
         for (id, owner) in [("12345678901234567890", "\"Zoë\\n\""), ("\"b/c\"", "true")] {
             rows.push([id, owner]).unwrap();
         }
-        Cut { parents: [(Name::new("accounts").unwrap(), rows)].into(), ..Cut::at("2024-01-03T00:00:00Z".parse().unwrap()) }
+        Cut {
+            parents: [(Name::new("accounts").unwrap(), rows)].into(),
+            ..Cut::at("2024-01-03T00:00:00Z".parse().unwrap())
+        }
     }
 
     fn told(split: &Split) -> Vec<Vec<(String, String)>> {
@@ -194,13 +200,14 @@ mod tests {
             { "parent": { "stream": "accounts", "values": { "id": "id", "owner": "$.owner.name" }, "include": { "account": "id" } } },
             { "windows": { "start": "2024-01-01", "step": "1d", "format": "%d" } },
         ] }));
-        assert_eq!(split.parents(), [Parent {
-            stream: Name::new("accounts").unwrap(),
-            places: vec!["$.owner.name".into(), "$['id']".into()],
-        }]);
+        assert_eq!(
+            split.parents(),
+            [Parent { stream: Name::new("accounts").unwrap(), places: vec!["$.owner.name".into(), "$['id']".into()] }]
+        );
         let rows = told(&split);
         assert_eq!(rows.len(), 8);
-        let texts: Vec<String> = rows.iter().map(|row| row.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("|")).collect();
+        let texts: Vec<String> =
+            rows.iter().map(|row| row.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("|")).collect();
         assert_eq!(texts[0], "eu|12345678901234567890|Zoë\n|12345678901234567890|01|02");
         assert_eq!(texts[1], "eu|12345678901234567890|Zoë\n|12345678901234567890|02|03");
         assert_eq!(texts[2], "eu|b/c|true|\"b/c\"|01|02");
@@ -215,9 +222,15 @@ mod tests {
             (json!({ "list": { "values": [] } }), "partition.list.values"),
             (json!({ "product": [] }), "partition.product"),
             (json!({ "windows": { "start": "never", "step": "1d" } }), "partition.windows.start"),
-            (json!({ "product": [{ "windows": { "start": "now", "step": "x" } }] }), "partition.product[0].windows.step"),
+            (
+                json!({ "product": [{ "windows": { "start": "now", "step": "x" } }] }),
+                "partition.product[0].windows.step",
+            ),
             (json!({ "parent": { "stream": "a", "values": { "x": "$[" } } }), "partition.parent.values.x"),
-            (json!({ "parent": { "stream": "a", "values": { "x": "x" }, "include": { "f": "y" } } }), "partition.parent.include.f"),
+            (
+                json!({ "parent": { "stream": "a", "values": { "x": "x" }, "include": { "f": "y" } } }),
+                "partition.parent.include.f",
+            ),
         ] {
             let error = Split::compile(Some(&serde_json::from_value(settings).unwrap())).unwrap_err();
             assert_eq!(error.key, key);

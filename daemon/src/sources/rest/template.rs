@@ -39,10 +39,7 @@ pub struct Values(Value);
 
 impl Values {
     /// `param`, and what the partition's values say: `partition.KEY`, or the whole reference where the key has a dot.
-    pub fn new<'a>(
-        params: &BTreeMap<String, String>,
-        partition: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
+    pub fn new<'a>(params: &BTreeMap<String, String>, partition: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut roots: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
         roots.insert("param", params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect());
         for (key, value) in partition {

@@ -23,9 +23,8 @@ impl Windows {
     /// Compiles the settings; the error is the key and what is wrong with it.
     pub fn compile(settings: &WindowPartitions) -> Result<Self, (&'static str, String)> {
         let at = |key: &'static str| move |why: String| (key, why);
-        let step = |key: &'static str, text: &Option<String>| {
-            text.as_deref().map(Step::parse).transpose().map_err(at(key))
-        };
+        let step =
+            |key: &'static str, text: &Option<String>| text.as_deref().map(Step::parse).transpose().map_err(at(key));
         Ok(Self {
             start: Moment::parse(&settings.start).map_err(at("start"))?,
             end: Moment::parse(&settings.end).map_err(at("end"))?,
@@ -58,7 +57,10 @@ impl Windows {
         let fixed = |moment: &Moment| moment.resolve(cut.now, &self.zone).ok_or("the calendar does not know that time");
         let range = |text: &Option<String>| {
             let read = |text: &String| {
-                let time = self.format.read(text).ok_or("what the task reads from is no time, so it cannot be cut into windows");
+                let time = self
+                    .format
+                    .read(text)
+                    .ok_or("what the task reads from is no time, so it cannot be cut into windows");
                 time.map(|time| time.to_zoned(self.zone.clone()))
             };
             text.as_ref().map(read).transpose()
@@ -125,8 +127,7 @@ mod tests {
     fn days_weeks_and_months() {
         let days = json!({ "start": "2024-03-03", "step": "1d", "format": "%Y-%m-%d" });
         assert_eq!(pairs(days, None), ["2024-03-03/2024-03-04", "2024-03-04/2024-03-05", "2024-03-05/2024-03-05"]);
-        let inclusive =
-            json!({ "start": "2024-03-03", "step": "1d", "granularity": "1d", "format": "%Y-%m-%d" });
+        let inclusive = json!({ "start": "2024-03-03", "step": "1d", "granularity": "1d", "format": "%Y-%m-%d" });
         assert_eq!(pairs(inclusive, None), ["2024-03-03/2024-03-03", "2024-03-04/2024-03-04", "2024-03-05/2024-03-05"]);
         let months = json!({ "start": "2023-12-31", "end": "2024-03-31", "step": "1mo", "format": "%m%d" });
         assert_eq!(pairs(months, None), ["1231/0131", "0131/0229", "0229/0331"]);
@@ -140,14 +141,19 @@ mod tests {
         let days = json!({ "start": "2020-01-01", "step": "1d", "format": "epoch_ms" });
         let told = pairs(days.clone(), Some(("2024-03-04T00:00:00Z", "2024-03-05T00:00:00Z")));
         assert_eq!(told, ["1709510400000/1709596800000"]);
-        assert_eq!(pairs(days.clone(), Some(("1709510400000", "1709596800000"))), told, "numbers in the unit of the format");
+        assert_eq!(
+            pairs(days.clone(), Some(("1709510400000", "1709596800000"))),
+            told,
+            "numbers in the unit of the format"
+        );
         assert_eq!(pairs(days.clone(), Some(("2024-03-05T00:00:00Z", ""))), ["1709596800000/1709640000000"]);
         assert!(windows(days).partitions(&cut(Some(("yesterday", "")))).is_err());
     }
 
     #[test]
     fn windows_overlap_but_never_begin_before_the_first() {
-        let days = json!({ "start": "2024-03-03", "end": "2024-03-06", "step": "1d", "overlap": "36h", "format": "%d-%H" });
+        let days =
+            json!({ "start": "2024-03-03", "end": "2024-03-06", "step": "1d", "overlap": "36h", "format": "%d-%H" });
         assert_eq!(pairs(days, None), ["03-00/04-00", "03-00/05-00", "03-12/06-00"]);
     }
 
