@@ -30,14 +30,13 @@ impl Check<'_> {
         let mut taken = BTreeSet::new();
         let mut parents = BTreeSet::new();
         for (path, factor) in factors(&here, partition) {
-            for key in factor.keys() {
-                if !taken.insert(key.clone()) {
-                    let name = key.strip_prefix("parent.").unwrap_or(&key);
-                    let mistake =
-                        Mistake::value(&path, format!("{} is already a value of another factor", shown(name)));
-                    self.wrong(mistake.hint("lists take a name, parents name their values; windows may be there once"));
-                }
+            let keys = factor.keys();
+            if let Some(key) = keys.iter().find(|key| taken.contains(*key)) {
+                let name = key.strip_prefix("parent.").unwrap_or(key);
+                let mistake = Mistake::value(&path, format!("{} is already a value of another factor", shown(name)));
+                self.wrong(mistake.hint("lists take a name, parents name their values; windows may be there once"));
             }
+            taken.extend(keys);
             match factor {
                 Factor::List(list) => self.list(&path, list),
                 Factor::Windows(windows) => self.windows(&path, windows, stream),

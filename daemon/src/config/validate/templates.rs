@@ -31,6 +31,7 @@ impl Check<'_> {
 
     fn stream_templates(&mut self, path: &KeyPath, stream: &Stream, users: &[(&Name, &Export)]) {
         let mut used = BTreeSet::new();
+        let before = self.mistakes.len();
         for (path, text) in texts(path, stream) {
             match references(&text) {
                 Err(why) => self.wrong(Mistake::value(&path, format!("is not a template: {why}"))),
@@ -41,6 +42,10 @@ impl Check<'_> {
                     }
                 }
             }
+        }
+        if self.mistakes.len() > before {
+            // What is misspelt may have been meant.
+            return;
         }
         let here = path.key("partition");
         for (path, factor) in stream.partition.iter().flat_map(|partition| factors(&here, partition)) {

@@ -1,5 +1,9 @@
 //! The pages of one partition, in order, with the next requests under way while a page is used.
 
+mod ahead;
+
+pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
+
 use super::error::RestError;
 use super::paginate::{Lead, Seen};
 use super::request::Request;
@@ -31,13 +35,6 @@ const SHOWN_CURSOR: usize = 80;
 /// Pages without records in a row that a cursor may lead through.
 const MAX_EMPTY: u32 = 10_000;
 
-/// The most requests that run ahead, whatever `rate.concurrency` says.
-pub const MAX_AHEAD: u32 = 64;
-
-/// Pages of a partition that are kept before its turn comes: enough to hide that short partitions have to be asked for
-/// page after page, and few, so that no cursor has to wait long.
-pub const PAGES_AHEAD: usize = 8;
-
 /// What reading a stream needs.
 #[derive(Debug)]
 pub struct Reader {
@@ -66,29 +63,6 @@ fn weight(fetched: &Fetched) -> u64 {
         answer.body.len() + content.rewritten.as_ref().map_or(0, |(body, _)| body.len())
     };
     fetched.as_ref().map_or(0, |fetched| bytes(fetched) as u64)
-}
-
-/// What may still run ahead of the page that a lane wants next.
-#[derive(Debug)]
-pub struct Room {
-    /// Requests that may still start.
-    pub slots: usize,
-    /// Bytes that may still be expected.
-    pub bytes: u64,
-    /// The bytes that a page is expected to have.
-    pub page: u64,
-}
-
-impl Room {
-    /// Takes the room of one request, if there is some.
-    fn take(&mut self) -> bool {
-        let fits = self.slots > 0 && self.page <= self.bytes;
-        if fits {
-            self.slots -= 1;
-            self.bytes -= self.page;
-        }
-        fits
-    }
 }
 
 /// The pages of a partition, in order. Each is asked for again until it was taken once.
@@ -160,6 +134,7 @@ impl PartitionPages {
             if self.window.drop_unless_front(&self.at.cursor) {
                 // Pages of uneven size: one at a time, until some in a row are of the same size again.
                 self.run.pages = 0;
+                self.run.uneven = true;
             }
             let page = match self.window.take() {
                 None => return,
@@ -175,32 +150,9 @@ impl PartitionPages {
                 Err(error) => self.failed = Some(error),
             }
         }
-    }
-
-    /// Starts the request for the page that is wanted next, if it is the lane's turn to read this partition and none is
-    /// there, and more as far as the paginator can name them and there is room.
-    pub fn fill(&mut self, current: bool, room: &mut Room) -> Result<(), RestError> {
-        if self.failed.is_some() || self.at.cursor == PageCursor::End {
-            return Ok(());
-        }
-        loop {
-            let held = self.ready.len() + self.window.len();
-            let key = match self.window.last() {
-                None if current && held == 0 => {
-                    // It must come, whatever its size.
-                    let _ = room.take();
-                    self.at.cursor.clone()
-                }
-                None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => {
-                    self.at.cursor.clone()
-                }
-                Some(last) if held < self.width() => match self.reader.spec.pager.guess(last, self.run.last) {
-                    Some(guess) if self.within_total(&guess) && room.take() => guess,
-                    _ => return Ok(()),
-                },
-                _ => return Ok(()),
-            };
-            self.start(key)?;
+        if self.at.cursor == PageCursor::End {
+            // What was guessed behind the end is not waited for.
+            self.window.drop_unless_front(&PageCursor::End);
         }
     }
 
@@ -333,41 +285,6 @@ impl PartitionPages {
         let fetch = async move { fetcher.fetch(&ask, |answer| locate(&spec, &request, answer)).await };
         self.window.push(cursor, fetch);
         Ok(())
-    }
-
-    /// How many pages may be here or under way. Without a total it doubles with each page, so that a short list costs few in
-    /// vain; with one no page is asked for in vain.
-    fn width(&self) -> usize {
-        if !self.reader.spec.pager.addressable() {
-            return 1;
-        }
-        let most = self.reader.fetcher.limiter.concurrency().clamp(1, MAX_AHEAD);
-        if self.run.total.is_some() && self.run.pages > 0 {
-            return most as usize;
-        }
-        let pages = if self.is_short() { 0 } else { self.run.pages.saturating_sub(u32::from(self.others)) };
-        most.min(1 << pages.min(MAX_AHEAD.ilog2())) as usize
-    }
-
-    /// Whether the last page is probably the last one: it has fewer records than were asked for, and an API that never
-    /// gives as many has not shown itself as one.
-    fn is_short(&self) -> bool {
-        let Some(last) = self.run.last else { return false };
-        let asked = self.reader.spec.pager.size();
-        last < self.run.largest || (self.run.pages < 2 && asked.is_some_and(|asked| last < asked))
-    }
-
-    /// Whether a guessed page can still have records, as far as the source says how many there are. No page is larger than
-    /// the largest so far, so that this never asks past the end.
-    fn within_total(&self, guess: &PageCursor) -> bool {
-        let Some(total) = self.run.total else { return true };
-        match guess {
-            PageCursor::Record(first) => *first < total,
-            _ => {
-                let ahead = self.window.len() as u64;
-                self.at.partition_records.saturating_add(ahead.saturating_mul(self.run.largest)) < total
-            }
-        }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Run {
     pub request: Arc<Request>,
     /// Pages with records in a row since the last wrong guess.
     pub pages: u32,
+    /// Whether a guess was wrong: its pages are not of the same size.
+    pub uneven: bool,
     /// Pages without records in a row.
     pub empty: u32,
     /// Records of the largest page so far.
@@ -68,6 +70,7 @@ impl Run {
         Ok(Self {
             request: Arc::new(request),
             pages: 0,
+            uneven: false,
             empty: 0,
             largest: 1,
             largest_bytes: 0,

@@ -12,15 +12,11 @@ fn pages_of(part: u64) -> u64 {
 /// A part by cursor, page or offset; two records a page, the last page has one.
 fn api(got: &Got) -> Reply {
     let part: u64 = got.path.rsplit('/').next().unwrap().parse().unwrap();
-    let last = pages_of(part);
-    let at = got.number("cursor").or(got.number("page")).or(got.number("offset").map(|at| at / 2)).unwrap_or(0);
-    let data: Vec<Value> = match at {
-        at if at >= last => vec![],
-        at if at + 1 == last => vec![json!({ "id": part * 1000 + at * 2 })],
-        at => (0..2).map(|n| json!({ "id": part * 1000 + at * 2 + n })).collect(),
-    };
+    let (last, total) = (pages_of(part), (pages_of(part) * 2).saturating_sub(1));
+    let at = got.number("cursor").or(got.number("page")).unwrap_or(0);
+    let first = got.number("offset").unwrap_or(at * 2);
+    let data: Vec<Value> = (first..total.min(first + 2)).map(|n| json!({ "id": part * 1000 + n })).collect();
     let next = (at + 1 < last).then_some(at + 1);
-    let total = (last * 2).saturating_sub(1);
     Reply::json(&json!({ "data": data, "next": next, "total": total }))
 }
 
