@@ -127,16 +127,16 @@ fn windows_of_every_kind_cover_the_time_once() {
         json!({ "product": [by_time, { "list": { "values": ["us", "eu", "ap"], "name": "region" } }] });
     for (name, stream) in [("inclusive", inclusive), ("months", months), ("product", product)] {
         bed.stream(name, stream);
-        bed.export("shop", export(&[name], "parquet"));
+        bed.export(name, export(&[name], "parquet"));
         let daemon = bed.start();
-        daemon.run_to_success("shop");
+        daemon.run_to_success(name);
         if name == "product" {
             let hours = (0..4).map(|hour| 1_704_067_200 + hour * 3600);
             let views = hours
                 .flat_map(|start| ["us", "eu", "ap"].map(|r| View::region(r).unwrap().between(start, start + 3600)));
-            assert_eq!(published_ids(&bed, "shop"), views.flat_map(|view| view.ids(RECORDS)).collect::<Vec<_>>());
+            assert_eq!(published_ids(&bed, name), views.flat_map(|view| view.ids(RECORDS)).collect::<Vec<_>>());
         } else {
-            assert_exact(&bed, "shop");
+            assert_exact(&bed, name);
         }
         assert_eq!(bed.api.truth().misdirected, 0, "{name}");
     }
@@ -229,14 +229,10 @@ fn killed_anywhere_it_goes_on_to_the_same_bytes() {
     let points = [
         "parent.values_stored",
         "parent.read",
-        "partitions.stored:2",
-        "partitions.stored:4",
-        "segment.committed",
-        "segment.committed:2",
+        "partitions.stored:3",
         "segment.before_commit:3",
-        "lane.done:2",
-        "stream.extracted",
-        "stream.extracted:3",
+        "segment.committed:2",
+        "stream.extracted:2",
     ];
     let kill = |bed: &Bed, point: Option<&str>, after: Duration| {
         let env: Vec<_> = point.map(|point| ("SAAS_EXPORT_CRASH_AT", point)).into_iter().collect();
@@ -253,7 +249,7 @@ fn killed_anywhere_it_goes_on_to_the_same_bytes() {
             }
         }
     };
-    let moments = if crate::torture() { 20 } else { 3 };
+    let moments = if crate::torture() { 20 } else { 2 };
     let moments = (1..=moments).map(|n| (None, time.mul_f64(f64::from(n) / f64::from(moments + 1))));
     for (point, after) in points.map(|point| (Some(point), Duration::ZERO)).into_iter().chain(moments) {
         let bed = scene();
@@ -276,7 +272,7 @@ fn thousands_of_short_partitions_use_every_connection() {
     bed.stream("children", children(1));
     connections(&mut bed, 16);
     bed.export("shop", export(&["children"], "ndjson"));
-    let latency = Duration::from_millis(25);
+    let latency = Duration::from_millis(if crate::torture() { 50 } else { 20 });
     bed.api.set_faults(vec![Fault::new(Kind::Stall).ms(latency.as_millis() as u64)]);
     let daemon = bed.start();
     let started = Instant::now();
