@@ -8,6 +8,7 @@ use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
 use super::stream::StreamRun;
 use crate::base::{crash, fsio};
+use crate::ledger::Advance;
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
@@ -185,7 +186,9 @@ impl Lane {
         crash::point("segment.before_commit");
         let fresh = self.run.picker.as_ref().map(|picker| picker.taken());
         let values = std::mem::replace(&mut self.taken, fresh).map(|mut taken| taken.take());
-        self.run.advance(&segment, done, self.observed.take().as_ref(), self.total, values.as_ref()).await?;
+        let (observed, total) = (self.observed.take(), self.total);
+        let (observed, values) = (observed.as_ref(), values.as_ref());
+        self.run.advance(&segment, Advance { lane_done: done, observed, total, values, ..Advance::default() }).await?;
         crash::point("segment.committed");
         let path = self.journal_path();
         fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;

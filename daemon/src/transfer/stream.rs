@@ -12,7 +12,6 @@ use crate::formats;
 use crate::ledger::Advance;
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::{LaneId, Offset};
-use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, SealedSegment};
 use crate::record::convert::Plan;
@@ -40,24 +39,17 @@ pub struct StreamRun {
 }
 
 impl StreamRun {
-    /// Commits a sealed segment: row, offset and audit in one transaction.
-    pub async fn advance(
-        &self,
-        segment: &SealedSegment,
-        done: bool,
-        observed: Option<&Schema>,
-        total: Option<u64>,
-        values: Option<&Partitions>,
-    ) -> Result<(), TransferError> {
+    /// Commits a sealed segment: row, offset and audit in one transaction. `step` holds what the lane knows.
+    pub async fn advance(&self, segment: &SealedSegment, step: Advance<'_>) -> Result<(), TransferError> {
         let destinations = self.task.destination_names();
-        let observed = observed.map(|new| {
+        let observed = step.observed.map(|new| {
             let mut all = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
             let merged = all.take().unwrap_or_default().merge(new);
             all.insert(merged).clone()
         });
         // What a page says counts its own partition only.
-        let total = total.filter(|_| self.partitions == 1);
-        let step = Advance { lane_done: done, observed: observed.as_ref(), total, destinations: &destinations, values };
+        let total = step.total.filter(|_| self.partitions == 1);
+        let step = Advance { observed: observed.as_ref(), total, destinations: &destinations, ..step };
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())

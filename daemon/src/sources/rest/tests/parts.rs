@@ -2,7 +2,8 @@
 
 use super::server::{Got, Reply, Server};
 use super::*;
-use std::time::{Duration, Instant};
+use crate::base::clock;
+use std::time::Duration;
 
 /// Pages of part `n`: none or a few, and one part in the middle is long.
 fn pages_of(part: u64) -> u64 {
@@ -97,10 +98,10 @@ async fn a_dropped_call_asks_nothing_twice() {
 /// How long a stream takes whose every answer takes 20 ms, and how many requests it needs.
 async fn time(paginate: Value, parts: u64, concurrency: u32) -> (Duration, usize) {
     let server = Server::start(|got, _| Reply::Late(Duration::from_millis(20), Box::new(api(got)))).await;
-    let started = Instant::now();
+    let started = clock::monotonic();
     let pages = read(open_all(&source(&server.url, stream(paginate, parts, false), rest(concurrency)))).await;
     assert_eq!(ids(&pages), wanted(parts));
-    (started.elapsed(), server.got().len())
+    (clock::since(started), server.got().len())
 }
 
 #[tokio::test(flavor = "multi_thread")]
