@@ -7,6 +7,8 @@
 pub const POINTS: &[&str] = &[
     "task.submitted",
     "task.started",
+    "parent.values_stored",
+    "parent.read",
     "partitions.stored",
     "schema.stored",
     "page.fetched",

@@ -1,8 +1,9 @@
 //! The configuration as it counts: defaults filled in, and the part of it that one export needs.
 
 use super::problem::{Problem, Problems};
-use super::settings::{Config, Source};
+use super::settings::{Config, PartitionBy, Rest, Source};
 use super::walk;
+use crate::base::ids::Name;
 use serde_json::Value;
 
 impl Config {
@@ -12,7 +13,8 @@ impl Config {
         let (name, settings) = self.exports.get_key_value(export)?;
         let (source_name, source) = self.sources.get_key_value(&settings.source)?;
         let Source::Rest(mut rest) = source.clone();
-        rest.streams.retain(|stream, _| settings.streams.is_empty() || settings.streams.contains(stream));
+        let used = with_parents(&rest, &settings.streams);
+        rest.streams.retain(|stream, _| settings.streams.is_empty() || used.contains(stream));
         let mut destinations = self.destinations.clone();
         destinations.retain(|destination, _| settings.to.contains(destination));
         let part = Self {
@@ -43,6 +45,19 @@ impl Config {
             }
         }
     }
+}
+
+/// Streams and their ancestors.
+fn with_parents(rest: &Rest, streams: &[Name]) -> Vec<Name> {
+    let mut used = streams.to_vec();
+    let mut done = 0;
+    while let Some(stream) = used.get(done).and_then(|name| rest.streams.get(name)) {
+        done += 1;
+        let parents = stream.partition.iter().flat_map(PartitionBy::parents).map(|parent| parent.stream.clone());
+        let fresh: Vec<Name> = parents.filter(|parent| !used.contains(parent)).collect();
+        used.extend(fresh);
+    }
+    used
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod secrets;
 pub mod settings;
 pub mod template;
 mod texts;
+pub mod times;
 pub mod units;
 pub mod validate;
 pub mod walk;

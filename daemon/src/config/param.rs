@@ -1,6 +1,15 @@
-//! Where in a JSON body a paginator puts a parameter: a key, a dotted path, or a JSON pointer (RFC 6901).
+//! Places in JSON as operators name them: by key, dotted path, JSON pointer (RFC 6901), or JSONPath (RFC 9535).
 
-/// The keys from the top of the body to the parameter; `None` where the text names no place.
+/// The JSONPath of a field of a record that is named by a JSONPath already, or by its keys with dots between them.
+pub fn record_path(text: &str) -> String {
+    if text.starts_with('$') {
+        return text.to_owned();
+    }
+    let step = |key: &str| format!("['{}']", key.replace('\\', "\\\\").replace('\'', "\\'"));
+    std::iter::once("$".to_owned()).chain(text.split('.').map(step)).collect()
+}
+
+/// Where a paginator puts a parameter: the keys from the top of the body; `None` where the text names no place.
 pub fn body_path(text: &str) -> Option<Vec<String>> {
     let path: Vec<String> = match text.strip_prefix('/') {
         Some(pointer) => pointer.split('/').map(unescape).collect::<Option<_>>()?,
@@ -32,6 +41,16 @@ mod tests {
         }
         for bad in ["", "/", ".", "a.", "a..b", "/a//b", "/a~2", "/~"] {
             assert_eq!(body_path(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_of_records() {
+        for (text, path) in
+            [("id", "$['id']"), ("a.b-c", "$['a']['b-c']"), ("$.x[0]", "$.x[0]"), ("it's", "$['it\\'s']")]
+        {
+            assert_eq!(record_path(text), path);
+            assert!(serde_json_path::JsonPath::parse(&record_path(text)).is_ok(), "{text}");
         }
     }
 

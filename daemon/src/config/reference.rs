@@ -16,7 +16,8 @@ This is the reference of `/etc/export/config.yaml`. It is generated from the typ
 * A thing that comes in kinds is a map with one key, the kind: `format: { parquet: {} }`.
 * Sizes and durations carry a unit: `50MB`, `30s`.
 * `${NAME}` is filled from `/etc/export/auth.env`, in fields of the type *secret text* alone; `$${` stands for a plain
-  `${`. `{{ param.NAME }}` and `{{ partition.value }}` are filled in path, headers, query and body of a stream.
+  `${`. `{{ param.NAME }}`, `{{ partition.NAME }}` and `{{ parent.NAME }}` are filled in path, headers, query and body of a
+  stream.
 * Editors complete the file with the JSON Schema: `# yaml-language-server: $schema=config.schema.json`.
 
 ";

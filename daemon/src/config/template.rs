@@ -1,12 +1,12 @@
 //! Templates of requests: what stands between `{{` and `}}`, and what may.
 //!
-//! A template is text with `{{ param.NAME }}` and `{{ partition.value }}` in it and nothing else: no filters, no
-//! statements. So it is known before the first request what it will ask for.
+//! A template is text with `{{ param.NAME }}`, `{{ partition.NAME }}`, `{{ parent.NAME }}` and `{{ incremental.start }}` in
+//! it and nothing else: no filters, no statements. So it is known before the first request what it will ask for.
 
 /// A value that a template asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
-    /// The word before the dot: `param` or `partition`.
+    /// The word before the dot: `param`, `partition`, `parent` or `incremental`.
     pub root: String,
     /// The word after it.
     pub name: String,
@@ -49,7 +49,7 @@ fn reference(expression: &str) -> Result<Reference, String> {
         Some((root, name)) if is_word(root) && is_word(name) => {
             Ok(Reference { root: root.to_owned(), name: name.to_owned() })
         }
-        _ => Err("between {{ and }} stands param.NAME or partition.value, nothing else".into()),
+        _ => Err("between {{ and }} stands e.g. param.NAME, partition.value or parent.NAME, nothing else".into()),
     }
 }
 

@@ -15,6 +15,8 @@ mod marks;
 mod offsets;
 mod open;
 mod owner;
+mod parents;
+mod partitions;
 mod queue;
 mod read;
 mod recover;

@@ -1,6 +1,5 @@
 //! Segments: the one transaction that moves a lane's offset, and the intents to cut.
 
-use super::Ledger;
 use super::codec::{At, Json, U64, count, json, one, run};
 use super::error::LedgerError;
 use super::input::Newest;
@@ -8,8 +7,10 @@ use super::rows::{LaneRow, SegmentRow};
 use super::streams::{LANE_COLUMNS, counts, lane_row};
 use super::tasks::{must_run, progressed};
 use super::writer::Tx;
+use super::{Ledger, parents};
 use crate::base::ids::TaskId;
 use crate::model::offset::Offset;
+use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use rusqlite::{Connection, Row, named_params};
@@ -62,6 +63,8 @@ pub struct Advance<'a> {
     pub newest: Option<&'a Newest>,
     /// Names of the destinations that the segment goes to.
     pub destinations: &'a [String],
+    /// What children need of its records, where the stream has children in the task.
+    pub values: Option<&'a Partitions>,
 }
 
 /// What `advance` records.
@@ -73,6 +76,7 @@ struct Step {
     total: Option<u64>,
     newest: Option<Newest>,
     destinations: Vec<String>,
+    values: Option<Partitions>,
 }
 
 /// The end of a lane without a segment: its last pages hold no record that would be written.
@@ -91,6 +95,9 @@ fn advance(tx: &Tx<'_>, step: &Step) -> Result<LaneRow, LedgerError> {
     let offset = apply(task, &segment.id, &before, &segment.delta)?;
     adds_up(segment, &before).map_err(|what| LedgerError::Broken(format!("the segment {}: {what}", segment.name)))?;
     insert(tx, task, segment)?;
+    if let Some(values) = &step.values {
+        parents::add(tx, task, &segment.id, values)?;
+    }
     for destination in &step.destinations {
         let id = &segment.id;
         run(
@@ -254,7 +261,7 @@ fn finish_lane(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, tail: &Tail) -> Resul
 
 impl Ledger {
     /// The one thing that moves an offset forward over records. In one transaction: the segment's row, the lane's
-    /// offset, a pending delivery per destination, the sums of the stream, the audit. Earlier attempts no longer count
+    /// offset, a pending delivery per destination, the values for children, the sums of the stream, the audit. Earlier attempts no longer count
     /// against the task.
     ///
     /// # Errors
@@ -274,6 +281,7 @@ impl Ledger {
             total: step.total,
             newest: step.newest.cloned(),
             destinations: step.destinations.to_vec(),
+            values: step.values.cloned(),
         };
         self.write(move |tx| advance(tx, &step)).await
     }

@@ -1,4 +1,4 @@
-//! Streams of a task: partitions, schema, lanes, and how each stream's extraction ends.
+//! Streams of a task: schema, lanes, and how each stream's extraction ends.
 
 use super::Ledger;
 use super::codec::{At, Json, U64, all, count, json, one, run};
@@ -9,7 +9,7 @@ use super::rows::{LaneRow, StreamRow};
 use super::tasks::{get, must_run};
 use super::writer::Tx;
 use crate::base::ids::TaskId;
-use crate::model::offset::{Offset, Partition};
+use crate::model::offset::Offset;
 use crate::model::schema::Schema;
 use crate::model::segment::Counts;
 use rusqlite::{Connection, Row};
@@ -74,12 +74,6 @@ pub(super) fn lanes(sql: &Connection, task: &TaskId, stream: &str) -> Result<Vec
     all(sql, &text, (task.as_str(), stream), lane_row)
 }
 
-/// The partitions of a stream, in order.
-pub(super) fn partitions(sql: &Connection, task: &TaskId, stream: &str) -> Result<Vec<Partition>, LedgerError> {
-    let text = "SELECT idx, \"values\" FROM partitions WHERE task = ?1 AND stream = ?2 ORDER BY idx";
-    all(sql, text, (task.as_str(), stream), |row| Ok(Partition { index: row.get(0)?, values: json(row, "values")? }))
-}
-
 /// Makes sure that the task knows the stream.
 pub(super) fn ensure(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
     let known = "SELECT 1 FROM task_streams WHERE task = ?1 AND stream = ?2";
@@ -91,28 +85,6 @@ pub(super) fn ensure(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), Led
                 VALUES (?1, ?2, (SELECT coalesce(max(pos), -1) + 1 FROM task_streams WHERE task = ?1))";
     run(tx, text, (task.as_str(), stream))?;
     Ok(())
-}
-
-fn store_partitions(
-    tx: &Tx<'_>,
-    task: &TaskId,
-    stream: &str,
-    new: &[Partition],
-) -> Result<Vec<Partition>, LedgerError> {
-    ensure(tx, task, stream)?;
-    let stored = partitions(tx, task, stream)?;
-    if !stored.is_empty() {
-        return Ok(stored);
-    }
-    if new.is_empty() || new.iter().enumerate().any(|(i, partition)| partition.index as usize != i) {
-        return Err(LedgerError::Broken(format!("the partitions of stream {stream}: they are not numbered from 0")));
-    }
-    for partition in new {
-        let text = "INSERT INTO partitions (task, stream, idx, \"values\") VALUES (?1, ?2, ?3, ?4)";
-        run(tx, text, (task.as_str(), stream, partition.index, Json(&partition.values)))?;
-    }
-    tx.audit_task(task, "partitions_stored", json!({ "stream": stream, "partitions": new.len() }))?;
-    Ok(new.to_vec())
 }
 
 fn store_schema(tx: &Tx<'_>, task: &TaskId, stream: &str, new: &Schema) -> Result<(Schema, u32), LedgerError> {
@@ -238,18 +210,6 @@ pub(super) fn short(text: &str) -> String {
 }
 
 impl Ledger {
-    /// Stores the partitions of a stream, numbered from 0, before they are dealt to lanes. If a list is stored already,
-    /// that one is returned and counts.
-    pub async fn store_partitions(
-        &self,
-        task: &TaskId,
-        stream: &str,
-        partitions: &[Partition],
-    ) -> Result<Vec<Partition>, LedgerError> {
-        let (task, stream, new) = (task.clone(), stream.to_owned(), partitions.to_vec());
-        self.write(move |tx| store_partitions(tx, &task, &stream, &new)).await
-    }
-
     /// Fixes the schema of a stream for this task and returns it with its version. If one is fixed already, that one is
     /// returned and counts. Equal to the newest version of (export, stream), it keeps that version's number.
     pub async fn store_schema(

@@ -76,6 +76,24 @@ impl CursorValue {
         }
     }
 
+    /// The value as one of another kind: a time as a number of units since 1970, or the other way round. `None` where that
+    /// cannot be.
+    pub fn as_kind(&self, kind: CursorKind, unit: Option<Duration>) -> Option<Self> {
+        if self.kind() == kind {
+            return Some(self.clone());
+        }
+        let unit = i128::try_from(unit?.as_nanos()).ok().filter(|unit| *unit > 0)?;
+        match (self, kind) {
+            (Self::Instant(at), CursorKind::Number) => {
+                Some(Self::Number(at.as_nanosecond().saturating_mul(NANO) / unit))
+            }
+            (Self::Number(value), CursorKind::Instant) => {
+                Timestamp::from_nanosecond(value.checked_mul(unit)? / NANO).ok().map(Self::Instant)
+            }
+            _ => None,
+        }
+    }
+
     /// The value, but never one after `now`, as far as it is a time.
     #[must_use]
     pub fn at_most(self, now: Timestamp, unit: Option<Duration>) -> Self {
@@ -117,21 +135,6 @@ impl fmt::Display for CursorValue {
             Self::Instant(at) => write!(f, "{at}"),
             Self::Text(text) => f.write_str(text),
         }
-    }
-}
-
-/// How long a unit of a number is in times that are written like this: numbers that count seconds.
-pub fn unit(format: Option<&str>) -> Option<Duration> {
-    (format == Some("%s")).then_some(Duration::from_secs(1))
-}
-
-/// The text of a bound in a request: a time in the strftime `format` (RFC 3339 without one), anything else as it is. An
-/// error where the format is none.
-pub fn render(value: &CursorValue, format: Option<&str>) -> Result<String, String> {
-    match (value, format) {
-        (CursorValue::Instant(at), Some(format)) => jiff::fmt::strtime::format(format, &at.to_zoned(TimeZone::UTC))
-            .map_err(|error| format!("the format {format:?} cannot be written: {error}")),
-        (value, _) => Ok(value.to_string()),
     }
 }
 
@@ -220,6 +223,10 @@ mod tests {
         let now: Timestamp = "2024-05-01T00:00:00Z".parse().unwrap();
         assert_eq!(at("2030-01-01").at_most(now, None), CursorValue::Instant(now));
         assert_eq!(at("2020-01-01").at_most(now, None), at("2020-01-01"));
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(at("2024-05-01").as_kind(CursorKind::Number, second), Some(at("1714521600")));
+        assert_eq!(at("1714521600").as_kind(CursorKind::Instant, second), Some(at("2024-05-01")));
+        assert_eq!(at("2024-05-01").as_kind(CursorKind::Number, None), None);
         assert_eq!(at("9999999999").at_most(now, Some(Duration::from_secs(1))), at("1714521600"));
     }
 

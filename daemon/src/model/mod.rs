@@ -2,6 +2,7 @@
 
 pub mod mark;
 pub mod offset;
+pub mod partitions;
 pub mod progress;
 pub mod schema;
 pub mod scope;

@@ -51,12 +51,3 @@ pub struct LaneId {
     /// Lanes of the stream.
     pub of: u32,
 }
-
-/// A part of a stream that is read in order by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Partition {
-    /// Position in the stream's list, from 0.
-    pub index: u32,
-    /// Values for `{{ partition.NAME }}` in the stream's templates; empty for an unpartitioned stream.
-    pub values: std::collections::BTreeMap<String, String>,
-}

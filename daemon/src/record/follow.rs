@@ -89,9 +89,8 @@ impl Follow {
             self.without.fetch_add(1, Ordering::Relaxed);
             return true;
         };
-        let same = |bound: &&CursorValue| bound.kind() == value.kind();
-        let before = self.from.as_ref().filter(same).is_some_and(|from| value < from);
-        let after = self.to.as_ref().filter(same).is_some_and(|to| value > to);
+        let before = self.from.as_ref().is_some_and(|from| self.is_before(value, from));
+        let after = self.to.as_ref().is_some_and(|to| self.is_before(to, value));
         if before || after {
             found.filtered += 1;
             return false;
@@ -102,6 +101,14 @@ impl Follow {
             return false;
         }
         true
+    }
+
+    /// Whether one value lies before another; not where they cannot be compared.
+    fn is_before(&self, one: &CursorValue, other: &CursorValue) -> bool {
+        if one.kind() == other.kind() {
+            return one < other;
+        }
+        one.as_kind(other.kind(), self.unit).is_some_and(|one| one < *other)
     }
 
     /// The cursor value of a record; `None` where there is none, or one of another kind.

@@ -3,7 +3,8 @@
 use crate::base::error::Classify;
 use crate::base::ids::Name;
 use crate::model::mark::CursorValue;
-use crate::model::offset::{LaneId, Offset, Partition};
+use crate::model::offset::{LaneId, Offset};
+use crate::model::partitions::Partitions;
 use crate::net::stats::SourceStats;
 use crate::record::page::Page;
 use jiff::Timestamp;
@@ -25,22 +26,41 @@ impl From<rest::RestError> for SourceError {
 pub trait ClassifiedError: Classify + Send + Sync + 'static {}
 impl<E: Classify + Send + Sync + 'static> ClassifiedError for E {}
 
-/// What a task knows when a stream is cut into parts; all of it is stored with the task.
+/// What a task knows when it cuts a stream into partitions. With the same cut a source gives the same partitions.
 #[derive(Clone, Debug)]
 pub struct Cut {
-    /// The task's creation: the `now` of everything it computes.
+    /// "Now": when the task was created, never the clock.
     pub now: Timestamp,
-    /// What is asked of an incremental stream.
+    /// What part of an incremental stream the task reads; `None` where that is not limited.
     pub range: Option<Range>,
+    /// Of each parent that [`Source::parents`] names: a row for each different set of values, in the order of its records.
+    /// The keys are the places that it names, the values JSON texts of strings, numbers, true or false.
+    pub parents: BTreeMap<Name, Partitions>,
 }
 
-/// From where to where an incremental stream is read, both inclusive.
+impl Cut {
+    /// A cut without range and parents.
+    pub fn at(now: Timestamp) -> Self {
+        Self { now, range: None, parents: BTreeMap::new() }
+    }
+}
+
+/// From where to where an incremental stream is read, in values of its cursor field, both inclusive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
     /// The lower bound; the beginning where there is none.
     pub start: Option<CursorValue>,
     /// The upper bound; everything where there is none.
     pub end: Option<CursorValue>,
+}
+
+/// A parent of a stream, and what of its records the stream's partitions are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The parent: a stream of the same source.
+    pub stream: Name,
+    /// JSONPaths (RFC 9535) into its records; without repetition.
+    pub places: Vec<String>,
 }
 
 /// A configured API, index, topic or bucket.
@@ -73,8 +93,15 @@ impl Source {
         }
     }
 
-    /// The partitions of a stream, in order; at least one. The list is stored before it is dealt to lanes.
-    pub async fn partitions(&self, stream: &Name, cut: &Cut) -> Result<Vec<Partition>, SourceError> {
+    /// The streams whose records must be known before this stream can be cut into partitions.
+    pub fn parents(&self, stream: &Name) -> Result<Vec<Parent>, SourceError> {
+        match self {
+            Self::Rest(source) => Ok(source.parents(stream)?),
+        }
+    }
+
+    /// The partitions of a stream, in order; there may be none. The list is stored before it is dealt to lanes.
+    pub async fn partitions(&self, stream: &Name, cut: &Cut) -> Result<Partitions, SourceError> {
         match self {
             Self::Rest(source) => Ok(source.partitions(stream, cut)?),
         }
@@ -84,7 +111,7 @@ impl Source {
     pub fn open(
         &self,
         stream: &Name,
-        partitions: Arc<[Partition]>,
+        partitions: Arc<Partitions>,
         lane: LaneId,
         from: Offset,
     ) -> Result<PageStream, SourceError> {

@@ -6,10 +6,12 @@
 
 use super::cpu::Cpu;
 use super::error::TransferError;
+use super::family::Picker;
 use super::journal::Journal;
 use super::keeper::Keeper;
 use super::pages::{Fetched, Known, Pages};
 use crate::base::budget::ByteBudget;
+use crate::model::partitions::{Partitions, TooMany};
 use crate::record::convert::{Converted, Plan};
 use crate::record::follow::{Follow, Followed};
 use crate::record::page::Page;
@@ -33,6 +35,8 @@ pub struct Work {
     pub known: Known,
     /// The replayed journal, with the first page that it does not hold.
     pub journal: Option<Journal>,
+    /// What children need of its records, where the stream has children.
+    pub values: Option<Result<Partitions, TooMany>>,
 }
 
 /// What the pump sends, in the order of the pages.
@@ -66,6 +70,8 @@ pub struct Pump {
     pub plan: Arc<Plan>,
     /// What the records of an incremental stream are compared with.
     pub follow: Option<Arc<Follow>>,
+    /// Takes what children need.
+    pub picker: Option<Arc<Picker>>,
 }
 
 impl Pump {
@@ -95,11 +101,13 @@ impl Pump {
         if page.permit.is_none() {
             page.permit = Some(self.budget.take(page.body.len() as u64).await);
         }
-        let (cpu, plan, follow) = (self.cpu.clone(), self.plan.clone(), self.follow.clone());
+        let (cpu, plan, picker) = (self.cpu.clone(), self.plan.clone(), self.picker.clone());
+        let follow = self.follow.clone();
         let convert = move || {
             let followed = follow.map(|follow| follow.page(&page));
             let converted = plan.convert(&page, followed.as_ref());
-            Work { page, converted, followed, at, known, journal }
+            let values = picker.map(|picker| picker.pick(&page));
+            Work { page, converted, followed, at, known, journal, values }
         };
         tokio::spawn(async move { cpu.run(convert).await })
     }

@@ -4,14 +4,16 @@ use super::error::TransferError;
 use super::stream::StreamRun;
 use super::{StreamPlan, TaskRun};
 use crate::config::settings::Incremental;
+use crate::config::times::TimeFormat;
 use crate::ledger::LedgerError;
 use crate::ledger::input::{Newest, StreamEnd};
 use crate::ledger::rows::Begun;
-use crate::model::mark::{CursorKind, CursorValue, unit};
+use crate::model::mark::{CursorKind, CursorValue};
 use crate::record::follow::{Follow, Followed, RecordDigest};
-use crate::sources::{Cut, Range};
+use crate::sources::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How a stream is read in a task.
 #[derive(Default)]
@@ -22,19 +24,21 @@ pub struct Following {
     pub max_boundary: u32,
 }
 
-/// Begins a stream, or goes on with it as it was begun. The cut is what the source is asked for.
-pub async fn begin(task: &TaskRun, stream: &StreamPlan) -> Result<(Following, Cut), TransferError> {
+/// Begins a stream, or goes on with it as it was begun. The range is what the source is asked for.
+pub async fn begin(task: &TaskRun, stream: &StreamPlan) -> Result<(Following, Option<Range>), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
     let settings = stream.settings.incremental.as_ref();
     let begun = task.ledger.begin_stream(id, name, &stream.fingerprint, settings.is_some()).await?;
-    let cut = |range| Cut { now: task.row.created_at, range };
-    let Some(settings) = settings else { return Ok((Following::default(), cut(None))) };
+    let Some(settings) = settings else { return Ok((Following::default(), None)) };
     let rows = match &begun.boundary {
         Some(before) => task.ledger.boundary(before, name).await?,
         None => Vec::new(),
     };
     let range = range(task, settings, &begun);
-    let kind = range.start.as_ref().or(range.end.as_ref()).map(CursorValue::kind);
+    let unit = unit(settings);
+    // What the records hold is known from those before. A configured time may stand for a number that counts it.
+    let configured = range.start.as_ref().or(range.end.as_ref()).filter(|_| unit.is_none());
+    let kind = begun.mark.as_ref().or(configured).map(CursorValue::kind);
     let end =
         |kind: CursorKind| rows.iter().map(|(end, _)| end).max().and_then(|end| CursorValue::from_sort_key(kind, end));
     let path = |field: &String| field.split('.').map(str::to_owned).collect::<Vec<_>>();
@@ -47,12 +51,17 @@ pub async fn begin(task: &TaskRun, stream: &StreamPlan) -> Result<(Following, Cu
         from: range.start.clone(),
         to: range.end.clone(),
         look_back: settings.look_back.map(|span| span.0).unwrap_or_default(),
-        unit: unit(settings.format.as_deref()),
+        unit,
         now: task.row.created_at,
         without: AtomicU64::new(0),
     };
     let following = Following { follow: Some(Arc::new(follow)), max_boundary: settings.max_boundary };
-    Ok((following, cut(Some(range))))
+    Ok((following, Some(range)))
+}
+
+/// How long a unit of the cursor field is, where it is a number that counts time.
+fn unit(settings: &Incremental) -> Option<Duration> {
+    TimeFormat::parse(&settings.format).ok().and_then(|format| format.unit())
 }
 
 /// What the source is asked for: a back-fill's bounds, from the mark on, or everything from the configured start.
@@ -63,7 +72,7 @@ fn range(task: &TaskRun, settings: &Incremental, begun: &Begun) -> Range {
         return Range { start: bound(&scope.from).or_else(|| bound(&settings.start)), end: bound(&scope.to) };
     }
     let look_back = settings.look_back.map(|span| span.0).unwrap_or_default();
-    let mark = begun.mark.as_ref().map(|mark| mark.back(look_back, unit(settings.format.as_deref())));
+    let mark = begun.mark.as_ref().map(|mark| mark.back(look_back, unit(settings)));
     Range { start: mark.or_else(|| bound(&settings.start)), end: None }
 }
 
@@ -76,7 +85,7 @@ pub fn end(stream: &StreamPlan) -> StreamEnd {
         primary_key: stream.settings.primary_key.clone(),
         cursor_field: settings.map(|settings| settings.cursor_field.clone()),
         look_back: settings.and_then(|settings| settings.look_back).map(|span| span.0).unwrap_or_default(),
-        unit: settings.and_then(|settings| unit(settings.format.as_deref())),
+        unit: settings.and_then(unit),
     }
 }
 

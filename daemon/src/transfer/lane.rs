@@ -2,14 +2,15 @@
 
 use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
+use super::family::{Taken, too_many};
 use super::follow::Gathered;
 use super::keeper::{Growth, Keeper};
 use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
-use super::stream::{Seen, StreamRun};
+use super::stream::StreamRun;
 use crate::base::{crash, fsio};
-use crate::ledger::Tail;
 use crate::ledger::rows::LaneRow;
+use crate::ledger::{Advance, Tail};
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, CutReason, SealedSegment, SegmentId};
@@ -34,6 +35,8 @@ pub struct Lane {
     total: Option<u64>,
     /// The newest records of the open segment, where the stream is incremental.
     newest: Option<Gathered>,
+    /// What children need of the records of the open segment.
+    taken: Option<Taken>,
 }
 
 /// The segment in the making, with what is needed to make it again.
@@ -51,7 +54,8 @@ pub fn next_segment(stream: &str, row: &LaneRow) -> SegmentId {
 impl Lane {
     /// A lane at its committed offset.
     pub fn new(run: Arc<StreamRun>, row: LaneRow) -> Self {
-        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, newest: None }
+        let taken = run.picker.as_ref().map(|picker| picker.taken());
+        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, newest: None, taken }
     }
 
     fn id(&self) -> SegmentId {
@@ -97,11 +101,15 @@ impl Lane {
     }
 
     async fn add(&mut self, work: Work) -> Result<(), TransferError> {
-        let Work { page, converted, followed, at, known, journal } = work;
+        let Work { page, converted, followed, at, known, journal, values } = work;
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.open_segment().await?,
         };
+        if let (Some(taken), Some(values)) = (&mut self.taken, values) {
+            let added = values.and_then(|values| taken.add_all(&values));
+            added.map_err(|error| too_many(&self.run.name, error))?;
+        }
         if let Some(seen) = &converted.observed {
             self.observed = Some(self.observed.take().unwrap_or_default().merge(seen));
         }
@@ -182,9 +190,19 @@ impl Lane {
         let bytes = sealed.bytes;
         let segment = sealed_segment(id, sealed, cut, delta);
         crash::point("segment.before_commit");
+        let fresh = self.run.picker.as_ref().map(|picker| picker.taken());
+        let values = std::mem::replace(&mut self.taken, fresh).map(|mut taken| taken.take());
         let newest = self.newest.take().and_then(|gathered| gathered.finish(&self.run));
-        let seen = Seen { observed: self.observed.take(), total: self.total, newest };
-        self.run.advance(&segment, done, seen).await?;
+        let observed = self.observed.take();
+        let step = Advance {
+            lane_done: done,
+            observed: observed.as_ref(),
+            total: self.total,
+            values: values.as_ref(),
+            newest: newest.as_ref(),
+            ..Advance::default()
+        };
+        self.run.advance(&segment, step).await?;
         crash::point("segment.committed");
         let path = self.journal_path();
         fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;

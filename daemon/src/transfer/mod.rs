@@ -9,11 +9,13 @@ pub mod cpu;
 pub mod deliver;
 pub mod error;
 pub mod extract;
+pub mod family;
 pub mod follow;
 pub mod journal;
 pub mod keeper;
 pub mod lane;
 pub mod pages;
+pub mod parents;
 pub mod progress;
 pub mod publish;
 pub mod recover;
@@ -32,6 +34,7 @@ use crate::model::task::Waiting;
 use crate::sources::Source;
 use cpu::Cpu;
 use error::TransferError;
+use family::Family;
 use progress::Counters;
 use saas_export_manifest::Mode;
 use spool::Spool;
@@ -178,9 +181,12 @@ async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Extracts every stream that is not at its end; from its return on the source is never asked again.
+/// Extracts every stream that is not at its end, parents before their children; from its return on the source is never asked
+/// again.
 async fn extract_all(task: &Arc<TaskRun>, rows: &[StreamRow]) -> Result<(), TransferError> {
-    for stream in &task.streams {
+    let family = Family::of(task)?;
+    let plan = |name: &Name| task.streams.iter().find(|stream| stream.name == *name);
+    for stream in family.order().iter().filter_map(plan) {
         let row = rows.iter().find(|row| row.stream == stream.name.as_str());
         if row.is_some_and(|row| row.error.is_some()) {
             continue;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(5);
 /// Readings kept for the rate.
 const READINGS: usize = 64;
+/// Partitions whose totals are added up; of more the sum stays unknown.
+const MAX_TOTALS: usize = 10_000;
 /// Least time between two readings.
 const BETWEEN: Duration = Duration::from_millis(200);
 
@@ -50,6 +52,9 @@ impl Counters {
     /// A partition has so many records.
     pub fn total(&self, stream: &str, partition: u32, records: u64) {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        if totals.expected > MAX_TOTALS {
+            return;
+        }
         totals.known.insert((stream.to_owned(), partition), records);
     }
 

@@ -2,16 +2,16 @@
 
 use super::error::TransferError;
 use super::extract::{Feed, Pump};
+use super::family::{Family, Picker};
 use super::lane::{Lane, next_segment};
 use super::pages::{Open, Pages};
-use super::{StreamPlan, TaskRun, follow, sample};
+use super::{StreamPlan, TaskRun, follow, parents, sample};
 use crate::base::budget::ByteBudget;
 use crate::base::{crash, fsio};
 use crate::formats;
-use crate::ledger::input::Newest;
 use crate::ledger::rows::LaneRow;
 use crate::ledger::{Advance, Tail};
-use crate::model::offset::{LaneId, Offset, Partition};
+use crate::model::offset::{LaneId, Offset};
 use crate::model::schema::Schema;
 use crate::model::segment::SealedSegment;
 use crate::record::convert::Plan;
@@ -30,7 +30,9 @@ pub struct StreamRun {
     /// How its records are converted.
     pub plan: Arc<Plan>,
     /// Number of its partitions.
-    pub partitions: usize,
+    pub partitions: u32,
+    /// Takes what its children need of its records.
+    pub picker: Option<Arc<Picker>>,
     /// What the task has seen beside its schema, over all lanes.
     pub observed: Mutex<Option<Schema>>,
     /// What its records are compared with, where it is incremental.
@@ -41,35 +43,18 @@ pub struct StreamRun {
     pub stop: CancellationToken,
 }
 
-/// What was seen in the pages of a segment, beside its records.
-#[derive(Default)]
-pub struct Seen {
-    /// Types beside the schema.
-    pub observed: Option<Schema>,
-    /// Records in all, as the source says.
-    pub total: Option<u64>,
-    /// The newest records.
-    pub newest: Option<Newest>,
-}
-
 impl StreamRun {
-    /// Commits a sealed segment: row, offset and audit in one transaction.
-    pub async fn advance(&self, segment: &SealedSegment, done: bool, seen: Seen) -> Result<(), TransferError> {
+    /// Commits a sealed segment: row, offset and audit in one transaction. `step` holds what the lane knows.
+    pub async fn advance(&self, segment: &SealedSegment, step: Advance<'_>) -> Result<(), TransferError> {
         let destinations = self.task.destination_names();
-        let observed = seen.observed.as_ref().map(|new| {
+        let observed = step.observed.map(|new| {
             let mut all = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
             let merged = all.take().unwrap_or_default().merge(new);
             all.insert(merged).clone()
         });
         // What a page says counts its own partition only.
-        let total = seen.total.filter(|_| self.partitions == 1);
-        let step = Advance {
-            lane_done: done,
-            observed: observed.as_ref(),
-            total,
-            newest: seen.newest.as_ref(),
-            destinations: &destinations,
-        };
+        let total = step.total.filter(|_| self.partitions == 1);
+        let step = Advance { observed: observed.as_ref(), total, destinations: &destinations, ..step };
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())
@@ -85,14 +70,11 @@ impl StreamRun {
 /// Reads a stream to its end, from wherever its lanes stand.
 pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
-    let source_error = |source| TransferError::Source { stream: name.to_owned(), source };
-    let (following, cut) = follow::begin(task, stream).await?;
-    let listed = task.until_stopped(task.source.partitions(&stream.name, &cut)).await?.map_err(source_error)?;
-    let partitions: Arc<[Partition]> = task.ledger.store_partitions(id, name, &listed).await?.into();
-    crash::point("partitions.stored");
-    task.progress.expect(partitions.len());
-    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
-    let of = stream.settings.lanes.clamp(1, count.max(1));
+    let (following, range) = follow::begin(task, stream).await?;
+    let partitions = Arc::new(parents::partitions(task, stream, range).await?);
+    let picker = Family::of(task)?.picker(&stream.name)?;
+    task.progress.expect(partitions.len() as usize);
+    let of = stream.settings.lanes.clamp(1, partitions.len().max(1));
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
     task.spool.prepare(name)?;
@@ -123,6 +105,7 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         name: stream.name.clone(),
         plan,
         partitions: partitions.len(),
+        picker: picker.clone(),
         observed,
         follow: following.follow,
         max_boundary: following.max_boundary,
@@ -133,6 +116,7 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         budget: ByteBudget::new(task.page_buffer),
         cpu: task.cpu.clone(),
         plan: run.plan.clone(),
+        picker,
         follow: run.follow.clone(),
     };
     for row in lanes {

@@ -19,6 +19,9 @@ struct Args {
     /// Records of a page unless the client asks for fewer.
     #[arg(long, default_value_t = 1000)]
     page_size: u64,
+    /// Accounts that the orders are dealt to, for streams with parents.
+    #[arg(long, default_value_t = 20)]
+    accounts: u64,
     /// Megabytes of serialised pages that are kept.
     #[arg(long, default_value_t = 512)]
     cache_mb: usize,
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         seed: args.seed,
         page_size: args.page_size,
         max_page: args.page_size.max(1000),
+        accounts: args.accounts,
         cache_bytes: args.cache_mb << 20,
         gzip: args.gzip,
         ..Options::default()

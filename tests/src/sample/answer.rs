@@ -3,10 +3,10 @@
 use super::auth;
 use super::body::{PageBody, Step};
 use super::control;
-use super::data::Data;
+use super::data::{Data, REGIONS};
 use super::faults::{Kind, Verdict};
-use super::routes::{self, Around, Ask, Limits, Params, Refused};
-use super::server::State;
+use super::routes::{self, Around, Ask, Limits, Pager, Params, Refused};
+use super::server::{Options, State};
 use super::truth::PageKey;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -70,8 +70,8 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
             Err(why) => return refused(&state, why),
         }
     }
-    let limits =
-        Limits { seed: state.options.seed, page_size: state.options.page_size, max_page: state.options.max_page };
+    let Options { seed, page_size, max_page, accounts, .. } = state.options;
+    let limits = Limits { seed, page_size, max_page, accounts };
     if auth::any_credential(&head.headers, params.get("api_key").map(String::as_str)) {
         state.truth().with_credentials += 1;
     }
@@ -98,7 +98,7 @@ async fn page(
     params: &Params,
 ) -> Response<PageBody> {
     let data = state.data();
-    let total = ask.view.len(data.records);
+    let total = if ask.pager == Pager::Accounts { state.options.accounts } else { ask.view.len(data.records) };
     let len = total.saturating_sub(ask.start).min(ask.limit);
     let key = PageKey { pager: ask.pager.name(), view: ask.view, start: ask.start };
     let verdict = state.rules().judge(&ask.path, ask.start, Instant::now());
@@ -214,6 +214,9 @@ impl PageSpec<'_> {
             Some(Kind::SamePage) => (0, self.total.min(self.ask.limit)),
             _ => (self.ask.start, self.len),
         };
+        if self.ask.pager == Pager::Accounts {
+            return accounts(start, len).into();
+        }
         let array = self.state.cache.array(&self.data, self.ask.view, start, len);
         match self.kind() {
             Some(Kind::InvalidUtf8) => {
@@ -255,6 +258,15 @@ impl PageSpec<'_> {
             }
         }
     }
+}
+
+/// Accounts as the API writes them.
+fn accounts(start: u64, len: u64) -> String {
+    let account = |k: u64| {
+        let region = REGIONS[(k % 3) as usize];
+        serde_json::json!({ "id": k + 1, "owner": { "slug": routes::account_name(k) }, "region": region }).to_string()
+    };
+    format!("[{}]", (start..start + len).map(account).collect::<Vec<_>>().join(","))
 }
 
 fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {

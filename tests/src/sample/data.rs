@@ -30,33 +30,53 @@ pub struct Shape {
     pub type_change: Option<u64>,
 }
 
-/// A part of the data set, in order: every record, or those of one region.
+/// A part of the data set, in order: every record, or those of one region or account, and of these the ones of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct View {
     /// Position of the first record.
     pub first: u64,
     /// Distance between two records.
     pub step: u64,
+    /// Position behind the last record, where that is not the end of the data set.
+    pub end: u64,
 }
 
 impl View {
     /// Every record.
-    pub const ALL: Self = Self { first: 0, step: 1 };
+    pub const ALL: Self = Self { first: 0, step: 1, end: u64::MAX };
 
     /// The records of a region, if there is such a region.
     pub fn region(name: &str) -> Option<Self> {
         let first = REGIONS.iter().position(|region| *region == name)? as u64;
-        Some(Self { first, step: REGIONS.len() as u64 })
+        Some(Self { first, step: REGIONS.len() as u64, end: u64::MAX })
     }
 
-    /// `all` or the region's name.
-    pub fn name(self) -> &'static str {
-        if self.step == 1 { "all" } else { REGIONS[self.first as usize] }
+    /// The records of account `k` of so many.
+    pub fn account(k: u64, accounts: u64) -> Self {
+        Self { first: k, step: accounts, end: u64::MAX }
+    }
+
+    /// Of these records those that were created from second `since` to before second `until`, since 1970.
+    #[must_use]
+    pub fn between(self, since: i64, until: i64) -> Self {
+        let position = |second: i64| u64::try_from(second - FIRST_CREATED / 1_000_000).unwrap_or(0);
+        let skipped = position(since).saturating_sub(self.first).div_ceil(self.step);
+        Self { first: self.first + skipped * self.step, step: self.step, end: self.end.min(position(until)) }
+    }
+
+    /// `all`, the region's name, or numbers.
+    pub fn name(self) -> String {
+        let whole = self.end == u64::MAX;
+        match (self.first, self.step) {
+            (0, 1) if whole => "all".into(),
+            (first, 3) if whole && first < 3 => REGIONS[first as usize].into(),
+            (first, step) => format!("{first}+{step}..{}", self.end),
+        }
     }
 
     /// Records of the view in a data set of `records`.
     pub fn len(self, records: u64) -> u64 {
-        records.saturating_sub(self.first).div_ceil(self.step)
+        records.min(self.end).saturating_sub(self.first).div_ceil(self.step)
     }
 
     /// Position in the data set of the view's record `k`.
@@ -325,6 +345,15 @@ mod tests {
             let mut ids: Vec<u64> = REGIONS.iter().flat_map(|r| View::region(r).unwrap().ids(records)).collect();
             ids.sort_unstable();
             assert_eq!(ids, View::ALL.ids(records).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn windows_are_the_data_set_without_overlap() {
+        let start = FIRST_CREATED / 1_000_000;
+        for view in [View::ALL, View::region("us").unwrap(), View::account(4, 7)] {
+            let parts = (-1..12).flat_map(|n| view.between(start + n * 9, start + n * 9 + 9).ids(100));
+            assert_eq!(parts.collect::<Vec<_>>(), view.ids(100).collect::<Vec<_>>());
         }
     }
 

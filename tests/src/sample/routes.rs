@@ -23,6 +23,8 @@ pub enum Pager {
     Search,
     /// No paging: an array of everything.
     All,
+    /// The accounts instead of orders: `?page=&per_page=`, answer `{"data", "total"}`.
+    Accounts,
 }
 
 impl Pager {
@@ -36,6 +38,7 @@ impl Pager {
             Self::Offset => "offset",
             Self::Search => "search",
             Self::All => "all",
+            Self::Accounts => "accounts",
         }
     }
 }
@@ -71,6 +74,33 @@ pub struct Limits {
     pub page_size: u64,
     /// Most records of a page.
     pub max_page: u64,
+    /// Accounts that the orders are dealt to.
+    pub accounts: u64,
+}
+
+/// What an account is called in paths: it needs to be encoded there.
+pub fn account_name(k: u64) -> String {
+    format!("acc {k}")
+}
+
+/// The number of an account, from its encoded name.
+fn read_account(encoded: &str, accounts: u64) -> Option<u64> {
+    let name = url::form_urlencoded::parse(encoded.as_bytes()).next()?.0.into_owned();
+    name.strip_prefix("acc ")?.parse().ok().filter(|k| *k < accounts)
+}
+
+/// The seconds of the parameters `since` and `until` (exclusive) or `to` (inclusive): numbers or RFC 3339.
+fn time(params: &Params) -> Result<Option<(i64, i64)>, Refused> {
+    let second = |name: &str| match params.get(name) {
+        None => Ok(None),
+        Some(text) => {
+            let number = text.parse::<i64>().ok();
+            let time = || text.parse::<jiff::Timestamp>().ok().map(|time| time.as_second());
+            number.or_else(time).map(Some).ok_or((422, "a parameter is not a time"))
+        }
+    };
+    let end = second("until")?.or(second("to")?.map(|to| to + 1));
+    Ok(second("since")?.map(|since| (since, end.unwrap_or(i64::MAX))))
 }
 
 /// The opaque cursor of record `k`; it carries a check, so that nobody makes one up.
@@ -112,7 +142,13 @@ pub fn wants_body(path: &str) -> bool {
 pub fn read(method: &Method, path: &str, params: &Params, limits: Limits) -> Result<Ask, Refused> {
     let (_, auth, rest) = auth::split(path);
     let parts: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
+    let mut account = None;
     let (pager, region) = match parts.as_slice() {
+        ["v2", "accounts"] => (Pager::Accounts, None),
+        ["v2", "accounts", name, "orders"] => {
+            account = Some(read_account(name, limits.accounts).ok_or((404, "no such account"))?);
+            (Pager::Cursor, None)
+        }
         ["v2", "orders"] => (Pager::Cursor, None),
         ["v2", "regions", region, "orders"] => (Pager::Cursor, Some(*region)),
         ["v2", "next-url", "orders"] => (Pager::NextUrl, None),
@@ -126,10 +162,13 @@ pub fn read(method: &Method, path: &str, params: &Params, limits: Limits) -> Res
     if (pager == Pager::Search) != (method == Method::POST) || (pager != Pager::Search && method != Method::GET) {
         return Err((405, "wrong method"));
     }
-    let view = match region.or(params.get("region").map(String::as_str)) {
-        None => View::ALL,
+    let mut view = match region.or(params.get("region").map(String::as_str)) {
+        None => account.map_or(View::ALL, |k| View::account(k, limits.accounts)),
         Some(name) => View::region(name).ok_or((404, "no such region"))?,
     };
+    if let Some((since, until)) = time(params)? {
+        view = view.between(since, until);
+    }
     let number = |name: &str| match params.get(name) {
         None => Ok(None),
         Some(text) => text.parse::<u64>().map(Some).map_err(|_| (422, "a parameter is not a number")),
@@ -143,7 +182,7 @@ pub fn read(method: &Method, path: &str, params: &Params, limits: Limits) -> Res
     let start = match pager {
         Pager::Cursor | Pager::Search => from_cursor("cursor")?,
         Pager::NextUrl => from_cursor("after")?,
-        Pager::Link | Pager::Paged => {
+        Pager::Link | Pager::Paged | Pager::Accounts => {
             let page = number("page")?.unwrap_or(1);
             page.checked_sub(1).ok_or((422, "pages start at 1"))?.saturating_mul(limit)
         }
@@ -216,6 +255,7 @@ impl Ask {
             }
             Pager::Offset => wrap("items", format!(",\"total\":{total}}}")),
             Pager::All => Envelope::default(),
+            Pager::Accounts => wrap("data", format!(",\"total\":{total}}}")),
         }
     }
 }
@@ -224,7 +264,7 @@ impl Ask {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { seed: 5, page_size: 100, max_page: 1000 };
+    const LIMITS: Limits = Limits { seed: 5, page_size: 100, max_page: 1000, accounts: 7 };
 
     fn get(path: &str, query: &str) -> Result<Ask, Refused> {
         read(&Method::GET, path, &query_params(query), LIMITS)
@@ -248,6 +288,11 @@ mod tests {
         assert_eq!(get("/v2/search/orders", "").unwrap_err().0, 405);
         assert_eq!(get("/v2/regions/mars/orders", "").unwrap_err().0, 404);
         assert_eq!(get("/v2/regions/us/orders", "").unwrap().view, View::region("us").unwrap());
+        assert_eq!(get("/v2/accounts/acc%205/orders", "").unwrap().view, View::account(5, 7));
+        assert_eq!(get("/v2/accounts/acc%207/orders", "").unwrap_err().0, 404);
+        let window = get("/v2/orders", "since=2024-01-01T00:00:10Z&until=1704067220").unwrap().view;
+        assert_eq!((window.first, window.len(1000)), (10, 10));
+        assert_eq!(get("/v2/orders", "since=1704067210&to=1704067219").unwrap().view, window);
     }
 
     #[test]

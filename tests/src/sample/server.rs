@@ -26,6 +26,8 @@ pub struct Options {
     pub page_size: u64,
     /// Most records of a page.
     pub max_page: u64,
+    /// Accounts; order i is one of account i mod `accounts`.
+    pub accounts: u64,
     /// Bytes of serialised pages that are kept.
     pub cache_bytes: usize,
     /// What next URLs and links start with, instead of this server's own origin.
@@ -42,6 +44,7 @@ impl Default for Options {
             seed: 42,
             page_size: 100,
             max_page: 1000,
+            accounts: 20,
             cache_bytes: 64 << 20,
             next_origin: None,
             gzip: false,

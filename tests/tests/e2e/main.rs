@@ -20,6 +20,7 @@ mod once;
 mod origins;
 mod owner;
 mod paging;
+mod partitions;
 mod queue;
 mod read;
 mod service;

@@ -26,9 +26,10 @@ pub struct Incremental {
     /// Lower bound of the first task; the beginning of everything by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// How times are written in requests: a strftime format, `%s` for seconds since 1970; RFC 3339 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
+    /// How times are written in requests: `rfc3339`, `epoch` (seconds), `epoch_ms`, `epoch_us`, or a strftime format such as
+    /// `%Y-%m-%d`, in UTC.
+    #[serde(default = "default_format")]
+    pub format: String,
     /// Each task reads again from this long before the mark: for APIs where records appear late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "3650d"))]
@@ -38,6 +39,10 @@ pub struct Incremental {
     #[serde(default = "default_max_boundary")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_boundary: u32,
+}
+
+fn default_format() -> String {
+    "rfc3339".into()
 }
 
 fn default_max_boundary() -> u32 {

@@ -4,6 +4,7 @@ mod destination;
 mod export;
 mod format;
 mod incremental;
+mod partition;
 mod source;
 mod stream;
 
@@ -11,6 +12,7 @@ pub use destination::*;
 pub use export::*;
 pub use format::*;
 pub use incremental::*;
+pub use partition::*;
 pub use source::*;
 pub use stream::*;
 

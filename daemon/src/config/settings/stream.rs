@@ -1,6 +1,6 @@
-//! The streams of a REST source: requests, paginators, partitions.
+//! The streams of a REST source: requests and paginators.
 
-use super::Incremental;
+use super::{Incremental, PartitionBy};
 use crate::config::units::SecretText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -207,21 +207,4 @@ fn default_offset_param() -> String {
 
 fn default_limit_param() -> String {
     "limit".into()
-}
-
-/// How a stream is cut into parts: a map with one key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PartitionBy {
-    /// A fixed list of values; each is `{{ partition.value }}` in its part's templates.
-    List(ListPartitions),
-}
-
-/// A fixed list of values.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ListPartitions {
-    /// The values, in the order in which the parts are read.
-    #[schemars(length(min = 1))]
-    pub values: Vec<String>,
 }

@@ -5,6 +5,7 @@ use super::requests::Fixed;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
 use crate::config::settings::{Incremental, Method, ParamIn, Stream};
+use crate::config::times::TimeFormat;
 use crate::config::units::shown;
 use crate::model::mark::{CursorKind, CursorValue};
 use crate::model::schema::RESCUED;
@@ -38,21 +39,23 @@ impl Check<'_> {
     fn bounds(&mut self, here: &KeyPath, incremental: &Incremental) {
         let kind = incremental.start.as_deref().map(|start| (start, CursorValue::parse(start).kind()));
         if let Some((start, CursorKind::Text)) = kind
-            && incremental.format.is_some()
+            && incremental.format != "rfc3339"
         {
             let mistake = Mistake::value(&here.key("start"), format!("{} is not a time", shown(start)));
             self.wrong(mistake.hint("write e.g. 2024-01-01T00:00:00Z"));
         }
-        if let Some(format) = &incremental.format
-            && crate::model::mark::render(&CursorValue::Instant(jiff::Timestamp::UNIX_EPOCH), Some(format)).is_err()
-        {
-            let message = format!("{} is not a strftime format", shown(format));
-            self.wrong(Mistake::value(&here.key("format"), message).hint("write e.g. \"%Y-%m-%d\" or \"%s\""));
+        let format = TimeFormat::parse(&incremental.format);
+        if let Err(why) = &format {
+            self.wrong(Mistake::value(&here.key("format"), why));
         }
-        let timeless = matches!(kind, Some((_, CursorKind::Number | CursorKind::Text))) && incremental.format.is_none();
+        let timeless = matches!(kind, Some((_, CursorKind::Number | CursorKind::Text)))
+            && format.is_ok_and(|format| format.unit().is_none());
         if incremental.look_back.is_some() && timeless {
             let message = "is a time, but `start` says that the cursor field is none";
-            self.wrong(Mistake::key(&here.key("look_back"), message).hint("add format: \"%s\" for seconds since 1970"));
+            self.wrong(
+                Mistake::key(&here.key("look_back"), message)
+                    .hint("add format: epoch where it counts seconds since 1970"),
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod exports;
 mod incremental;
+mod partitions;
 mod places;
 mod requests;
 mod sources;

@@ -46,6 +46,7 @@ impl Check<'_> {
         for (name, stream) in &rest.streams {
             self.stream(&streams.key(name.as_str()), rest, stream);
         }
+        self.ancestors(&streams, rest);
     }
 
     /// The URL is not shown: an operator may have put a password into it.

@@ -1,18 +1,15 @@
-//! Streams: requests, paginators, partitions, declared types.
+//! Streams: requests, paginators, declared types.
 
 use super::Check;
 use super::requests::{Fixed, auth_param};
 use crate::config::param::body_path;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
-use crate::config::settings::{Method, NumberPages, Paginate, ParamIn, PartitionBy, Rest, Stream};
+use crate::config::settings::{Method, NumberPages, Paginate, ParamIn, Rest, Stream};
 use crate::model::schema::{RESCUED, Type};
 
 /// Statuses that are never the end: credentials, time-outs, too many requests.
 const NEVER_THE_END: [u16; 6] = [401, 403, 407, 408, 425, 429];
-
-/// Parts of a stream; each has a row in the ledger.
-const MAX_PARTITIONS: usize = 10_000;
 
 impl Check<'_> {
     pub(super) fn stream(&mut self, path: &KeyPath, rest: &Rest, stream: &Stream) {
@@ -27,7 +24,7 @@ impl Check<'_> {
         let fixed = Fixed { query: [&rest.query, &stream.query], auth: auth_param(rest.auth.as_ref()) };
         self.paginate(&path.key("paginate"), stream, &fixed);
         self.incremental(path, stream, &fixed);
-        self.partition(path, stream);
+        self.partition(path, rest, stream);
         self.fields(path, stream);
     }
 
@@ -128,16 +125,6 @@ impl Check<'_> {
                 self.wrong(Mistake::value(&path.key("end_status").item(index), message));
             }
         }
-    }
-
-    fn partition(&mut self, path: &KeyPath, stream: &Stream) {
-        let Some(PartitionBy::List(list)) = &stream.partition else { return };
-        let values = path.key("partition").key("list").key("values");
-        if list.values.len() > MAX_PARTITIONS {
-            let message = format!("has {} values; at most {MAX_PARTITIONS} are supported", list.values.len());
-            self.wrong(Mistake::value(&values, message));
-        }
-        self.repeated(&values, list.values.iter().map(String::as_str));
     }
 
     fn fields(&mut self, path: &KeyPath, stream: &Stream) {

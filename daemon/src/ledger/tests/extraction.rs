@@ -2,28 +2,95 @@
 
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
-use crate::model::offset::Partition;
+use crate::model::partitions::Partitions;
 use crate::model::schema::{Field, Schema, Type};
 
 fn schema(names: &[&str]) -> Schema {
     Schema { fields: names.iter().map(|name| Field { name: (*name).into(), kind: Type::Integer }).collect() }
 }
 
-fn partition(index: u32) -> Partition {
-    Partition { index, values: [("value".to_owned(), format!("v{index}"))].into() }
+fn list(count: u32, first: &str) -> Partitions {
+    let mut list = Partitions::new(vec!["parent.id".into(), "value".into()]);
+    for index in 0..count {
+        list.push([format!("{first}{index}").as_str(), "ü\"\n"]).unwrap();
+    }
+    list
 }
 
 #[tokio::test]
-async fn partitions_are_stored_once_and_numbered() {
+async fn partitions_are_stored_once_also_when_there_are_none() {
     let (_dir, ledger) = fresh();
     let task = running(&ledger, "shop").await;
-    let list = [partition(0), partition(1)];
-    for bad in [&[][..], &[partition(1)], &[partition(0), partition(0)]] {
-        let error = ledger.store_partitions(&task, STREAM, bad).await.unwrap_err();
-        assert_eq!(error.class(), ErrorClass::Bug, "{error}");
+    for (stream, list, other) in [
+        ("whole", Partitions::single(), list(3, "x")),
+        ("parts", list(12_345, "v"), list(12_346, "x")),
+        ("none", list(0, ""), list(1, "x")),
+    ] {
+        assert_eq!(ledger.partitions(&task, stream).await.unwrap(), None);
+        let stored = ledger.store_partitions(&task, stream, list.clone()).await.unwrap();
+        assert_eq!(stored.len(), list.len());
+        assert!((0..list.len()).all(|index| stored.values(index) == list.values(index)));
+        assert_eq!(ledger.store_partitions(&task, stream, other).await.unwrap(), stored);
     }
-    assert_eq!(ledger.store_partitions(&task, STREAM, &list).await.unwrap(), list);
-    assert_eq!(ledger.store_partitions(&task, STREAM, &[partition(0)]).await.unwrap(), list);
+}
+
+#[tokio::test]
+async fn a_list_that_was_cut_short_is_written_over() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    ledger.store_partitions(&task, STREAM, list(12_000, "old")).await.unwrap();
+    // As if the daemon had died before the end of the list.
+    let sql = "DELETE FROM partition_lists";
+    ledger.write(move |tx| super::super::codec::run(tx, sql, ())).await.unwrap();
+    assert_eq!(ledger.partitions(&task, STREAM).await.unwrap(), None);
+    let ledger = reopened(ledger).await;
+    assert_eq!(ledger.store_partitions(&task, STREAM, list(11_000, "new")).await.unwrap(), list(11_000, "new"));
+}
+
+#[tokio::test]
+async fn what_children_need_follows_the_segments() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    let told = async |ledger: &Ledger| {
+        let fold = |all: &mut Vec<String>, values: &Partitions| {
+            all.extend((0..values.len()).flat_map(|index| values.row(index).map(str::to_owned).collect::<Vec<_>>()));
+            true
+        };
+        ledger.parent_values(&task, STREAM, Vec::new(), fold).await.unwrap()
+    };
+    let ids = |ids: &[&str]| {
+        let mut list = Partitions::new(vec!["$.id".into()]);
+        ids.iter().for_each(|id| list.push([*id]).unwrap());
+        list
+    };
+    for (n, values) in [ids(&["1", "\"2\""]), ids(&["3"])].iter().enumerate() {
+        let n = n as u64;
+        let step = Advance { values: Some(values), ..Advance::default() };
+        ledger.advance(&task, &segment(n, n * 3..n * 3 + 3), step).await.unwrap();
+    }
+    assert_eq!(told(&ledger).await, ["1", "\"2\"", "3"]);
+    // A lane that goes back takes its values back, too.
+    event(&ledger, &task, TaskEvent::Pause).await;
+    let moves = vec![input::LaneMove { stream: STREAM.into(), lane: 0, offset: after(3) }];
+    let target = input::OffsetTarget::Task(task.clone());
+    let order = input::SetOffsets { target, moves, actor: String::new(), reason: String::new() };
+    ledger.set_offsets(order).await.unwrap();
+    assert_eq!(told(&ledger).await, ["1", "\"2\""]);
+
+    assert!(!ledger.has_outside_parent(&task, "accounts").await.unwrap());
+    ledger.begin_outside_parent(&task, "accounts").await.unwrap();
+    ledger.add_outside_values(&task, "accounts", 0, ids(&["7"])).await.unwrap();
+    ledger.begin_outside_parent(&task, "accounts").await.unwrap();
+    ledger.add_outside_values(&task, "accounts", 0, ids(&["8"])).await.unwrap();
+    ledger.add_outside_values(&task, "accounts", 1, ids(&["9"])).await.unwrap();
+    ledger.close_outside_parent(&task, "accounts", 2).await.unwrap();
+    let ledger = reopened(ledger).await;
+    assert!(ledger.has_outside_parent(&task, "accounts").await.unwrap());
+    let first = |seen: &mut Vec<u32>, values: &Partitions| {
+        seen.push(values.len());
+        false
+    };
+    assert_eq!(ledger.parent_values(&task, "accounts", vec![], first).await.unwrap(), [1], "no more than is wanted");
 }
 
 #[tokio::test]

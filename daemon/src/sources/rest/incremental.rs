@@ -3,9 +3,11 @@
 use super::paginate::Param;
 use super::spec::At;
 use crate::config::settings::Incremental;
-use crate::model::mark::{CursorValue, render};
+use crate::config::times::TimeFormat;
+use crate::model::mark::CursorValue;
+use crate::model::partitions::Partitions;
 use crate::sources::Cut;
-use std::collections::BTreeMap;
+use jiff::tz::TimeZone;
 
 /// Where a partition keeps the lower bound; templates ask for it by the same name.
 const START: &str = "incremental.start";
@@ -17,7 +19,7 @@ const END: &str = "incremental.end";
 pub struct Bounds {
     start: Option<Param>,
     end: Option<Param>,
-    format: Option<String>,
+    format: TimeFormat,
 }
 
 /// The parameters that every request of a partition carries.
@@ -39,32 +41,42 @@ impl Bounds {
         Ok(Self {
             start: param("param", settings.param.as_ref())?,
             end: param("end_param", settings.end_param.as_ref())?,
-            format: settings.format.clone(),
+            format: TimeFormat::parse(&settings.format).map_err(|reason| At::new("incremental.format", &reason))?,
         })
     }
 
     /// The values of every partition of the stream in a task. They are stored with it, so that a later attempt asks the
     /// same.
-    pub fn values(&self, cut: &Cut) -> Result<BTreeMap<String, String>, String> {
+    pub fn values(&self, cut: &Cut) -> Result<Partitions, At> {
         let range = cut.range.clone().unwrap_or_default();
-        let text = |value: &CursorValue| render(value, self.format.as_deref());
+        let text = |value: &CursorValue| match value {
+            CursorValue::Instant(at) => {
+                self.format.write(&at.to_zoned(TimeZone::UTC)).map_err(|reason| At::new("incremental.format", &reason))
+            }
+            other => Ok(other.to_string()),
+        };
         let start = range.start.as_ref().map(text).transpose()?;
-        let end = range.end.unwrap_or(CursorValue::Instant(cut.now));
+        let end = text(&range.end.unwrap_or(CursorValue::Instant(cut.now)))?;
+        let mut values = Partitions::new(vec![START.to_owned(), END.to_owned()]);
         // A template may ask for the lower bound where there is none: the beginning.
-        let start = (START.to_owned(), start.unwrap_or_default());
-        Ok([start, (END.to_owned(), text(&end)?)].into())
+        let row = [start.as_deref().unwrap_or_default(), end.as_str()];
+        values.push(row).map_err(|error| At::new("incremental", &error.to_string()))?;
+        Ok(values)
     }
 
     /// The parameters that these values become. A first task without a lower bound asks for everything.
-    pub fn ask(&self, values: &BTreeMap<String, String>) -> Asked {
+    pub fn ask<'a>(&self, values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Asked {
         let mut asked = Asked::default();
-        for (param, key) in [(&self.start, START), (&self.end, END)] {
-            let Some((param, text)) = param.as_ref().zip(values.get(key).filter(|text| !text.is_empty())) else {
-                continue;
+        for (key, text) in values.into_iter().filter(|(_, text)| !text.is_empty()) {
+            let param = match key {
+                START => &self.start,
+                END => &self.end,
+                _ => continue,
             };
             match param {
-                Param::Query(name) => asked.in_query.push((name.clone(), text.clone())),
-                Param::Body(path) => asked.in_body.push((path.clone(), json(text))),
+                None => {}
+                Some(Param::Query(name)) => asked.in_query.push((name.clone(), text.to_owned())),
+                Some(Param::Body(path)) => asked.in_body.push((path.clone(), json(text))),
             }
         }
         asked

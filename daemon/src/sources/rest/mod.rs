@@ -3,21 +3,25 @@
 mod auth;
 mod body;
 mod error;
+mod include;
 mod incremental;
+mod lane;
 mod link;
 mod pages;
 mod paginate;
 mod request;
 mod run;
 mod spec;
+mod split;
 mod template;
 mod window;
+mod windows;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::RestError;
-pub use pages::RestPages;
+pub use lane::RestPages;
 pub use spec::fingerprint;
 
 use crate::base::ids::Name;
@@ -25,7 +29,8 @@ use crate::base::retry::RetryPolicy;
 use crate::base::secret::Resolve;
 use crate::config::settings::Rest;
 use crate::config::units::Size;
-use crate::model::offset::{LaneId, Offset, Partition};
+use crate::model::offset::{LaneId, Offset};
+use crate::model::partitions::Partitions;
 use crate::net::error::SetupError;
 use crate::net::fetch::Fetcher;
 use crate::net::http::{self, ClientSettings};
@@ -34,7 +39,7 @@ use crate::net::mask::Mask;
 use crate::net::origin::{Origin, OriginRule};
 use crate::net::retry::RetryBudget;
 use crate::net::stats::SourceStats;
-use crate::sources::Cut;
+use crate::sources::{Cut, Parent};
 use auth::Shared;
 use spec::StreamSpec;
 use std::collections::BTreeMap;
@@ -130,26 +135,29 @@ impl RestSource {
         self.api.streams.get(stream).ok_or_else(unknown)
     }
 
-    /// The partitions of a stream, in order; at least one.
-    pub fn partitions(&self, stream: &Name, cut: &Cut) -> Result<Vec<Partition>, RestError> {
+    /// The parents of a stream.
+    pub fn parents(&self, stream: &Name) -> Result<Vec<Parent>, RestError> {
+        Ok(self.spec(stream)?.split.parents())
+    }
+
+    /// The partitions of a stream, in order. What is asked of an incremental stream is a part of each.
+    pub fn partitions(&self, stream: &Name, cut: &Cut) -> Result<Partitions, RestError> {
+        let told = |at: spec::At| at.below(&format!("streams.{stream}")).error(&self.api.name);
         let spec = self.spec(stream)?;
-        let mut partitions = spec.partitions();
-        if let Some(incremental) = &spec.incremental {
-            let values = incremental.values(cut).map_err(|reason| {
-                RestError::config(&self.api.name, &format!("streams.{stream}.incremental.format"), &reason)
-            })?;
-            for partition in &mut partitions {
-                partition.values.extend(values.clone());
-            }
+        let parts = spec.split.partitions(cut).map_err(told)?;
+        match &spec.incremental {
+            Some(incremental) => parts
+                .times(&incremental.values(cut).map_err(told)?)
+                .map_err(|error| told(spec::At::new("partition", &error.to_string()))),
+            None => Ok(parts),
         }
-        Ok(partitions)
     }
 
     /// Opens a lane of a stream at `from`.
     pub fn open(
         &self,
         stream: &Name,
-        partitions: Arc<[Partition]>,
+        partitions: Arc<Partitions>,
         lane: LaneId,
         from: Offset,
     ) -> Result<RestPages, RestError> {
@@ -160,7 +168,7 @@ impl RestSource {
             params: self.params.clone(),
             fetcher: self.fetcher.clone(),
         };
-        RestPages::open(reader, partitions, lane, from)
+        RestPages::open(Arc::new(reader), partitions, lane, from)
     }
 }
 

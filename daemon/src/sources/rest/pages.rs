@@ -1,13 +1,19 @@
-//! The pages of a lane: partition after partition, in order, with the next requests under way while a page is used.
+//! The pages of one partition, in order, with the next requests under way while a page is used.
+
+mod ahead;
+
+pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
 
 use super::error::RestError;
 use super::paginate::{Lead, Seen};
+use super::request::Request;
 use super::run::{Run, digest};
 use super::spec::StreamSpec;
-use super::window::Window;
+use super::window::{Ended, Window};
 use crate::base::error::Chain;
 use crate::base::ids::Name;
-use crate::model::offset::{LaneId, Offset, PageCursor, Partition};
+use crate::model::offset::{Offset, PageCursor};
+use crate::model::partitions::Partitions;
 use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher, Unreadable};
 use crate::record::locate::{LocateError, Located};
@@ -15,9 +21,10 @@ use crate::record::page::Page;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// A longer cursor or URL is no place in a list; it would have to be stored with every page.
 const MAX_CURSOR: usize = 16 << 10;
@@ -27,12 +34,6 @@ const SHOWN_CURSOR: usize = 80;
 
 /// Pages without records in a row that a cursor may lead through.
 const MAX_EMPTY: u32 = 10_000;
-
-/// The most bytes of pages that are read ahead, unless somebody says otherwise.
-const READ_AHEAD: u64 = 32_000_000;
-
-/// The most requests that run ahead, whatever `rate.concurrency` says.
-const MAX_AHEAD: u32 = 64;
 
 /// What reading a stream needs.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Content {
     located: Located,
+    /// Body and records with the included fields, where there are any.
+    rewritten: Option<(Bytes, Vec<Range<u32>>)>,
     /// Digest of the records, where it is asked for.
     digest: Option<u64>,
 }
@@ -56,69 +59,101 @@ struct Content {
 type Fetched = Result<(Answer, Content), FetchError>;
 
 fn weight(fetched: &Fetched) -> u64 {
-    fetched.as_ref().map_or(0, |(answer, _)| answer.body.len() as u64)
+    let bytes = |(answer, content): &(Answer, Content)| {
+        answer.body.len() + content.rewritten.as_ref().map_or(0, |(body, _)| body.len())
+    };
+    fetched.as_ref().map_or(0, |fetched| bytes(fetched) as u64)
 }
 
-/// Partition and cursor: what a request asks for.
-type Key = (u32, PageCursor);
-
-/// The pages of a lane. Each is asked for again until it was handed out once.
+/// The pages of a partition, in order. Each is asked for again until it was taken once.
 #[derive(Debug)]
-pub struct RestPages {
-    reader: Reader,
-    partitions: Arc<[Partition]>,
-    lane: LaneId,
+pub struct PartitionPages {
+    reader: Arc<Reader>,
+    /// Where the page after the last of `ready` is; its pages and records count from where this was opened.
     at: Offset,
-    window: Window<Key, Fetched>,
-    /// The most bytes that the window may hold beside its front.
-    ahead: u64,
+    window: Window<PageCursor, Fetched>,
     run: Run,
+    /// Pages that are there, in order.
+    ready: VecDeque<Page>,
+    failed: Option<RestError>,
+    /// Whether other partitions come after it: what may be asked in vain is then better asked of those.
+    others: bool,
 }
 
-impl RestPages {
-    /// Opens a lane at `from`.
-    pub(super) fn open(
-        reader: Reader,
-        partitions: Arc<[Partition]>,
-        lane: LaneId,
-        from: Offset,
+impl PartitionPages {
+    /// Opens a partition at `at`. `finished` is told of each request that ends.
+    pub fn open(
+        reader: &Arc<Reader>,
+        partitions: &Partitions,
+        at: Offset,
+        finished: &Arc<Notify>,
     ) -> Result<Self, RestError> {
-        if lane.of == 0 || lane.lane >= lane.of || from.partition % lane.of != lane.lane {
-            return Err(RestError::Offset { source_name: reader.source });
-        }
-        let mut at = from;
-        if at.cursor == PageCursor::End && has_next(&partitions, lane, at.partition) {
-            at = Offset { partition: at.partition + lane.of, cursor: PageCursor::Start, partition_records: 0, ..at };
-        }
-        let run = Run::open(&reader, &partitions, at.partition)?;
-        let window = Window::new(weight);
-        Ok(Self { reader, partitions, lane, at, window, ahead: READ_AHEAD / u64::from(lane.of), run })
+        let run = Run::open(reader, partitions, at.partition)?;
+        let window = Window::new(weight, finished.clone());
+        let (reader, others) = (reader.clone(), partitions.len() > 1);
+        Ok(Self { reader, at, window, run, ready: VecDeque::new(), failed: None, others })
     }
 
-    /// Bounds the pages read ahead by `bytes` for all lanes of the stream together. The page that is wanted next is not
-    /// counted: it must come, whatever its size.
-    #[must_use]
-    pub fn within(mut self, bytes: u64) -> Self {
-        self.ahead = bytes / u64::from(self.lane.of);
-        self
+    /// Its index.
+    pub fn partition(&self) -> u32 {
+        self.at.partition
     }
 
-    /// The next page, as [`PageStream::next`](crate::sources::PageStream::next) says.
-    pub async fn next(&mut self) -> Result<Option<Page>, RestError> {
-        if self.at.cursor == PageCursor::End || self.at.partition as usize >= self.partitions.len() {
-            return Ok(None);
+    /// Pages that it had so far.
+    pub fn pages(&self) -> u64 {
+        self.at.pages
+    }
+
+    /// The next page, if it is there.
+    pub fn take(&mut self) -> Option<Result<Page, RestError>> {
+        match self.ready.pop_front() {
+            Some(page) => Some(Ok(page)),
+            // The next call asks again.
+            None => self.failed.take().map(Err),
         }
-        self.fill()?;
-        // Until here comes back nothing is taken out of the window, so that a dropped call loses nothing.
-        let fetched = self.window.front().await.ok_or_else(|| self.died())?;
-        let page = match fetched {
-            Ok((answer, content)) => self.turn(answer, content)?,
-            Err(error) if self.is_end(&error) => self.advance(Bytes::new(), Vec::new(), PageCursor::End),
-            Err(error) => return Err(self.failed(error)),
-        };
-        // The next requests start before this page is used. What is wrong with them is told by the next call.
-        let _ = self.fill();
-        Ok(Some(page))
+    }
+
+    /// Requests that have not ended.
+    pub fn under_way(&self) -> usize {
+        self.window.under_way()
+    }
+
+    /// The bytes that it holds, with each request under way taken for `expected` bytes.
+    pub fn bytes(&self, expected: u64) -> u64 {
+        self.ready.iter().map(|page| page.body.len() as u64).fold(self.window.bytes(expected), u64::saturating_add)
+    }
+
+    /// Bytes of its largest page so far.
+    pub fn largest_bytes(&self) -> u64 {
+        self.run.largest_bytes
+    }
+
+    /// Takes what has come and leads on, so that the next requests can be named.
+    pub fn settle(&mut self) {
+        while self.failed.is_none() && self.at.cursor != PageCursor::End {
+            if self.window.drop_unless_front(&self.at.cursor) {
+                // Pages of uneven size: one at a time, until some in a row are of the same size again.
+                self.run.pages = 0;
+                self.run.uneven = true;
+            }
+            let page = match self.window.take() {
+                None => return,
+                Some(Ended::Died) => Err(self.died()),
+                Some(Ended::Done(Ok((answer, content)))) => self.turn(answer, content),
+                Some(Ended::Done(Err(error))) if self.is_end(&error) => {
+                    Ok(self.advance(Bytes::new(), Vec::new(), PageCursor::End))
+                }
+                Some(Ended::Done(Err(error))) => Err(self.failed(error)),
+            };
+            match page {
+                Ok(page) => self.ready.push_back(page),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        if self.at.cursor == PageCursor::End {
+            // What was guessed behind the end is not waited for.
+            self.window.drop_unless_front(&PageCursor::End);
+        }
     }
 
     fn died(&self) -> RestError {
@@ -137,9 +172,9 @@ impl RestPages {
         RestError::read(&self.reader.source, &self.reader.stream, behind, error)
     }
 
-    /// Takes a page: finds where it leads, and moves the lane there.
+    /// Takes a page: finds where it leads, and moves there.
     fn turn(&mut self, answer: Answer, content: Content) -> Result<Page, RestError> {
-        let Content { located, digest } = content;
+        let Content { located, rewritten, digest } = content;
         let records = located.records.len() as u64;
         if records > 0 && digest.is_some() && digest == self.run.digest {
             return Err(self.no_next(self.repeated()));
@@ -156,27 +191,20 @@ impl RestPages {
         };
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
-        Ok(self.advance(answer.body, located.records, cursor))
+        let (body, records) = rewritten.unwrap_or((answer.body, located.records));
+        Ok(self.advance(body, records, cursor))
     }
 
-    /// Moves the lane on, and makes the page that says so.
+    /// Moves on, and makes the page that says so.
     fn advance(&mut self, body: Bytes, records: Vec<Range<u32>>, cursor: PageCursor) -> Page {
         let (before, count) = (self.at.clone(), records.len() as u64);
-        let mut after = Offset {
+        let after = Offset {
             partition: before.partition,
             cursor,
             pages: before.pages + 1,
             records: before.records + count,
             partition_records: before.partition_records + count,
         };
-        if after.cursor == PageCursor::End && has_next(&self.partitions, self.lane, after.partition) {
-            after = Offset {
-                partition: after.partition + self.lane.of,
-                cursor: PageCursor::Start,
-                partition_records: 0,
-                ..after
-            };
-        }
         self.at = after.clone();
         Page { body, records, offset_before: before, offset_after: after, total: self.run.total, permit: None }
     }
@@ -248,81 +276,23 @@ impl RestPages {
         RestError::Next { source_name: self.reader.source.clone(), reason }
     }
 
-    /// Starts the request for the page at hand, and as many behind it as the paginator can name and the limits allow.
-    fn fill(&mut self) -> Result<(), RestError> {
-        if self.at.cursor == PageCursor::End || self.at.partition as usize >= self.partitions.len() {
-            return Ok(());
-        }
-        if self.run.partition != self.at.partition {
-            self.run = Run::open(&self.reader, &self.partitions, self.at.partition)?;
-        }
-        let here = (self.at.partition, self.at.cursor.clone());
-        if self.window.drop_unless_front(&here) {
-            // Pages of uneven size: one at a time, until some in a row are of the same size again.
-            self.run.pages = 0;
-        }
-        let width = self.width();
-        while self.window.len() < width {
-            let key = match self.window.last() {
-                None => here.clone(),
-                Some(_) if !self.has_room() => break,
-                Some((partition, cursor)) => match self.reader.spec.pager.guess(cursor, self.run.last) {
-                    Some(guess) if self.within_total(&guess) => (*partition, guess),
-                    _ => break,
-                },
-            };
-            self.start(key)?;
-        }
-        Ok(())
-    }
-
-    fn start(&mut self, key: Key) -> Result<(), RestError> {
+    fn start(&mut self, cursor: PageCursor) -> Result<(), RestError> {
         let spec = self.reader.spec.clone();
-        let ask = self.run.request.ask(&spec.pager, &key.1);
+        let ask = self.run.request.ask(&spec.pager, &cursor);
         let foreign = || RestError::Offset { source_name: self.reader.source.clone() };
         let ask = ask.ok_or_else(foreign)?;
-        let fetcher = self.reader.fetcher.clone();
-        self.window.push(key, async move { fetcher.fetch(&ask, |answer| locate(&spec, answer)).await });
+        let (fetcher, request) = (self.reader.fetcher.clone(), self.run.request.clone());
+        let fetch = async move { fetcher.fetch(&ask, |answer| locate(&spec, &request, answer)).await };
+        self.window.push(cursor, fetch);
         Ok(())
     }
-
-    /// How many requests may be under way: it doubles with each page, so that a short list costs few in vain.
-    fn width(&self) -> usize {
-        if !self.reader.spec.pager.addressable() {
-            return 1;
-        }
-        let ramp = 1 << self.run.pages.min(MAX_AHEAD.ilog2());
-        self.reader.fetcher.limiter.concurrency().min(ramp).clamp(1, MAX_AHEAD) as usize
-    }
-
-    /// Whether one request more may run ahead: no page is expected to be larger than the largest so far.
-    fn has_room(&self) -> bool {
-        let largest = self.run.largest_bytes;
-        self.window.bytes(largest).saturating_add(largest) <= self.ahead
-    }
-
-    /// Whether a guessed page can still have records, as far as the source says how many there are. No page is larger than
-    /// the largest so far, so that this never asks past the end.
-    fn within_total(&self, guess: &PageCursor) -> bool {
-        let Some(total) = self.run.total else { return true };
-        match guess {
-            PageCursor::Record(first) => *first < total,
-            _ => {
-                let ahead = self.window.len() as u64;
-                self.at.partition_records.saturating_add(ahead.saturating_mul(self.run.largest)) < total
-            }
-        }
-    }
-}
-
-fn has_next(partitions: &[Partition], lane: LaneId, partition: u32) -> bool {
-    partition.checked_add(lane.of).is_some_and(|next| (next as usize) < partitions.len())
 }
 
 /// What the stream looks for in an answer. No content is an answer without records.
-fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Content, Unreadable> {
+fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Content, Unreadable> {
     if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
-        return Ok(Content { located: Located { records: Vec::new(), values: Vec::new() }, digest: None });
+        let located = Located { records: Vec::new(), values: Vec::new() };
+        return Ok(Content { located, rewritten: None, digest: None });
     }
     let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
     // Only there does nothing but the records tell one page from the next.
@@ -330,7 +300,8 @@ fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Content, Unreadable> {
         let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
         digest(located.records.iter().map(slice))
     });
-    Ok(Content { located, digest })
+    let rewritten = request.include.as_ref().map(|include| include.add(&answer.body, &located.records));
+    Ok(Content { located, rewritten, digest })
 }
 
 fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {

@@ -249,6 +249,15 @@ impl Pager {
         matches!(self, Self::Page { .. } | Self::Offset { .. })
     }
 
+    /// The records of a page that it asks for.
+    pub fn size(&self) -> Option<u64> {
+        match self {
+            Self::Page { size, .. } => size.as_ref().map(|(_, size)| *size),
+            Self::Offset { limit, .. } => Some(*limit),
+            Self::None | Self::Cursor { .. } | Self::NextUrl { .. } | Self::Link { .. } => None,
+        }
+    }
+
     /// Its key in the settings.
     pub fn kind(&self) -> &'static str {
         match self {

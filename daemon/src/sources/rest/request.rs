@@ -2,6 +2,7 @@
 
 use super::auth::header;
 use super::body::compose;
+use super::include::Include;
 use super::incremental::Asked;
 use super::paginate::{Pager, Param};
 use super::spec::{At, Body, StreamSpec, travels};
@@ -30,6 +31,8 @@ pub struct Request {
     pub private: Arc<Private>,
     /// Parameters of every request, also of one to a next URL.
     every: Vec<(String, String)>,
+    /// Fields that each record gets.
+    pub include: Option<Include>,
 }
 
 impl Request {
@@ -75,20 +78,7 @@ impl Request {
         private.body = spec.body.as_ref().is_some_and(Body::is_secret);
         let (method, every) = (spec.method.clone(), shared.query.clone());
         let fixed = bounds.in_body;
-        Ok(Self { method, url, headers, body, fixed, private: Arc::new(private), every })
-    }
-
-    /// What a lane without partitions has; it is never asked.
-    pub fn nothing(spec: &StreamSpec) -> Self {
-        Self {
-            method: spec.method.clone(),
-            url: spec.base.clone(),
-            headers: HeaderMap::new(),
-            body: None,
-            fixed: Vec::new(),
-            private: Arc::default(),
-            every: Vec::new(),
-        }
+        Ok(Self { method, url, headers, body, fixed, private: Arc::new(private), every, include: None })
     }
 
     /// The request for the page at `cursor`; `None` where the cursor is not one of this paginator's.

@@ -1,25 +1,24 @@
 //! What is known of the partition being read: how far, how large, how fast, and whether it goes round in a circle.
 
 use super::error::RestError;
-use super::incremental::Asked;
+use super::include::Include;
 use super::pages::Reader;
 use super::request::Request;
-use super::spec::StreamSpec;
 use super::template::Values;
-use crate::model::offset::{PageCursor, Partition};
-use std::collections::BTreeMap;
+use crate::model::offset::PageCursor;
+use crate::model::partitions::Partitions;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 /// What is known of the partition being read; all of it can be learned again.
 #[derive(Debug)]
 pub struct Run {
-    /// Index of the partition.
-    pub partition: u32,
     /// Its requests.
     pub request: Arc<Request>,
     /// Pages with records in a row since the last wrong guess.
     pub pages: u32,
+    /// Whether a guess was wrong: its pages are not of the same size.
+    pub uneven: bool,
     /// Pages without records in a row.
     pub empty: u32,
     /// Records of the largest page so far.
@@ -63,20 +62,17 @@ impl LoopCheck {
 
 impl Run {
     /// A partition of which nothing is known yet.
-    pub fn open(reader: &Reader, partitions: &[Partition], partition: u32) -> Result<Self, RestError> {
-        let values = partitions.get(partition as usize).map(|partition| &partition.values);
-        let request = match values {
-            Some(values) => {
-                Request::render(&reader.spec, &Values::new(&reader.params, values), asked(&reader.spec, values))
-                    .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?
-            }
-            // A lane without partitions asks for nothing.
-            None => Request::nothing(&reader.spec),
-        };
+    pub fn open(reader: &Reader, partitions: &Partitions, partition: u32) -> Result<Self, RestError> {
+        let values = Values::new(&reader.params, partitions.pairs(partition));
+        let incremental = reader.spec.incremental.as_ref();
+        let asked = incremental.map(|incremental| incremental.ask(partitions.pairs(partition))).unwrap_or_default();
+        let mut request = Request::render(&reader.spec, &values, asked)
+            .map_err(|at| at.below(&format!("streams.{}", reader.stream)).error(&reader.source))?;
+        request.include = Include::of(partitions.pairs(partition));
         Ok(Self {
-            partition,
             request: Arc::new(request),
             pages: 0,
+            uneven: false,
             empty: 0,
             largest: 1,
             largest_bytes: 0,
@@ -97,11 +93,6 @@ impl Run {
             self.digest = digest;
         }
     }
-}
-
-/// The bounds of an incremental stream, as the partition has them.
-fn asked(spec: &StreamSpec, values: &BTreeMap<String, String>) -> Asked {
-    spec.incremental.as_ref().map(|incremental| incremental.ask(values)).unwrap_or_default()
 }
 
 /// A digest of records, to tell two pages of one run apart; it is stored nowhere.

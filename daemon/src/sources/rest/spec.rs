@@ -3,11 +3,11 @@
 use super::auth::{Shared, header, is_open};
 use super::incremental::Bounds;
 use super::paginate::{Pager, Place};
+use super::split::Split;
 use super::template::{Templates, Text};
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
-use crate::config::settings::{Method, Paginate, ParamIn, PartitionBy, Stream};
-use crate::model::offset::Partition;
+use crate::config::settings::{Method, Paginate, ParamIn, Stream};
 use crate::net::mask::Mask;
 use crate::record::locate::Locator;
 use http::HeaderName;
@@ -66,8 +66,8 @@ pub struct StreamSpec {
     pub incremental: Option<Bounds>,
     /// See [`fingerprint`].
     pub fingerprint: String,
-    values: Vec<String>,
-    partitioned: bool,
+    /// How it is cut into partitions.
+    pub split: Split,
 }
 
 /// A JSON body whose strings are templates.
@@ -122,13 +122,7 @@ impl StreamSpec {
         if pager.in_body() && !matches!(stream.body, None | Some(Value::Object(_))) {
             return Err(At::new("body", "an object is needed, because `paginate` puts its values in it"));
         }
-        let (values, partitioned) = match &stream.partition {
-            Some(PartitionBy::List(list)) if list.values.is_empty() => {
-                return Err(At::new("partition.list.values", "at least one value is needed"));
-            }
-            Some(PartitionBy::List(list)) => (list.values.clone(), true),
-            None => (Vec::new(), false),
-        };
+        let split = Split::compile(stream.partition.as_ref())?;
         let locator = Locator::new(&stream.records, &paths.iter().map(String::as_str).collect::<Vec<_>>())
             .map_err(|error| At::new("records", &error.to_string()))?;
         let incremental = stream.incremental.as_ref().map(Bounds::compile).transpose()?;
@@ -136,19 +130,10 @@ impl StreamSpec {
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, fingerprint, values,
-            partitioned,
+            method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, fingerprint,
+            split,
         };
         Ok(spec)
-    }
-
-    /// The parts of the stream, in the order in which they are read.
-    pub fn partitions(&self) -> Vec<Partition> {
-        if !self.partitioned {
-            return vec![Partition { index: 0, values: Default::default() }];
-        }
-        let value = |value: &String| [("value".to_owned(), value.clone())].into();
-        (0..).zip(&self.values).map(|(index, text)| Partition { index, values: value(text) }).collect()
     }
 }
 
@@ -197,8 +182,8 @@ impl Body {
     }
 }
 
-/// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key, records path and
-/// cursor field, in hex.
+/// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key, records path, cursor field,
+/// and of how it is cut into partitions, in hex.
 pub fn fingerprint(stream: &Stream) -> String {
     let mut paginate = stream.paginate.clone();
     // How the end is told changes no page in front of it.
@@ -210,7 +195,10 @@ pub fn fingerprint(stream: &Stream) -> String {
     let cursor_field = stream.incremental.as_ref().map(|incremental| &incremental.cursor_field);
     let parts = (&stream.method, &stream.path, &paginate, &stream.primary_key, &stream.records, cursor_field);
     // These types hold nothing that JSON cannot write.
-    let text = serde_json::to_vec(&parts).unwrap_or_default();
+    let mut text = serde_json::to_vec(&parts).unwrap_or_default();
+    if let Some(partition) = &stream.partition {
+        text.extend(serde_json::to_vec(partition).unwrap_or_default());
+    }
     hex(&Sha256::digest(&text))
 }
 

@@ -38,15 +38,15 @@ enum Piece {
 pub struct Values(Value);
 
 impl Values {
-    /// `param`, and the values of a partition: a name without a dot is one of `partition`, another one the whole reference.
-    pub fn new(params: &BTreeMap<String, String>, partition: &BTreeMap<String, String>) -> Self {
-        let mut roots: BTreeMap<&str, BTreeMap<&str, Value>> = [("partition", BTreeMap::new())].into();
-        roots.insert("param", params.iter().map(|(name, value)| (name.as_str(), value.as_str().into())).collect());
+    /// `param`, and what the partition's values say: `partition.KEY`, or the whole reference where the key has a dot.
+    pub fn new<'a>(params: &BTreeMap<String, String>, partition: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut roots: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+        roots.insert("param", params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect());
         for (key, value) in partition {
             let (root, name) = key.split_once('.').unwrap_or(("partition", key));
-            roots.entry(root).or_default().insert(name, value.as_str().into());
+            roots.entry(root).or_default().insert(name, value);
         }
-        Self(roots.into_iter().map(|(root, values)| (root, values.into_iter().collect::<Value>())).collect())
+        Self(Value::from_serialize(&roots))
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     fn values() -> Values {
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Values::new(&map(&[("a", "x/../ü ?#&"), ("evil", "${TOKEN}")]), &map(&[("value", "eu")]))
+        Values::new(&map(&[("a", "x/../ü ?#&"), ("evil", "${TOKEN}")]), [("value", "eu"), ("parent.id", "7")])
     }
 
     #[test]
@@ -166,6 +166,8 @@ mod tests {
         assert_eq!(templates.render(&path, &values()).unwrap(), "/r/eu/x%2F..%2F%C3%BC%20%3F%23%26");
         let text = templates.secret_text("{{ param.a }}!\n", &Upper, &mut Mask::default()).unwrap();
         assert_eq!(templates.render(&text, &values()).unwrap(), "x/../ü ?#&!\n");
+        let text = templates.secret_text("{{ parent.id }}", &Upper, &mut Mask::default()).unwrap();
+        assert_eq!(templates.render(&text, &values()).unwrap(), "7");
     }
 
     #[test]

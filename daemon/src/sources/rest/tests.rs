@@ -4,6 +4,7 @@ mod ends;
 mod faults;
 mod origins;
 mod pages;
+mod parts;
 mod server;
 
 use super::{RestPages, RestSource};
@@ -11,6 +12,7 @@ use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::base::secret::{Resolve, Secret};
 use crate::model::offset::{LaneId, Offset};
+use crate::model::partitions::Partitions;
 use crate::net::limit::Limiter;
 use crate::record::page::Page;
 use crate::sources::Cut;
@@ -72,14 +74,12 @@ pub fn source(base_url: &str, stream: Value, rest: Value) -> RestSource {
     try_source(base_url, stream, rest).unwrap()
 }
 
-/// What a task that reads everything knows.
-pub fn cut() -> Cut {
-    Cut { now: jiff::Timestamp::UNIX_EPOCH, range: None }
+pub fn partitions(source: &RestSource) -> Result<Partitions, super::RestError> {
+    source.partitions(&name("orders"), &Cut::at("2024-01-03T00:00:00Z".parse().unwrap()))
 }
 
 pub fn open(source: &RestSource, lane: LaneId, from: Offset) -> RestPages {
-    let partitions = source.partitions(&name("orders"), &cut()).unwrap().into();
-    source.open(&name("orders"), partitions, lane, from).unwrap()
+    source.open(&name("orders"), Arc::new(partitions(source).unwrap()), lane, from).unwrap()
 }
 
 pub fn open_all(source: &RestSource) -> RestPages {

@@ -229,7 +229,7 @@ async fn lanes_deal_the_partitions_in_order() {
     assert!(server.got().iter().all(|got| got.query["q"].starts_with("a b&c=1-")));
     let none = open(&source, LaneId { lane: 6, of: 7 }, Offset::start(6));
     assert!(read(none).await.is_empty(), "a lane without partitions is at its end");
-    let partitions: Arc<[_]> = source.partitions(&name("orders"), &cut()).unwrap().into();
+    let partitions = Arc::new(partitions(&source).unwrap());
     let wrong = source.open(&name("orders"), partitions, LaneId { lane: 1, of: 2 }, Offset::start(2));
     assert!(wrong.is_err(), "partition 2 is not lane 1's");
 }
@@ -317,7 +317,7 @@ async fn templates_and_settings_that_cannot_be_used_are_named() {
         ("/{{ param.x }}/y", &[("x", "..")], "a part of the path is `.` or `..`"),
     ] {
         let source = source(&server.url, json!({ "path": path }), json!({})).for_task(params(values));
-        let partitions = source.partitions(&name("orders"), &cut()).unwrap().into();
+        let partitions = Arc::new(partitions(&source).unwrap());
         let lane = LaneId { lane: 0, of: 1 };
         let error = source.open(&name("orders"), partitions, lane, Offset::start(0)).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
