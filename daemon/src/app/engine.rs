@@ -126,10 +126,7 @@ impl AppEngine {
     /// The source's budget, shared by all its tasks.
     fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        limiters
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(Limiter::new(rate.per_second, rate.concurrency)))
-            .clone()
+        limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
     }
 
     fn source(
@@ -227,7 +224,7 @@ impl Engine for AppEngine {
         }
         for (name, source) in &config.sources {
             let settings::Source::Rest(rest) = source;
-            self.limiter(name, &rest.rate).set(rest.rate.per_second, rest.rate.concurrency);
+            self.limiter(name, &rest.rate).set(&rest.rate);
         }
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
         self.config.send_replace(Arc::new(config));

@@ -1,14 +1,18 @@
 //! The types of `config.yaml`. Their docs are the reference; the JSON Schema is generated from them.
 
+mod answers;
 mod destination;
 mod export;
 mod format;
+mod rate;
 mod source;
 mod stream;
 
+pub use answers::*;
 pub use destination::*;
 pub use export::*;
 pub use format::*;
+pub use rate::*;
 pub use source::*;
 pub use stream::*;
 

@@ -1,7 +1,7 @@
 //! The pages of a lane: partition after partition, in order, with the next requests under way while a page is used.
 
 use super::error::RestError;
-use super::paginate::{Lead, Seen};
+use super::paginate::{Lead, Pager, Seen};
 use super::run::{Run, digest};
 use super::spec::StreamSpec;
 use super::window::Window;
@@ -10,6 +10,7 @@ use crate::base::ids::Name;
 use crate::model::offset::{LaneId, Offset, PageCursor, Partition};
 use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher, Unreadable};
+use crate::net::judge::Verdict;
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
 use bytes::Bytes;
@@ -27,6 +28,12 @@ const SHOWN_CURSOR: usize = 80;
 
 /// Pages without records in a row that a cursor may lead through.
 const MAX_EMPTY: u32 = 10_000;
+
+/// Pages in a row that rules may leave out: behind the last page an API may answer the same for ever.
+const MAX_SKIPPED: u32 = 100;
+
+/// Pages in a row with the same records that a cursor may lead through, where no key tells the records apart.
+const MAX_SAME: u32 = 10;
 
 /// The most bytes of pages that are read ahead, unless somebody says otherwise.
 const READ_AHEAD: u64 = 32_000_000;
@@ -113,7 +120,8 @@ impl RestPages {
         let fetched = self.window.front().await.ok_or_else(|| self.died())?;
         let page = match fetched {
             Ok((answer, content)) => self.turn(answer, content)?,
-            Err(error) if self.is_end(&error) => self.advance(Bytes::new(), Vec::new(), PageCursor::End),
+            Err(error) if self.is_end(&error) => self.advance(Bytes::new(), Vec::new(), PageCursor::End)?,
+            Err(error) if error.verdict() == Some(Verdict::Skip) => self.skip(&error)?,
             Err(error) => return Err(self.failed(error)),
         };
         // The next requests start before this page is used. What is wrong with them is told by the next call.
@@ -127,7 +135,7 @@ impl RestPages {
 
     /// Whether the API says by a failure that there are no more pages.
     fn is_end(&self, error: &FetchError) -> bool {
-        let FetchError::Status { status, .. } = error else { return false };
+        let FetchError::Status { status, .. } = error else { return error.verdict() == Some(Verdict::Empty) };
         self.reader.spec.pager.ends_with(&self.at.cursor, status.as_u16())
     }
 
@@ -141,9 +149,7 @@ impl RestPages {
     fn turn(&mut self, answer: Answer, content: Content) -> Result<Page, RestError> {
         let Content { located, digest } = content;
         let records = located.records.len() as u64;
-        if records > 0 && digest.is_some() && digest == self.run.digest {
-            return Err(self.no_next(self.repeated()));
-        }
+        self.check_repetition(records, digest)?;
         let seen = Seen { headers: &answer.headers, body: &answer.body, located: &located };
         if let Some(total) = self.told_total(&seen) {
             self.run.total = Some(total);
@@ -156,11 +162,35 @@ impl RestPages {
         };
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
-        Ok(self.advance(answer.body, located.records, cursor))
+        self.run.skipped = 0;
+        self.advance(answer.body, located.records, cursor)
+    }
+
+    /// Leaves out the page at hand, as a rule says, and goes on behind it where the paginator can tell what comes there.
+    fn skip(&mut self, error: &FetchError) -> Result<Page, RestError> {
+        self.run.skipped += 1;
+        let number = self.at.pages + 1;
+        if self.run.skipped > MAX_SKIPPED {
+            let reason = format!(
+                "page {number} is the {MAX_SKIPPED}th in a row that `answers` leaves out: is it `then: empty`?"
+            );
+            return Err(self.no_next(reason));
+        }
+        let next = self.reader.spec.pager.guess(&self.at.cursor, self.run.last);
+        let end = if next.is_none() { "; its partition ends there, for nothing says what comes next" } else { "" };
+        let note = format!("page {number} was left out{end}: {error}");
+        self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
+        self.advance(Bytes::new(), Vec::new(), next.unwrap_or(PageCursor::End))
     }
 
     /// Moves the lane on, and makes the page that says so.
-    fn advance(&mut self, body: Bytes, records: Vec<Range<u32>>, cursor: PageCursor) -> Page {
+    fn advance(&mut self, body: Bytes, records: Vec<Range<u32>>, cursor: PageCursor) -> Result<Page, RestError> {
+        let max_pages = self.reader.spec.max_pages;
+        self.run.read += 1;
+        if self.run.read >= max_pages && cursor != PageCursor::End {
+            let key = format!("streams.{}.max_pages", self.reader.stream);
+            return Err(self.no_next(format!("it leads on behind {max_pages} pages of one partition (`{key}`)")));
+        }
         let (before, count) = (self.at.clone(), records.len() as u64);
         let mut after = Offset {
             partition: before.partition,
@@ -177,8 +207,30 @@ impl RestPages {
                 ..after
             };
         }
-        self.at = after.clone();
-        Page { body, records, offset_before: before, offset_after: after, total: self.run.total, permit: None }
+        let total = self.run.total;
+        let page = Page { body, records, offset_before: before, offset_after: after, total, permit: None };
+        if let Some((came, total)) = page.shortfall().filter(|_| self.reader.spec.exact_total) {
+            let (source_name, stream) = (self.reader.source.clone(), self.reader.stream.clone());
+            return Err(RestError::Short { source_name, stream, partition: self.at.partition, came, total });
+        }
+        self.at = page.offset_after.clone();
+        Ok(page)
+    }
+
+    /// Refuses a page with the records of the page before it. Where the daemon itself says which page it wants, one is
+    /// enough to know; where the source leads, records without a key may well be equal, but not for ever.
+    fn check_repetition(&mut self, records: u64, digest: Option<u64>) -> Result<(), RestError> {
+        if records == 0 {
+            return Ok(());
+        }
+        let again = digest.is_some() && digest == self.run.digest;
+        self.run.same = if again { self.run.same + 1 } else { 0 };
+        let spec = &self.reader.spec;
+        let most = if spec.pager.addressable() || spec.keyed { 0 } else { MAX_SAME };
+        if self.run.same > most {
+            return Err(self.no_next(self.repeated()));
+        }
+        Ok(())
     }
 
     /// Records in all, if this page says so. What cannot be read is told in the task's report: it only serves progress.
@@ -195,6 +247,12 @@ impl RestPages {
     }
 
     fn repeated(&self) -> String {
+        if let Some(shown) = self.shown(&self.at.cursor) {
+            let page = self.at.pages + 1;
+            return format!(
+                "page {page}, at {shown}, has the same records as the page before it: the API does not go on"
+            );
+        }
         let at = format!("`streams.{}.paginate.{}`", self.reader.stream, self.reader.spec.pager.kind());
         format!(
             "page {} has the same records as the page before it: either the API does not know the parameters of {at} \
@@ -218,17 +276,23 @@ impl RestPages {
         Ok(PageCursor::Url(url.into()))
     }
 
-    /// Refuses what would never end.
-    fn check_progress(&mut self, cursor: &PageCursor, records: u64) -> Result<(), RestError> {
-        let shown = match cursor {
-            PageCursor::Token(token) => format!("the cursor {:?}", self.reader.fetcher.mask.clean(token, SHOWN_CURSOR)),
+    /// A cursor of the source's as an error may show it.
+    fn shown(&self, cursor: &PageCursor) -> Option<String> {
+        let mask = &self.reader.fetcher.mask;
+        match cursor {
+            PageCursor::Token(token) => Some(format!("the cursor {:?}", mask.clean(token, SHOWN_CURSOR))),
             PageCursor::Url(url) => {
                 // Not its query: that is where keys and customers' names are.
                 let path = url.split(['?', '#']).next().unwrap_or_default();
-                format!("the URL {:?}", self.reader.fetcher.mask.clean(path, SHOWN_CURSOR))
+                Some(format!("the URL {:?}", mask.clean(path, SHOWN_CURSOR)))
             }
-            _ => return Ok(()),
-        };
+            _ => None,
+        }
+    }
+
+    /// Refuses what would never end.
+    fn check_progress(&mut self, cursor: &PageCursor, records: u64) -> Result<(), RestError> {
+        let Some(shown) = self.shown(cursor) else { return Ok(()) };
         let long = matches!(cursor, PageCursor::Token(text) | PageCursor::Url(text) if text.len() > MAX_CURSOR);
         if long {
             return Err(self.no_next(format!("{shown} is longer than {MAX_CURSOR} bytes")));
@@ -325,8 +389,7 @@ fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Content, Unreadable> {
         return Ok(Content { located: Located { records: Vec::new(), values: Vec::new() }, digest: None });
     }
     let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
-    // Only there does nothing but the records tell one page from the next.
-    let digest = spec.pager.addressable().then(|| {
+    let digest = (spec.pager != Pager::None).then(|| {
         let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
         digest(located.records.iter().map(slice))
     });

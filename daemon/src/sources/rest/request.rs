@@ -7,6 +7,7 @@ use super::spec::{At, Body, StreamSpec, travels};
 use super::template::{Text, Values};
 use crate::model::offset::PageCursor;
 use crate::net::fetch::{Ask, Private};
+use crate::net::judge::Judge;
 use crate::net::query;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -27,6 +28,7 @@ pub struct Request {
     pub private: Arc<Private>,
     /// Parameters of every request, also of one to a next URL.
     every: Vec<(String, String)>,
+    judge: Option<Arc<dyn Judge>>,
 }
 
 impl Request {
@@ -69,7 +71,8 @@ impl Request {
         }
         private.body = spec.body.as_ref().is_some_and(Body::is_secret);
         let (method, every) = (spec.method.clone(), shared.query.clone());
-        Ok(Self { method, url, headers, body, private: Arc::new(private), every })
+        let judge = spec.judge.clone();
+        Ok(Self { method, url, headers, body, private: Arc::new(private), every, judge })
     }
 
     /// What a lane without partitions has; it is never asked.
@@ -81,6 +84,7 @@ impl Request {
             body: None,
             private: Arc::default(),
             every: Vec::new(),
+            judge: None,
         }
     }
 
@@ -115,6 +119,7 @@ impl Request {
             headers: self.headers.clone(),
             body,
             private: self.private.clone(),
+            judge: self.judge.clone(),
         })
     }
 }

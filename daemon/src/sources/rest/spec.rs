@@ -5,8 +5,9 @@ use super::paginate::{Pager, Place};
 use super::template::{Templates, Text};
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
-use crate::config::settings::{Method, Paginate, PartitionBy, Stream};
+use crate::config::settings::{Method, Paginate, PartitionBy, Stream, TotalMismatch};
 use crate::model::offset::Partition;
+use crate::net::judge::Judge;
 use crate::net::mask::Mask;
 use crate::record::locate::Locator;
 use http::HeaderName;
@@ -61,6 +62,14 @@ pub struct StreamSpec {
     pub total: Option<Place>,
     /// From one page to the next.
     pub pager: Pager,
+    /// What answers mean where their status alone does not say it.
+    pub judge: Option<Arc<dyn Judge>>,
+    /// Whether a field tells one record from another.
+    pub keyed: bool,
+    /// The most pages of a partition.
+    pub max_pages: u64,
+    /// Whether fewer records than the source said are an error.
+    pub exact_total: bool,
     /// See [`fingerprint`].
     pub fingerprint: String,
     values: Vec<String>,
@@ -129,12 +138,20 @@ impl StreamSpec {
             .map_err(|error| At::new("records", &error.to_string()))?;
         let fingerprint = fingerprint(stream);
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
+        let (keyed, max_pages) = (!stream.primary_key.is_empty(), stream.max_pages.max(1));
+        let (exact_total, judge) = (stream.total_mismatch == TotalMismatch::Fail, None);
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, query, headers, body, shared, templates, locator, total, pager, fingerprint, values,
-            partitioned,
+            method, base, path, query, headers, body, shared, templates, locator, total, pager, judge, keyed, max_pages,
+            exact_total, fingerprint, values, partitioned,
         };
         Ok(spec)
+    }
+
+    /// The stream with response rules.
+    #[must_use]
+    pub fn judged_by(self, judge: Option<Arc<dyn Judge>>) -> Self {
+        Self { judge, ..self }
     }
 
     /// The parts of the stream, in the order in which they are read.
