@@ -89,12 +89,15 @@ pub struct Files {
     pub auth_env: Option<PathBuf>,
 }
 
+/// The budgets of the sources that were asked since the start.
+pub type Limiters = Arc<Mutex<BTreeMap<Name, Arc<Limiter>>>>;
+
 /// The engine of the daemon.
 pub struct AppEngine {
     files: Files,
     config: watch::Sender<Arc<Config>>,
     secrets: Mutex<Arc<Secrets>>,
-    limiters: Mutex<BTreeMap<Name, Arc<Limiter>>>,
+    limiters: Limiters,
     ledger: Ledger,
     cpu: Cpu,
 }
@@ -107,7 +110,7 @@ impl AppEngine {
             files,
             config: watch::Sender::new(Arc::new(config)),
             secrets: Mutex::new(Arc::new(secrets)),
-            limiters: Mutex::default(),
+            limiters: Limiters::default(),
             ledger,
             cpu,
         }
@@ -121,6 +124,11 @@ impl AppEngine {
     /// The files that the configuration comes from.
     pub fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// The budgets of the sources that were asked since the start.
+    pub fn limiters(&self) -> Limiters {
+        self.limiters.clone()
     }
 
     /// The source's budget, shared by all its tasks.

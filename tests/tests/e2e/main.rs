@@ -2,6 +2,7 @@
 //!
 //! One binary, because each test binary costs a link. `TORTURE=1` runs the long forms.
 
+mod answers;
 mod compare;
 mod concurrency;
 mod control;
@@ -10,6 +11,7 @@ mod ends;
 mod faults;
 mod formats;
 mod fulldisk;
+mod hostile;
 mod journal;
 mod lanes;
 mod lifecycle;
@@ -20,6 +22,7 @@ mod origins;
 mod owner;
 mod paging;
 mod queue;
+mod rate;
 mod read;
 mod service;
 mod verify;

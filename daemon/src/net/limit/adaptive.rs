@@ -27,7 +27,7 @@ const HELD: f64 = 0.99;
 /// How fast the pace comes back from [`CUT`] to [`HELD`], as part of the ceiling per second.
 const RECOVERY: f64 = 0.01;
 /// It comes back only after this time without a refusal.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(4);
 /// Growth per second while the limit is searched for.
 const SEARCH: f64 = 0.25;
 /// A measured rate is believed when the pace was at most this many times as high.
@@ -44,6 +44,10 @@ const PROBE_FOR: Duration = Duration::from_secs(5);
 /// Rates are measured over at least and at most this long.
 const MEASURE_MIN: Duration = Duration::from_millis(250);
 const MEASURE_MAX: Duration = Duration::from_secs(5);
+/// From so few answers no rate is measured, and the pace is halved instead.
+const FEW: u64 = 3;
+/// From so many on, the last seconds alone count.
+const MANY: u64 = 20;
 /// A server that counts in windows is measured by the last second; so much of it is sure.
 const LATELY: Duration = Duration::from_secs(1);
 const MOSTLY: f64 = 0.95;
@@ -165,15 +169,20 @@ impl Adaptive {
             return self.again(now);
         }
         let measured = self.measured(now);
-        let same = (measured / self.ceiling - 1.0).abs() <= SAME;
-        let close = self.pace <= measured * CLOSE || same;
-        let before = self.pace;
-        self.ceiling = measured;
-        self.pace = (measured * CUT).max(SLOWEST);
-        self.phase = if close { Phase::Hold { probe: now + PROBE_EVERY } } else { Phase::Search };
+        let rate = measured.unwrap_or(self.pace / 2.0);
+        let same = (rate / self.ceiling - 1.0).abs() <= SAME;
+        let close = measured.is_some() && (self.pace <= rate * CLOSE || same);
+        let far = measured.is_none() || self.pace > rate * FAR;
+        self.ceiling = rate;
+        self.pace = (rate * CUT).max(SLOWEST);
+        self.phase = match self.phase {
+            Phase::Hold { probe } if close => Phase::Hold { probe },
+            _ if close => Phase::Hold { probe: now + PROBE_EVERY },
+            _ => Phase::Search,
+        };
         self.cut = Some((now, self.accepted.total()));
         self.changed = now;
-        (before > measured * FAR).then_some(FIRST_PAUSE)
+        far.then_some(FIRST_PAUSE)
     }
 
     /// The server asked for silence until then.
@@ -190,21 +199,25 @@ impl Adaptive {
     }
 
     /// Answers a second since the last cut, when a bucket at the server was as empty as it is now; but not much less than
-    /// lately, because a server that counts in windows saves nothing up. Never more than the pace: that was a rest.
-    fn measured(&self, now: Instant) -> f64 {
+    /// lately, because a server that counts in windows saves nothing up. Never more than the pace: that was a rest. None
+    /// where there were too few to tell.
+    fn measured(&self, now: Instant) -> Option<f64> {
         let lately = self.accepted.rate(now, LATELY);
-        let Some((cut, before)) = self.cut else { return lately.min(self.pace) };
+        let (cut, before) = self.cut.unwrap_or((now, 0));
+        let count = self.accepted.total() - before;
         let begun = self.silent.map_or(cut, |silent| silent.max(cut)).min(now);
         let passed = now.saturating_duration_since(begun);
-        if passed < MEASURE_MIN {
-            return lately.min(self.pace);
+        if count < FEW && passed < MEASURE_MAX {
+            return None;
         }
-        let since = if passed > MEASURE_MAX {
+        let since = if passed < MEASURE_MIN {
+            lately
+        } else if passed > MEASURE_MAX && count > MANY {
             self.accepted.rate(now, MEASURE_MAX)
         } else {
-            (self.accepted.total() - before) as f64 / passed.as_secs_f64()
+            count as f64 / passed.as_secs_f64()
         };
         let sure = if passed > LATELY { lately * MOSTLY } else { 0.0 };
-        since.max(sure).min(self.pace)
+        Some(since.max(sure).min(self.pace))
     }
 }

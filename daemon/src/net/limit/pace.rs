@@ -213,7 +213,12 @@ impl Pace {
     pub fn standing(&self, now: Instant) -> Standing {
         // Before anything was refused the pace grows, and is nobody's limit.
         let learning = self.adaptive.as_ref().is_some_and(|adaptive| adaptive.learnt().is_none());
-        let limit = self.limit().filter(|(_, origin)| !(learning && *origin == Origin::Learnt));
+        let paced = self.limit().filter(|(_, origin)| !(learning && *origin == Origin::Learnt));
+        let over = |window: &Option<Window>, length: Duration| {
+            window.as_ref().map(|window| (f64::from(window.limit()) / length.as_secs_f64(), Origin::Configured))
+        };
+        let limits = [paced, over(&self.minute, MINUTE), over(&self.hour, HOUR)];
+        let limit = limits.into_iter().flatten().min_by(|one, other| one.0.total_cmp(&other.0));
         Standing {
             rate: self.sent.rate(now, SHOWN),
             under_way: self.under_way,

@@ -17,6 +17,8 @@ pub enum Server {
     Fixed(u32, u64),
     /// Everything is welcome.
     Open,
+    /// One of so many is refused, whatever the rate.
+    Moody(u32),
 }
 
 /// A run: a server, how it speaks, and the clients.
@@ -76,6 +78,10 @@ impl Judge {
     fn accepts(&mut self, now: Instant) -> (bool, u64, Duration) {
         match self.server {
             Server::Open => (true, 0, Duration::ZERO),
+            Server::Moody(one_of) => {
+                self.used += 1;
+                (!self.used.is_multiple_of(one_of), 0, Duration::ZERO)
+            }
             Server::Bucket(rate, most) => {
                 self.tokens = (self.tokens + (now - self.at).as_secs_f64() * rate).min(most);
                 self.at = now;
