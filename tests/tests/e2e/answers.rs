@@ -22,7 +22,8 @@ fn errors(bed: &Bed) -> u64 {
 fn an_error_with_status_200_is_tried_again() {
     let bed = bed("cursor", json!([{ "json": "$.error", "equals": "not now", "then": "retry" }]));
     bed.api.set_faults(vec![Fault::new(Kind::ErrorBody).at(&[2, 3, 7])]);
-    bed.start().run_to_success("shop");
+    let daemon = bed.start();
+    daemon.run_to_success("shop");
     assert_exact(&bed, "shop");
     assert_eq!(errors(&bed), 3);
 }

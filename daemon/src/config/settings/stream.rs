@@ -75,7 +75,7 @@ pub enum TotalMismatch {
     /// The task's report has a note: many an API counts something else, or caps what it says.
     #[default]
     Note,
-    /// The task fails, and is tried again.
+    /// The task fails.
     Fail,
 }
 
