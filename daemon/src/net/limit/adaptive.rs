@@ -53,6 +53,8 @@ const LATELY: Duration = Duration::from_secs(1);
 const MOSTLY: f64 = 0.95;
 /// How far growth looks back for whether the pace is used at all.
 const USED: Duration = Duration::from_millis(250);
+/// For so long a request that had to wait says that the pace is used.
+const WANTED: Duration = Duration::from_millis(500);
 /// The first wait of the whole source after a refusal far above the measured rate, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -91,6 +93,8 @@ pub struct Adaptive {
     silent: Option<Instant>,
     /// Refusals in a row, with no answer between them.
     streak: u32,
+    /// When a request last had to wait for its turn.
+    wanted: Option<Instant>,
 }
 
 impl Adaptive {
@@ -105,6 +109,7 @@ impl Adaptive {
             cut: None,
             silent: None,
             streak: 0,
+            wanted: None,
         }
     }
 
@@ -153,9 +158,17 @@ impl Adaptive {
         }
     }
 
-    /// Whether about as many requests are answered as the pace allows.
+    /// Whether the pace holds requests back, or as many are answered as it allows. On a busy machine requests start late,
+    /// and fewer are answered though more are wanted.
     fn is_used(&self, now: Instant) -> bool {
-        self.accepted.rate(now, Duration::from_secs(1)) >= self.pace * 0.7
+        let wait = WANTED.max(Duration::from_secs_f64(2.0 / self.pace.max(SLOWEST)));
+        let wanted = self.wanted.is_some_and(|wanted| wanted + wait > now);
+        wanted || self.accepted.rate(now, LATELY) >= self.pace * 0.7
+    }
+
+    /// A request is ready, and has to wait for its turn.
+    pub fn wanted(&mut self, now: Instant) {
+        self.wanted = Some(now);
     }
 
     /// A request that was sent at `sent` was refused for haste: the time for which the whole source should be silent, if

@@ -162,6 +162,9 @@ impl Pace {
     /// Starts a request, if one may start now.
     pub fn take(&mut self, now: Instant) -> Result<(), Held> {
         if let Some(held) = self.held(now) {
+            if let Some(adaptive) = self.adaptive.as_mut().filter(|_| held.why == Why::Turn) {
+                adaptive.wanted(now);
+            }
             return Err(held);
         }
         self.spacing.take(now, self.limit().map(|(rate, _)| rate));

@@ -33,6 +33,8 @@ pub struct Run {
     pub latency: (u64, u64),
     pub rate: Rate,
     pub seconds: u64,
+    /// The most milliseconds that a client starts later than it may.
+    pub late: u64,
 }
 
 /// What came of it.
@@ -134,7 +136,10 @@ pub fn simulate(run: &Run) -> Result {
         }
         match event {
             Event::Want => match pace.take(now) {
-                Err(held) => push(&mut events, held.until, Event::Want),
+                Err(held) => {
+                    let late = Duration::from_millis(dice.between(0, run.late));
+                    push(&mut events, held.until + late, Event::Want);
+                }
                 Ok(()) => {
                     let latency = dice.between(run.latency.0 * 1000, run.latency.1 * 1000);
                     let back = now + Duration::from_micros(latency);

@@ -68,7 +68,7 @@ async fn budgets_of_a_minute_and_an_hour_say_why_they_wait() {
 /// A run of an unconfigured source.
 fn run(server: Server, retry_after: Option<u64>, latency: (u64, u64), concurrency: u32) -> Run {
     let retry_after = retry_after.map(Duration::from_secs);
-    Run { server, retry_after, hints: false, latency, rate: rate(None, concurrency), seconds: 600 }
+    Run { server, retry_after, hints: false, latency, rate: rate(None, concurrency), seconds: 600, late: 0 }
 }
 
 /// The promise: at least 95 % of what is allowed is used, and less than 1 % is refused.
@@ -97,6 +97,13 @@ fn the_first_minute_is_good_enough_too() {
         let result = simulate(&run);
         assert!(result.used(50.0, 60) >= 0.95 && result.refused_part() < 0.01, "{result:?}");
     }
+}
+
+#[test]
+fn a_busy_machine_does_not_mistake_its_lateness_for_a_limit() {
+    let run = Run { late: 80, seconds: 300, ..run(Server::Bucket(50.0, 50.0), None, (20, 60), 16) };
+    let result = simulate(&run);
+    assert!(result.used(50.0, 300) >= 0.9 && result.refused_part() < 0.01, "{result:?}");
 }
 
 #[test]
