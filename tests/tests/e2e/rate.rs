@@ -24,7 +24,7 @@ fn stream() -> Value {
 /// Runs the export of an unconfigured source under a limit of 50 requests a second: the part of it that was used, and the
 /// part of the requests that was refused.
 fn discovered(retry_after: Option<u64>) -> (f64, f64) {
-    let bed = bed(1000);
+    let bed = bed(1300);
     let limit = Fault::bucket(50.0, 50.0);
     bed.api.set_faults(vec![retry_after.map_or(limit.clone(), |seconds| limit.seconds(seconds))]);
     let daemon = bed.start();
