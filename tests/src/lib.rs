@@ -1,4 +1,5 @@
 //! What the end-to-end tests and the demo stand on: a sample SaaS API with an oracle, and a harness for the real programs.
 
 pub mod harness;
+pub mod hostile;
 pub mod sample;

@@ -1,6 +1,6 @@
 //! `status`, `version`, `config check`, `reload`, `waitready`.
 
-use super::{fetch, show, tasks};
+use super::{fetch, rates, show, tasks};
 use crate::args::Reload;
 use crate::client::Client;
 use crate::exit::Exit;
@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::human;
 use crate::out::{Colour, Out};
 use hyper::Method;
+use jiff::Timestamp;
 use saas_export_api::{CheckReport, ReloadReport, Status, Version};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -41,6 +42,10 @@ pub async fn status(client: &Client, out: Out) -> Result<Exit, Failure> {
     if !status.open.is_empty() {
         text.push('\n');
         text.push_str(&tasks::open_table(&status.open).render(out.colours, out.width));
+    }
+    if !status.sources.is_empty() {
+        text.push('\n');
+        text.push_str(&rates::table(&status.sources, Timestamp::now()).render(out.colours, out.width));
     }
     out.data(&text)?;
     Ok(Exit::Ok)

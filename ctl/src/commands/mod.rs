@@ -7,6 +7,7 @@ mod files;
 mod offline;
 mod offsets;
 mod query;
+mod rates;
 mod tasks;
 
 use crate::args::{Cli, Command};

@@ -16,7 +16,10 @@ pub use event::Event;
 pub use export::{Export, ParamSpec, TaskRef};
 pub use files::{FileEntry, Files, VerifyProblem, VerifyReport};
 pub use offsets::{Cursor, LaneOffset, Mark, Offset, OffsetsDoc, StreamOffsets};
-pub use status::{Access, Caller, CheckReport, LedgerHealth, ReloadReport, Status, TaskCounts, Version};
+pub use status::{
+    Access, Caller, CheckReport, LedgerHealth, RateLimit, RateWindow, ReloadReport, SourceRate, Status, TaskCounts,
+    Version,
+};
 pub use task::{
     Acted, Counts, Progress, Published, StreamDetail, Submit, Submitted, TaskDetail, TaskState, TaskSummary, Waiting,
 };

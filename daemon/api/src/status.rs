@@ -1,7 +1,7 @@
 //! The daemon itself: version, status, reload and the check of its configuration.
 
 use crate::Time;
-use crate::task::TaskSummary;
+use crate::task::{TaskSummary, Waiting};
 use serde::{Deserialize, Serialize};
 
 /// What answers on the socket (`GET /`, `GET /v1`).
@@ -38,8 +38,58 @@ pub struct Status {
     pub paused_exports: Vec<String>,
     /// The open tasks: those that run first.
     pub open: Vec<TaskSummary>,
+    /// The sources of the open tasks, in order of name: how fast they are asked, and what limits that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceRate>,
     /// Who asks, and what they may.
     pub caller: Caller,
+}
+
+/// How fast a source is asked, over all its tasks together; counted since the daemon's start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceRate {
+    /// Name of the source.
+    pub source: String,
+    /// Requests per second over the last seconds.
+    pub rate: f64,
+    /// Requests without an answer.
+    pub under_way: u32,
+    /// The most requests at the same time.
+    pub concurrency: u32,
+    /// The lowest limit in force; none where there is none, or none is known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<RateLimit>,
+    /// What the server says about its own window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<RateWindow>,
+    /// Requests so far.
+    pub requests: u64,
+    /// Requests that were refused because there were too many (429) so far.
+    pub refused: u64,
+    /// Why nothing is sent, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// A limit of requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// Requests per second.
+    pub per_second: f64,
+    /// Where it comes from: `configured` (`rate`), `server` (its rate-limit headers) or `learnt` (its refusals).
+    pub from: String,
+}
+
+/// A window of requests that a server counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RateWindow {
+    /// Requests in a window, where the server says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Requests left in it.
+    pub left: u64,
+    /// When it ends.
+    pub ends_at: Time,
 }
 
 /// Open tasks, counted.

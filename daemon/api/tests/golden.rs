@@ -135,9 +135,24 @@ fn exports_and_status() {
         ledger: LedgerHealth { healthy: false, reason: Some(text("write the ledger: disk full")) },
         paused_exports: vec![text("crm")],
         open: vec![summary()],
+        sources: vec![],
         caller: Caller { actor: text("uid 1000 (anna)"), access: Access::Operate },
     };
     check("status", &status);
+    let source = SourceRate {
+        source: text("shop"),
+        rate: 9.8,
+        under_way: 4,
+        concurrency: 8,
+        limit: Some(RateLimit { per_second: 9.9, from: text("learnt") }),
+        window: Some(RateWindow { limit: Some(5_000), left: 12, ends_at: text("2026-11-21T03:00:00Z") }),
+        requests: 4_988,
+        refused: 3,
+        waiting: Some(Waiting { reason: text("source shop asks to wait (Retry-After)"), until: None }),
+    };
+    check("source_rate", &source);
+    let small = SourceRate { limit: None, window: None, waiting: None, ..source };
+    check("source_rate_small", &small);
     let version = Version {
         name: text("saas-export-daemon"),
         version: text("0.1.0"),

@@ -90,12 +90,15 @@ pub struct Files {
     pub auth_env: Option<PathBuf>,
 }
 
+/// The budgets of the sources that were asked since the start.
+pub type Limiters = Arc<Mutex<BTreeMap<Name, Arc<Limiter>>>>;
+
 /// The engine of the daemon.
 pub struct AppEngine {
     files: Files,
     config: watch::Sender<Arc<Config>>,
     secrets: Mutex<Arc<Secrets>>,
-    limiters: Mutex<BTreeMap<Name, Arc<Limiter>>>,
+    limiters: Limiters,
     ledger: Ledger,
     cpu: Cpu,
 }
@@ -108,7 +111,7 @@ impl AppEngine {
             files,
             config: watch::Sender::new(Arc::new(config)),
             secrets: Mutex::new(Arc::new(secrets)),
-            limiters: Mutex::default(),
+            limiters: Limiters::default(),
             ledger,
             cpu,
         }
@@ -124,13 +127,15 @@ impl AppEngine {
         &self.files
     }
 
+    /// The budgets of the sources that were asked since the start.
+    pub fn limiters(&self) -> Limiters {
+        self.limiters.clone()
+    }
+
     /// The source's budget, shared by all its tasks.
     fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        limiters
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(Limiter::new(rate.per_second, rate.concurrency)))
-            .clone()
+        limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
     }
 
     fn source(
@@ -235,7 +240,7 @@ impl Engine for AppEngine {
         }
         for (name, source) in &config.sources {
             let settings::Source::Rest(rest) = source;
-            self.limiter(name, &rest.rate).set(rest.rate.per_second, rest.rate.concurrency);
+            self.limiter(name, &rest.rate).set(&rest.rate);
         }
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
         self.config.send_replace(Arc::new(config));

@@ -1,15 +1,17 @@
 //! What the control API needs of the configuration: verification of published files, and a check of the files as they are.
 
-use super::engine::{self, AppEngine, Files};
+use super::engine::{self, AppEngine, Files, Limiters};
 use super::verify::verify;
-use crate::base::ids::TaskId;
+use crate::base::ids::{Name, TaskId};
 use crate::control::ControlHooks;
 use crate::ledger::Ledger;
+use crate::net::limit::Standing;
 use crate::queue::handle::Refusal;
 use futures_util::future::BoxFuture;
 use saas_export_api::VerifyReport;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Verifications at the same time; more wait. Each reads files for minutes, on threads and a disk that tasks need, too.
@@ -19,13 +21,14 @@ const VERIFYING: usize = 2;
 pub struct Hooks {
     files: Files,
     ledger: Ledger,
+    limiters: Limiters,
     verifying: Arc<Semaphore>,
 }
 
 /// The hooks over an engine and its ledger.
 pub fn hooks(engine: &AppEngine, ledger: &Ledger) -> Arc<dyn ControlHooks> {
     let verifying = Arc::new(Semaphore::new(VERIFYING));
-    Arc::new(Hooks { files: engine.files().clone(), ledger: ledger.clone(), verifying })
+    Arc::new(Hooks { files: engine.files().clone(), ledger: ledger.clone(), limiters: engine.limiters(), verifying })
 }
 
 impl ControlHooks for Hooks {
@@ -47,5 +50,10 @@ impl ControlHooks for Hooks {
 
     fn config_path(&self) -> PathBuf {
         self.files.config.clone()
+    }
+
+    fn budgets(&self) -> BTreeMap<Name, Standing> {
+        let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        limiters.iter().map(|(name, limiter)| (name.clone(), limiter.standing())).collect()
     }
 }

@@ -23,13 +23,15 @@ mod tests;
 pub use server::serve;
 
 use crate::base::clock;
-use crate::base::ids::TaskId;
+use crate::base::ids::{Name, TaskId};
 use crate::config::settings::Config;
 use crate::ledger::Ledger;
+use crate::net::limit::Standing;
 use crate::queue::handle::{QueueHandle, Refusal};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use saas_export_api::VerifyReport;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,6 +62,9 @@ pub trait ControlHooks: Send + Sync {
 
     /// Path of the configuration file.
     fn config_path(&self) -> PathBuf;
+
+    /// The budgets of the sources that were asked since the start, by name.
+    fn budgets(&self) -> BTreeMap<Name, Standing>;
 }
 
 impl ControlState {

@@ -8,8 +8,10 @@ use crate::config::settings::{Config, Export};
 use crate::ledger::rows::{FoundTask, ManifestRow, TaskFilter, TaskRow};
 use crate::model::task::TaskState;
 use saas_export_api as api;
-use saas_export_api::{ErrorCode, FileEntry, LedgerHealth, OffsetsDoc, StreamOffsets, TaskDetail, TaskSummary};
-use std::collections::BTreeMap;
+use saas_export_api::{
+    ErrorCode, FileEntry, LedgerHealth, OffsetsDoc, SourceRate, StreamOffsets, TaskDetail, TaskSummary,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// States of a task that is not over.
@@ -168,6 +170,24 @@ pub async fn marks(state: &ControlState, export: &Name) -> Result<OffsetsDoc, Fa
         document.streams.entry(row.stream).or_default().mark = Some(wire::mark(&row.mark));
     }
     Ok(document)
+}
+
+/// How fast the sources of open tasks are asked. One that was not asked since the start is not there.
+pub fn sources(state: &ControlState, open: &[TaskRow]) -> Vec<SourceRate> {
+    let config = state.config();
+    // A task keeps the configuration that it was made with, where its export may have had another source.
+    let stored = |row: &TaskRow| {
+        let config: serde_json::Value = serde_json::from_str(&row.config).ok()?;
+        let export = config.get("exports")?.as_object()?.values().next()?.clone();
+        export.get("source")?.as_str().map(str::to_owned)
+    };
+    let of = |row: &TaskRow| {
+        stored(row).or_else(|| config.exports.get(row.export.as_str()).map(|export| export.source.to_string()))
+    };
+    let names: BTreeSet<String> = open.iter().filter_map(of).collect();
+    let budgets = state.hooks.budgets();
+    let asked = budgets.iter().filter(|(name, _)| names.contains(name.as_str()));
+    asked.map(|(name, standing)| wire::source_rate(name, standing)).collect()
 }
 
 /// Whether the ledger's writer answers.

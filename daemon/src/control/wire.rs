@@ -2,6 +2,7 @@
 
 use super::access::{Access, Caller};
 use super::reply::Failure;
+use crate::base::clock;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{self, Config};
@@ -12,6 +13,8 @@ use crate::model::offset::{Offset, PageCursor};
 use crate::model::progress::Progress;
 use crate::model::segment::Counts;
 use crate::model::task::{TaskState, Waiting};
+use crate::net::fetch::held_reason;
+use crate::net::limit::{Held, Origin, Shown, Standing};
 use crate::queue::handle::{Refusal, ReloadReport};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -19,6 +22,7 @@ use saas_export_api as api;
 use saas_export_api::ErrorCode;
 use serde_json::value::RawValue;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// RFC 3339 in UTC.
 pub fn time(at: Timestamp) -> api::Time {
@@ -114,6 +118,35 @@ pub fn summary(row: &TaskRow, live: Option<&Progress>, streams: &[StreamRow]) ->
 
 fn waiting(waiting: &Waiting) -> api::Waiting {
     api::Waiting { reason: waiting.reason.clone(), until: waiting.until.map(time) }
+}
+
+/// The budget of a source.
+pub fn source_rate(name: &Name, standing: &Standing) -> api::SourceRate {
+    let at = |instant: Instant| {
+        let left = instant.saturating_duration_since(clock::monotonic());
+        time(clock::now().saturating_add(left).unwrap_or(Timestamp::MAX))
+    };
+    let limit = |(per_second, origin): (f64, Origin)| {
+        let from = match origin {
+            Origin::Configured => "configured",
+            Origin::Server => "server",
+            Origin::Learnt => "learnt",
+        };
+        api::RateLimit { per_second, from: from.into() }
+    };
+    let window = |window: &Shown| api::RateWindow { limit: window.limit, left: window.left, ends_at: at(window.end) };
+    let waiting = |held: &Held| api::Waiting { reason: held_reason(name.as_str(), held), until: Some(at(held.until)) };
+    api::SourceRate {
+        source: name.to_string(),
+        rate: standing.rate,
+        under_way: standing.under_way,
+        concurrency: standing.concurrency,
+        limit: standing.limit.map(limit),
+        window: standing.window.as_ref().map(window),
+        requests: standing.requests,
+        refused: standing.refused,
+        waiting: standing.held.as_ref().map(waiting),
+    }
 }
 
 fn progress(live: &Progress) -> api::Progress {

@@ -1,5 +1,6 @@
 //! What can go wrong with a request. No message holds a path, a query, a header or a body of ours.
 
+use super::judge::{Ruling, Verdict};
 use super::origin::OriginError;
 use crate::base::error::{Classify, ErrorClass};
 use crate::config::units::Size;
@@ -9,6 +10,10 @@ use std::time::Duration;
 
 /// The wait where a server asks to slow down without saying for how long.
 const UNTOLD_WAIT: Duration = Duration::from_secs(60);
+
+/// Fields in the head of an answer, and its bytes: what the HTTP/1 implementation takes by itself.
+const MAX_HEADERS: usize = 100;
+const MAX_HEAD: usize = 400 << 10;
 
 /// A client that cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +112,19 @@ pub enum FetchError {
         /// Retry-After.
         wait: Option<Duration>,
     },
+    /// An answer of which a rule says what it means.
+    #[error("the server answered {status}, and a rule of `answers` says {}", ruled(.ruling))]
+    Ruled {
+        /// The status; 2xx, too.
+        status: StatusCode,
+        /// What the rule says.
+        ruling: Ruling,
+        /// Retry-After.
+        wait: Option<Duration>,
+    },
+    /// A head that is larger than any that means well.
+    #[error("the head of the answer is too large: more than {MAX_HEADERS} fields or {} kB", MAX_HEAD >> 10)]
+    Head,
     /// A redirect that is not followed.
     #[error("the redirect is not followed")]
     Redirect(#[source] OriginError),
@@ -137,6 +155,17 @@ fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(" and says {message:?}") }
 }
 
+fn ruled(ruling: &Ruling) -> String {
+    let word = match ruling.verdict {
+        Verdict::Retry => "retry",
+        Verdict::Skip => "skip",
+        Verdict::Fail => "fail",
+        Verdict::Empty => "empty",
+        Verdict::RefreshToken => "refresh_token",
+    };
+    ruling.message.as_ref().map_or(word.to_owned(), |message| format!("{word}: {message}"))
+}
+
 impl FetchError {
     /// Sorts an error of the client. The URL is dropped: its query may hold credentials.
     pub fn from_client(error: reqwest::Error, read_timeout: Duration) -> Self {
@@ -144,6 +173,7 @@ impl FetchError {
         match chain_finds(&error) {
             Some(Found::Tls) => return Self::Tls(error),
             Some(Found::ProxyAuth) => return Self::ProxyAuth,
+            Some(Found::Head) => return Self::Head,
             None if error.is_connect() => return Self::Connect(error),
             None => {}
         }
@@ -161,15 +191,40 @@ impl FetchError {
         match self {
             Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::TooSlow(_) | Self::Cut { .. } => true,
             Self::Unreadable { cut, .. } => *cut,
-            Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429),
+            Self::Status { status, .. } if status.is_server_error() => true,
+            Self::Status { status, .. } => matches!(status.as_u16(), 408 | 425) || self.for_haste(),
+            Self::Ruled { ruling, .. } => ruling.verdict == Verdict::Retry,
             _ => false,
+        }
+    }
+
+    /// Whether the server refused it because there are too many requests.
+    pub fn for_haste(&self) -> bool {
+        let Self::Status { status, wait, .. } = self else { return false };
+        *status == StatusCode::TOO_MANY_REQUESTS || (*status == StatusCode::FORBIDDEN && wait.is_some())
+    }
+
+    /// Whether the answer says that the credential is no longer good (RFC 9110, section 15.5.2), or a rule says so.
+    pub fn refuses_credential(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => *status == StatusCode::UNAUTHORIZED,
+            Self::Ruled { ruling, .. } => ruling.verdict == Verdict::RefreshToken,
+            _ => false,
+        }
+    }
+
+    /// What a rule says that the answer is, unless it is an error.
+    pub fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::Ruled { ruling, .. } => Some(ruling.verdict),
+            _ => None,
         }
     }
 
     /// The wait that the server asked for.
     pub fn asked_wait(&self) -> Option<Duration> {
         match self {
-            Self::Status { wait, .. } => *wait,
+            Self::Status { wait, .. } | Self::Ruled { wait, .. } => *wait,
             _ => None,
         }
     }
@@ -185,8 +240,14 @@ impl Classify for FetchError {
             | Self::Cut { .. }
             | Self::Budget { .. } => ErrorClass::Transient,
             Self::Unreadable { cut: true, .. } => ErrorClass::Transient,
-            Self::Unreadable { cut: false, .. } | Self::TooLarge(_) => ErrorClass::Data,
+            Self::Unreadable { cut: false, .. } | Self::TooLarge(_) | Self::Head => ErrorClass::Data,
             Self::ProxyAuth => ErrorClass::Auth,
+            Self::Ruled { ruling, wait, .. } => match ruling.verdict {
+                Verdict::Retry => wait.map_or(ErrorClass::Transient, ErrorClass::Throttled),
+                Verdict::RefreshToken => ErrorClass::Auth,
+                Verdict::Skip | Verdict::Fail | Verdict::Empty => ErrorClass::Data,
+            },
+            Self::Status { wait: Some(wait), .. } if self.for_haste() => ErrorClass::Throttled(*wait),
             Self::Status { status, wait, .. } => match status.as_u16() {
                 401 | 403 | 407 => ErrorClass::Auth,
                 429 => ErrorClass::Throttled(wait.unwrap_or(UNTOLD_WAIT)),
@@ -206,6 +267,7 @@ impl Classify for FetchError {
 enum Found {
     Tls,
     ProxyAuth,
+    Head,
 }
 
 /// Looks through the causes of a failure for one that no retry mends.
@@ -214,6 +276,9 @@ fn chain_finds(error: &reqwest::Error) -> Option<Found> {
     while let Some(error) = cause {
         if is_tls(error) {
             return Some(Found::Tls);
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            return Some(Found::Head);
         }
         // The client's type for this is private; its words are all there is.
         if error.to_string().contains("proxy authorization required") {

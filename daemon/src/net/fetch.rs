@@ -1,10 +1,12 @@
 //! Sends one request until it is answered: limits, redirects, body limits and retries in one place.
 
 use super::error::FetchError;
-use super::limit::{Limiter, RequestPermit};
+use super::judge::Judge;
+use super::limit::{Held, Limiter, RequestPermit, Why};
 use super::mask::Mask;
 use super::origin::{OriginError, OriginRule, Reach};
 use super::query;
+use super::refusal::haste;
 use super::retry::{LONGEST_WAIT, RetryBudget, retry_after};
 use super::stats::{SourceStats, WaitGuard};
 use crate::base::clock;
@@ -24,12 +26,6 @@ use url::Url;
 /// Redirects in a row that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// How much of a refusal's body is read for the server's own words.
-const MAX_REFUSAL: usize = 16 << 10;
-
-/// Characters of the server's own words that are repeated.
-const MAX_SAID: usize = 200;
-
 /// Waits shorter than this are not worth a word in the status.
 const SHOWN_WAIT: Duration = Duration::from_secs(1);
 
@@ -46,6 +42,15 @@ pub struct Ask {
     pub body: Option<Bytes>,
     /// What only the configured origin gets.
     pub private: Arc<Private>,
+    /// What answers mean where their status alone does not say it.
+    pub judge: Option<Arc<dyn Judge>>,
+}
+
+/// Where a request goes: a hop on the way from its URL through redirects to its answer.
+struct Hop<'a> {
+    url: &'a Url,
+    reach: Reach,
+    permit: &'a RequestPermit,
 }
 
 /// Credentials and whatever else the configuration made secret: for the configured origin alone.
@@ -160,7 +165,8 @@ impl Fetcher {
                 return Err(error);
             }
             let Some(wait) = waits.next_wait(asked) else { return Err(error) };
-            if !self.budget.take() {
+            // Whoever finds a server's limit runs into it now and then; the tries of one request bound that.
+            if !error.for_haste() && !self.budget.take() {
                 return Err(FetchError::Budget { size: self.budget.size(), cause: Box::new(error) });
             }
             self.stats.retries.fetch_add(1, Ordering::Relaxed);
@@ -178,26 +184,36 @@ impl Fetcher {
         (wait >= SHOWN_WAIT).then(|| self.stats.wait(Waiting { reason, until: Some(until) }))
     }
 
+    /// Waits for the right to send, and says meanwhile what it waits for.
     async fn permit(&self) -> RequestPermit {
-        let pause = self.limiter.paused();
-        let _shown = pause.and_then(|pause| {
-            let wait = pause.until.saturating_duration_since(clock::monotonic());
-            self.show(wait, format!("source {} asks to wait (Retry-After)", self.source), pause.shown)
-        });
-        self.limiter.acquire().await
+        let acquire = self.limiter.acquire();
+        tokio::pin!(acquire);
+        loop {
+            let held = self.limiter.held().filter(|held| held.why != Why::Turn);
+            let _shown = held.and_then(|held| {
+                let wait = held.until.saturating_duration_since(clock::monotonic());
+                let until = clock::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+                self.show(wait, held_reason(&self.source, &held), until)
+            });
+            tokio::select! {
+                biased;
+                permit = &mut acquire => return permit,
+                () = tokio::time::sleep(SHOWN_WAIT) => {}
+            }
+        }
     }
 
     /// One try: the request and the redirects it leads to, under one permit.
     async fn once(&self, ask: &Ask) -> Result<Answer, FetchError> {
-        let _permit = self.permit().await;
+        let permit = self.permit().await;
         let mut url = ask.url.clone();
         ask.private.strip(&mut url);
         let mut reach = self.origins.reach(&url).map_err(FetchError::Origin)?;
         for hop in 0..=MAX_REDIRECTS {
             if hop > 0 {
-                self.limiter.turn().await;
+                permit.turn().await;
             }
-            let exchange = self.exchange(ask, &url, reach);
+            let exchange = self.exchange(ask, Hop { url: &url, reach, permit: &permit });
             let location = match tokio::time::timeout(self.answer_timeout, exchange).await {
                 Ok(Ok(Said::Answer(answer))) => return Ok(answer),
                 Ok(Ok(Said::Elsewhere(location))) => location,
@@ -212,14 +228,14 @@ impl Fetcher {
     }
 
     /// One request and what comes back for it.
-    async fn exchange(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Said, FetchError> {
-        let response = self.send(ask, url, reach).await?;
+    async fn exchange(&self, ask: &Ask, hop: Hop<'_>) -> Result<Said, FetchError> {
+        let response = self.send(ask, &hop).await?;
         let status = response.status();
         if status.is_success() {
-            return self.answer(url.clone(), response).await.map(Said::Answer);
+            return self.answer(ask, hop.url.clone(), response).await.map(Said::Answer);
         }
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            return Err(self.refusal(response).await);
+            return Err(self.refusal(ask, response).await);
         }
         let keeps_method = matches!(status.as_u16(), 307 | 308);
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -229,10 +245,10 @@ impl Fetcher {
         }
     }
 
-    async fn send(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Response, FetchError> {
-        let mut url = url.clone();
+    async fn send(&self, ask: &Ask, hop: &Hop<'_>) -> Result<Response, FetchError> {
+        let mut url = hop.url.clone();
         let mut headers = ask.headers.clone();
-        if reach == Reach::Home {
+        if hop.reach == Reach::Home {
             if !ask.private.query.is_empty() {
                 url.query_pairs_mut().extend_pairs(&ask.private.query);
             }
@@ -253,13 +269,18 @@ impl Fetcher {
         self.stats.requests.fetch_add(1, Ordering::Relaxed);
         let response = request.send().await.map_err(|error| FetchError::from_client(error, self.read_timeout))?;
         self.stats.answers.fetch_add(1, Ordering::Relaxed);
+        hop.permit.answered(&haste(response.status(), response.headers()).0);
         Ok(response)
     }
 
-    async fn answer(&self, url: Url, mut response: Response) -> Result<Answer, FetchError> {
+    async fn answer(&self, ask: &Ask, url: Url, mut response: Response) -> Result<Answer, FetchError> {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = self.body(response).await?;
         self.stats.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
+        if let Some(ruling) = judge.and_then(|judge| judge.judge(status, &body)) {
+            return Err(FetchError::Ruled { status, ruling, wait: retry_after(&headers) });
+        }
         Ok(Answer { url, status, headers, body })
     }
 
@@ -290,31 +311,18 @@ impl Fetcher {
             body.extend_from_slice(&chunk);
         }
     }
-
-    async fn refusal(&self, mut response: Response) -> FetchError {
-        let status = response.status();
-        let wait = retry_after(response.headers());
-        if wait.is_some() || status == StatusCode::TOO_MANY_REQUESTS {
-            self.stats.throttled.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut body = Vec::new();
-        while let Ok(Some(chunk)) = response.chunk().await {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_REFUSAL {
-                break;
-            }
-        }
-        FetchError::Status { status, message: self.mask.clean(&own_words(&body), MAX_SAID), wait }
-    }
 }
 
-/// The server's own words: `message`, `error` or `error.message` of a JSON body, and nothing of any other body.
-fn own_words(body: &[u8]) -> String {
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return String::new() };
-    [value.get("message"), value.get("error"), value.pointer("/error/message")]
-        .into_iter()
-        .flatten()
-        .find_map(serde_json::Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+/// Why nothing is sent, for people.
+pub fn held_reason(source: &str, held: &Held) -> String {
+    match held.why {
+        Why::Turn => format!("source {source} keeps to its pace (`rate`)"),
+        Why::Asked => format!("source {source} asks to wait (Retry-After)"),
+        Why::Refused => format!("source {source} answers 429; it is asked again after a pause"),
+        Why::Server => format!("source {source} has nothing left in its window, as its rate-limit headers say"),
+        Why::PerMinute(limit) => {
+            format!("source {source} has had its {limit} requests of this minute (`rate.per_minute`)")
+        }
+        Why::PerHour(limit) => format!("source {source} has had its {limit} requests of this hour (`rate.per_hour`)"),
+    }
 }

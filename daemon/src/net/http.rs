@@ -121,4 +121,4 @@ fn pem_error(key: &'static str, path: &Path, wanted: &'static str) -> SetupError
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,9 +3,11 @@
 pub mod error;
 pub mod fetch;
 pub mod http;
+pub mod judge;
 pub mod limit;
 pub mod mask;
 pub mod origin;
 pub mod query;
+mod refusal;
 pub mod retry;
 pub mod stats;

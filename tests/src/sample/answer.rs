@@ -149,7 +149,8 @@ impl PageSpec<'_> {
         let fault = self.verdict.fault.as_ref()?;
         let seconds = fault.seconds.unwrap_or(1);
         let mut response = match fault.kind {
-            Kind::Throttle | Kind::ThrottleDate => refused(self.state, (429, "too many requests")),
+            Kind::Throttle | Kind::ThrottleDate | Kind::Limit => refused(self.state, (429, "too many requests")),
+            Kind::ErrorBody => short(self.state, 200, r#"{"ok":false,"error":"not now"}"#),
             Kind::Status => refused(self.state, (fault.status.unwrap_or(500), "a fault was asked for")),
             Kind::BehindEnd if self.len == 0 => refused(self.state, (fault.status.unwrap_or(404), "no such page")),
             Kind::Html => short(self.state, 200, "<!doctype html><title>We'll be back soon</title>"),
@@ -161,7 +162,9 @@ impl PageSpec<'_> {
             }
             _ => return None,
         };
+        self.tell(response.headers_mut());
         let header = match fault.kind {
+            Kind::Limit if fault.seconds.is_some() => ("retry-after", seconds.to_string()),
             Kind::Throttle => ("retry-after", seconds.to_string()),
             Kind::ThrottleDate => ("retry-after", http_date(seconds)),
             Kind::Html => ("content-type", "text/html".into()),
@@ -206,7 +209,16 @@ impl PageSpec<'_> {
         for (name, value) in envelope.headers {
             put(response.headers_mut(), name, &value);
         }
+        self.tell(response.headers_mut());
         response
+    }
+
+    /// What is left of the limit's window.
+    fn tell(&self, headers: &mut HeaderMap) {
+        let Some((limit, left, end)) = self.verdict.window else { return };
+        put(headers, "x-ratelimit-limit", &limit.to_string());
+        put(headers, "x-ratelimit-remaining", &left.to_string());
+        put(headers, "x-ratelimit-reset", &end.to_string());
     }
 
     fn array(&self) -> Bytes {

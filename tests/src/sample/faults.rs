@@ -45,6 +45,12 @@ pub enum Kind {
     TypeChange,
     /// At most `per_second` answers in a second.
     Rate,
+    /// 429 for what comes above `per_second` and a saved-up `burst` (a second's worth unless given); or, where `ms` is given,
+    /// above its part of each window of so many milliseconds. With `seconds` it says Retry-After, with `tells` how much of
+    /// the window is left.
+    Limit,
+    /// 200 with an object that has `ok: false` and `error: "not now"`, and no records.
+    ErrorBody,
     /// A wait of 0 to `ms`, by the seed and the page, so that pages asked for at the same time change places.
     Delay,
 }
@@ -79,6 +85,12 @@ pub struct Fault {
     /// Answers per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_second: Option<f64>,
+    /// Answers that may be saved up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<f64>,
+    /// Whether answers tell of the window.
+    #[serde(default)]
+    pub tells: bool,
     /// HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -100,6 +112,8 @@ impl Fault {
             seconds: None,
             ms: None,
             per_second: None,
+            burst: None,
+            tells: false,
             status: None,
             to: None,
         }
@@ -159,6 +173,16 @@ impl Fault {
         Self { per_second: Some(per_second), ..Self::new(Kind::Rate) }
     }
 
+    /// A limit that refuses: so many a second, and so many saved up.
+    pub fn bucket(per_second: f64, burst: f64) -> Self {
+        Self { per_second: Some(per_second), burst: Some(burst), ..Self::new(Kind::Limit) }
+    }
+
+    /// A limit that refuses what comes above so many a second in each window, and tells what is left of it.
+    pub fn window(per_second: f64, ms: u64) -> Self {
+        Self { per_second: Some(per_second), ms: Some(ms), tells: true, ..Self::new(Kind::Limit) }
+    }
+
     /// A failing status.
     pub fn status(status: u16) -> Self {
         Self { status: Some(status), ..Self::new(Kind::Status) }
@@ -177,12 +201,16 @@ pub struct Verdict {
     pub fault: Option<Fault>,
     /// How long the answer has to wait.
     pub wait: Duration,
+    /// What the answer tells of the window: its limit, what is left, and seconds until its end.
+    pub window: Option<(u64, u64, u64)>,
 }
 
 struct Rule {
     fault: Fault,
     count: u64,
     next_slot: Option<Instant>,
+    /// What is left of a limit, and since when.
+    left: Option<(f64, Instant)>,
 }
 
 /// The rules in force.
@@ -199,7 +227,7 @@ impl Rules {
 
     /// Replaces every rule.
     pub fn set(&mut self, faults: Vec<Fault>) {
-        self.rules = faults.into_iter().map(|fault| Rule { fault, count: 0, next_slot: None }).collect();
+        self.rules = faults.into_iter().map(|fault| Rule { fault, count: 0, next_slot: None, left: None }).collect();
     }
 
     /// The shape of the data set under the rules.
@@ -220,6 +248,13 @@ impl Rules {
             match rule.fault.kind {
                 Kind::LateField | Kind::TypeChange => {}
                 Kind::Rate if applies => verdict.wait += rule.take_slot(now),
+                Kind::Limit if applies => {
+                    let (accepts, window) = rule.take_left(now);
+                    verdict.window = Some(window).filter(|_| rule.fault.tells);
+                    if !accepts && verdict.fault.is_none() {
+                        verdict.fault = Some(rule.fault.clone());
+                    }
+                }
                 Kind::Delay if applies => {
                     let ms = rule.fault.ms.unwrap_or(10);
                     verdict.wait += Duration::from_millis(mix(self.seed, page, 2000 + index as u64) % (ms + 1));
@@ -240,6 +275,29 @@ impl Rule {
             || fault.at.contains(&self.count)
             || fault.every.is_some_and(|n| n > 0 && self.count.is_multiple_of(n))
             || fault.probability.is_some_and(|part| fraction(bits) < part)
+    }
+
+    /// Whether this request is within the limit, and the window after it.
+    fn take_left(&mut self, now: Instant) -> (bool, (u64, u64, u64)) {
+        let rate = self.fault.per_second.unwrap_or(1.0);
+        let (most, window) = match self.fault.ms.map(Duration::from_millis) {
+            Some(window) => ((rate * window.as_secs_f64()).floor(), Some(window)),
+            None => (self.fault.burst.unwrap_or(rate).max(1.0), None),
+        };
+        let (mut left, mut since) = self.left.unwrap_or((most, now));
+        match window {
+            Some(window) => {
+                while since + window <= now {
+                    (left, since) = (most, since + window);
+                }
+            }
+            None => (left, since) = ((left + (now - since).as_secs_f64() * rate).min(most), now),
+        }
+        let accepts = left >= 1.0;
+        left -= f64::from(u8::from(accepts));
+        self.left = Some((left, since));
+        let end = window.map_or(0, |window| (since + window - now).as_millis().div_ceil(1000));
+        (accepts, (most as u64, left as u64, end as u64))
     }
 
     /// The wait until this rule's next free place.
@@ -279,6 +337,24 @@ mod tests {
         let now = Instant::now();
         let waits: Vec<_> = (0..3).map(|_| rules.judge("/", 0, now).wait.as_millis()).collect();
         assert_eq!(waits, [0, 100, 200]);
+    }
+
+    #[test]
+    fn limits_refuse_what_is_above_them() {
+        let start = Instant::now();
+        let accepted = |fault: Fault, every_ms: u64, count: u64| {
+            let mut rules = Rules::new(1);
+            rules.set(vec![fault]);
+            let judge = |n: u64| rules.judge("/", 0, start + Duration::from_millis(n * every_ms)).fault.is_none();
+            (0..count).map(judge).filter(|accepted| *accepted).count()
+        };
+        assert_eq!(accepted(Fault::bucket(10.0, 5.0), 0, 50), 5, "what is saved up");
+        assert_eq!(accepted(Fault::bucket(10.0, 5.0), 50, 100), 5 + 49, "and ten a second of twenty");
+        assert_eq!(accepted(Fault::window(10.0, 2000), 10, 300), 40, "twenty in each of two windows");
+        let mut rules = Rules::new(1);
+        rules.set(vec![Fault::window(10.0, 2000)]);
+        assert_eq!(rules.judge("/", 0, start).window, Some((20, 19, 2)));
+        assert_eq!(rules.judge("/", 0, start + Duration::from_millis(1500)).window, Some((20, 18, 1)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! One binary, because each test binary costs a link. `TORTURE=1` runs the long forms.
 
+mod answers;
 mod compare;
 mod concurrency;
 mod control;
@@ -11,6 +12,7 @@ mod faults;
 mod formats;
 mod fulldisk;
 mod incremental;
+mod hostile;
 mod journal;
 mod lanes;
 mod lifecycle;
@@ -22,6 +24,7 @@ mod owner;
 mod paging;
 mod partitions;
 mod queue;
+mod rate;
 mod read;
 mod service;
 mod verify;

@@ -1,18 +1,22 @@
 //! The types of `config.yaml`. Their docs are the reference; the JSON Schema is generated from them.
 
+mod answers;
 mod destination;
 mod export;
 mod format;
 mod incremental;
 mod partition;
+mod rate;
 mod source;
 mod stream;
 
+pub use answers::*;
 pub use destination::*;
 pub use export::*;
 pub use format::*;
 pub use incremental::*;
 pub use partition::*;
+pub use rate::*;
 pub use source::*;
 pub use stream::*;
 

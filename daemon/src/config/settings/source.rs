@@ -1,6 +1,6 @@
 //! Where data come from: the kinds of sources, their authentication, limits and connections.
 
-use super::Stream;
+use super::{AnswerRule, Rate, Stream};
 use crate::base::ids::Name;
 use crate::config::units::{SecretText, Size, Span};
 use schemars::JsonSchema;
@@ -38,6 +38,9 @@ pub struct Rest {
     /// How failed requests are tried again.
     #[serde(default)]
     pub retry: Retry,
+    /// What answers mean where their status alone does not say it; for all streams, behind the stream's own rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AnswerRule>,
     /// Connections and time-outs.
     #[serde(default)]
     pub keep_alive: KeepAlive,
@@ -106,25 +109,6 @@ pub struct ApiKey {
     pub value: SecretText,
 }
 
-/// How fast and how parallel the API may be asked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rate {
-    /// Requests per second over all tasks of this source; no limit by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("exclusiveMinimum" = 0))]
-    pub per_second: Option<f64>,
-    /// Requests at the same time over all tasks of this source.
-    #[schemars(range(min = 1, max = 256))]
-    pub concurrency: u32,
-}
-
-impl Default for Rate {
-    fn default() -> Self {
-        Self { per_second: None, concurrency: 4 }
-    }
-}
-
 /// How failed requests are tried again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -138,7 +122,7 @@ pub struct Retry {
     /// Ceiling of every wait. A longer Retry-After of the server is honoured.
     #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
     pub max: Span,
-    /// Retries that one task may use in all.
+    /// Retries that one attempt of a task may use in all; an answer of 429 uses none.
     #[schemars(range(max = 1_000_000))]
     pub per_task: u32,
 }

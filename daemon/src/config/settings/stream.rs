@@ -1,6 +1,6 @@
 //! The streams of a REST source: requests and paginators.
 
-use super::{Incremental, PartitionBy};
+use super::{AnswerRule, Incremental, PartitionBy};
 use crate::config::units::SecretText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,16 @@ pub struct Stream {
     /// where fewer records came than it says, the task's report has a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<String>,
+    /// What follows where fewer records came than `total` says.
+    #[serde(default)]
+    pub total_mismatch: TotalMismatch,
+    /// The most pages of one partition: an API that leads on for ever ends in an error, and not on a full disk.
+    #[serde(default = "default_max_pages")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_pages: u64,
+    /// What answers mean where their status alone does not say it; before the source's rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AnswerRule>,
     /// Parts of the stream that are read one after the other (or in lanes); one part by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<PartitionBy>,
@@ -55,6 +65,21 @@ pub struct Stream {
 
 fn default_records() -> String {
     "$[*]".into()
+}
+
+fn default_max_pages() -> u64 {
+    1_000_000
+}
+
+/// What follows where a partition has fewer records than the source said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TotalMismatch {
+    /// The task's report has a note: many an API counts something else, or caps what it says.
+    #[default]
+    Note,
+    /// The task fails.
+    Fail,
 }
 
 fn default_lanes() -> u32 {

@@ -27,6 +27,7 @@ impl Check<'_> {
             let message = format!("is shorter than initial, {}", rest.retry.initial);
             self.wrong(Mistake::value(&path.key("retry").key("max"), message));
         }
+        self.answers(&path.key("answers"), &rest.answers);
         if let Some(proxy) = &rest.proxy {
             self.proxy(&path.key("proxy"), proxy);
         }

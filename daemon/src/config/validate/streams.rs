@@ -5,7 +5,7 @@ use super::requests::{Fixed, auth_param};
 use crate::config::param::body_path;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
-use crate::config::settings::{Method, NumberPages, Paginate, ParamIn, Rest, Stream};
+use crate::config::settings::{Method, NumberPages, Paginate, ParamIn, Rest, Stream, TotalMismatch};
 use crate::model::schema::{RESCUED, Type};
 
 /// Statuses that are never the end: credentials, time-outs, too many requests.
@@ -20,6 +20,11 @@ impl Check<'_> {
         if let Some(total) = &stream.total {
             self.place_in_answer(&path.key("total"), total);
         }
+        if stream.total_mismatch == TotalMismatch::Fail && stream.total.is_none() {
+            let mistake = Mistake::key(&path.key("total_mismatch"), "stands without total");
+            self.wrong(mistake.hint("write e.g. total: $.total"));
+        }
+        self.answers(&path.key("answers"), &stream.answers);
         self.body(path, stream);
         let fixed = Fixed { query: [&rest.query, &stream.query], auth: auth_param(rest.auth.as_ref()) };
         self.paginate(&path.key("paginate"), stream, &fixed);

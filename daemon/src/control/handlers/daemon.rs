@@ -43,6 +43,7 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
         paused: count(TaskState::Paused),
         queued: count(TaskState::Pending),
     };
+    let sources = reads::sources(state, &open);
     open.truncate(OPEN_SHOWN);
     Reply::sync(Status {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -53,6 +54,7 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
         ledger: reads::ledger_health(state).await,
         paused_exports: reads::paused(state).await?,
         open: reads::summaries(state, open).await?,
+        sources,
         caller: wire::caller(&call.caller),
     })
 }

@@ -41,6 +41,8 @@ fn the_golden_documents_are_as_described() {
         ("files", "Files"),
         ("offsets", "OffsetsDoc"),
         ("reload_report", "ReloadReport"),
+        ("source_rate", "SourceRate"),
+        ("source_rate_small", "SourceRate"),
         ("status", "Status"),
         ("submit", "Submit"),
         ("submit_empty", "Submit"),

@@ -11,10 +11,11 @@ use super::service::respond;
 use super::{ControlHooks, ControlState};
 use crate::base::clock;
 use crate::base::ids::{Name, RequestKey, TaskId};
-use crate::config::settings::Config;
+use crate::config::settings::{Config, Rate};
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
 use crate::model::scope::Scope;
+use crate::net::limit::{Limiter, Standing};
 use crate::queue::handle::{Actor, Command, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -180,5 +181,10 @@ impl ControlHooks for Hooks {
 
     fn config_path(&self) -> PathBuf {
         "/etc/export/config.yaml".into()
+    }
+
+    fn budgets(&self) -> BTreeMap<Name, Standing> {
+        let standing = Limiter::new(&Rate { per_second: Some(7.0), ..Rate::default() }).standing();
+        [(Name::new("api").unwrap(), standing.clone()), (Name::new("other").unwrap(), standing)].into()
     }
 }

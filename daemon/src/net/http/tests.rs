@@ -21,12 +21,18 @@ impl Resolve for NoSecrets {
     }
 }
 
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/net/http/testdata").join(name)
 }
 
 /// A server that answers `ok` to each request on `versions`, and asks for a client certificate if it is told to.
 fn serve(versions: &[&'static SupportedProtocolVersion], wants_client: bool) -> String {
+    serve_text(versions, wants_client, "ok")
+}
+
+/// The same with another body.
+pub(crate) fn serve_text(versions: &[&'static SupportedProtocolVersion], wants_client: bool, body: &str) -> String {
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file("ca.pem")).unwrap()).unwrap();
@@ -49,7 +55,7 @@ fn serve(versions: &[&'static SupportedProtocolVersion], wants_client: bool) -> 
             let mut bytes = [0; 4096];
             // One read is one small request; a failed handshake ends here.
             if tls.read(&mut bytes).is_ok_and(|read| read > 0) {
-                let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+                let _ = tls.write_all(answer.as_bytes());
                 tls.conn.send_close_notify();
                 let _ = tls.flush();
             }

@@ -62,6 +62,23 @@ pub enum RestError {
         /// Why.
         reason: String,
     },
+    /// A partition with fewer records than the source said, where that is an error.
+    #[error(
+        "read partition {partition} of stream {stream} in source {source_name} whole: it ended after {came} records, but the \
+         source said {total} (`total_mismatch: fail`)"
+    )]
+    Short {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+        /// The partition, from 0.
+        partition: u32,
+        /// Records that came.
+        came: u64,
+        /// Records that the source said there are.
+        total: u64,
+    },
     /// A next page that lies where the source must not lead.
     #[error("follow source {source_name} to its next page")]
     Leave {
@@ -136,7 +153,7 @@ impl Classify for RestError {
             Self::Config { .. } | Self::UnknownStream { .. } => ErrorClass::Config,
             Self::Read { cause, .. } => cause.class(),
             Self::Leave { cause, .. } => cause.class(),
-            Self::Next { .. } => ErrorClass::Data,
+            Self::Next { .. } | Self::Short { .. } => ErrorClass::Data,
             Self::Offset { .. } | Self::Died { .. } => ErrorClass::Bug,
         }
     }

@@ -1,5 +1,6 @@
 //! A REST API that answers JSON, as a source: the configured streams, compiled once, and the pages of their lanes.
 
+mod answers;
 mod auth;
 mod body;
 mod error;
@@ -40,6 +41,7 @@ use crate::net::origin::{Origin, OriginRule};
 use crate::net::retry::RetryBudget;
 use crate::net::stats::SourceStats;
 use crate::sources::{Cut, Parent};
+use answers::Rules;
 use auth::Shared;
 use spec::StreamSpec;
 use std::collections::BTreeMap;
@@ -79,7 +81,9 @@ impl RestSource {
         let shared = Shared::of_source(settings, secrets, &mut mask).map_err(|at| at.error(&name))?;
         let mut streams = BTreeMap::new();
         for (stream, wanted) in &settings.streams {
+            let judge = Rules::compile(&wanted.answers, &settings.answers);
             let spec = StreamSpec::compile(wanted, &base, &shared, secrets, &mut mask)
+                .and_then(|spec| Ok(spec.judged_by(judge?)))
                 .map_err(|at| at.below(&format!("streams.{stream}")).error(&name))?;
             streams.insert(stream.clone(), Arc::new(spec));
         }

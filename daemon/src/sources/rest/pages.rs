@@ -4,8 +4,10 @@ mod ahead;
 
 pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
 
+mod checks;
+
 use super::error::RestError;
-use super::paginate::{Lead, Seen};
+use super::paginate::{Lead, Pager, Seen};
 use super::request::Request;
 use super::run::{Run, digest};
 use super::spec::StreamSpec;
@@ -16,6 +18,7 @@ use crate::model::offset::{Offset, PageCursor};
 use crate::model::partitions::Partitions;
 use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher, Unreadable};
+use crate::net::judge::Verdict;
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
 use bytes::Bytes;
@@ -26,14 +29,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// A longer cursor or URL is no place in a list; it would have to be stored with every page.
-const MAX_CURSOR: usize = 16 << 10;
-
-/// Characters of a cursor that an error repeats.
-const SHOWN_CURSOR: usize = 80;
-
-/// Pages without records in a row that a cursor may lead through.
-const MAX_EMPTY: u32 = 10_000;
 
 /// What reading a stream needs.
 #[derive(Debug)]
@@ -141,8 +136,9 @@ impl PartitionPages {
                 Some(Ended::Died) => Err(self.died()),
                 Some(Ended::Done(Ok((answer, content)))) => self.turn(answer, content),
                 Some(Ended::Done(Err(error))) if self.is_end(&error) => {
-                    Ok(self.advance(Bytes::new(), Vec::new(), PageCursor::End))
+                    self.advance(Bytes::new(), Vec::new(), PageCursor::End)
                 }
+                Some(Ended::Done(Err(error))) if error.verdict() == Some(Verdict::Skip) => self.skip(&error),
                 Some(Ended::Done(Err(error))) => Err(self.failed(error)),
             };
             match page {
@@ -162,7 +158,7 @@ impl PartitionPages {
 
     /// Whether the API says by a failure that there are no more pages.
     fn is_end(&self, error: &FetchError) -> bool {
-        let FetchError::Status { status, .. } = error else { return false };
+        let FetchError::Status { status, .. } = error else { return error.verdict() == Some(Verdict::Empty) };
         self.reader.spec.pager.ends_with(&self.at.cursor, status.as_u16())
     }
 
@@ -176,9 +172,7 @@ impl PartitionPages {
     fn turn(&mut self, answer: Answer, content: Content) -> Result<Page, RestError> {
         let Content { located, rewritten, digest } = content;
         let records = located.records.len() as u64;
-        if records > 0 && digest.is_some() && digest == self.run.digest {
-            return Err(self.no_next(self.repeated()));
-        }
+        self.check_repetition(records, digest)?;
         let seen = Seen { headers: &answer.headers, body: &answer.body, located: &located };
         if let Some(total) = self.told_total(&seen) {
             self.run.total = Some(total);
@@ -192,11 +186,18 @@ impl PartitionPages {
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
         let (body, records) = rewritten.unwrap_or((answer.body, located.records));
-        Ok(self.advance(body, records, cursor))
+        self.run.skipped = 0;
+        self.advance(body, records, cursor)
     }
 
     /// Moves on, and makes the page that says so.
-    fn advance(&mut self, body: Bytes, records: Vec<Range<u32>>, cursor: PageCursor) -> Page {
+    fn advance(&mut self, body: Bytes, records: Vec<Range<u32>>, cursor: PageCursor) -> Result<Page, RestError> {
+        let max_pages = self.reader.spec.max_pages;
+        self.run.read += 1;
+        if self.run.read >= max_pages && cursor != PageCursor::End {
+            let key = format!("streams.{}.max_pages", self.reader.stream);
+            return Err(self.no_next(format!("it leads on behind {max_pages} pages of one partition (`{key}`)")));
+        }
         let (before, count) = (self.at.clone(), records.len() as u64);
         let after = Offset {
             partition: before.partition,
@@ -205,8 +206,14 @@ impl PartitionPages {
             records: before.records + count,
             partition_records: before.partition_records + count,
         };
-        self.at = after.clone();
-        Page { body, records, offset_before: before, offset_after: after, total: self.run.total, permit: None }
+        let total = self.run.total;
+        let page = Page { body, records, offset_before: before, offset_after: after, total, permit: None };
+        if let Some((came, total)) = page.shortfall().filter(|_| self.reader.spec.exact_total) {
+            let (source_name, stream) = (self.reader.source.clone(), self.reader.stream.clone());
+            return Err(RestError::Short { source_name, stream, partition: self.at.partition, came, total });
+        }
+        self.at = page.offset_after.clone();
+        Ok(page)
     }
 
     /// Records in all, if this page says so. What cannot be read is told in the task's report: it only serves progress.
@@ -222,16 +229,6 @@ impl PartitionPages {
         total
     }
 
-    fn repeated(&self) -> String {
-        let at = format!("`streams.{}.paginate.{}`", self.reader.stream, self.reader.spec.pager.kind());
-        format!(
-            "page {} has the same records as the page before it: either the API does not know the parameters of {at} \
-             (check their names), or it repeats its last page for ever (then another paginator is needed, e.g. link, \
-             next_url or cursor)",
-            self.at.pages + 1
-        )
-    }
-
     /// The absolute URL of the next page, judged, and without anything secret that the server wrote into it.
     fn resolve(&self, answer: &Answer, reference: &str) -> Result<PageCursor, RestError> {
         let fetcher = &self.reader.fetcher;
@@ -244,32 +241,6 @@ impl PartitionPages {
             return Err(self.no_next("its URL has a credential of ours in it, which must not be stored".to_owned()));
         }
         Ok(PageCursor::Url(url.into()))
-    }
-
-    /// Refuses what would never end.
-    fn check_progress(&mut self, cursor: &PageCursor, records: u64) -> Result<(), RestError> {
-        let shown = match cursor {
-            PageCursor::Token(token) => format!("the cursor {:?}", self.reader.fetcher.mask.clean(token, SHOWN_CURSOR)),
-            PageCursor::Url(url) => {
-                // Not its query: that is where keys and customers' names are.
-                let path = url.split(['?', '#']).next().unwrap_or_default();
-                format!("the URL {:?}", self.reader.fetcher.mask.clean(path, SHOWN_CURSOR))
-            }
-            _ => return Ok(()),
-        };
-        let long = matches!(cursor, PageCursor::Token(text) | PageCursor::Url(text) if text.len() > MAX_CURSOR);
-        if long {
-            return Err(self.no_next(format!("{shown} is longer than {MAX_CURSOR} bytes")));
-        }
-        let same_url = matches!(cursor, PageCursor::Url(url) if self.at.cursor == PageCursor::Start && *url == self.run.request.url.as_str());
-        if *cursor == self.at.cursor || same_url || self.run.loops.seen(cursor) {
-            return Err(self.no_next(format!("{shown} comes again: the pages lead round in a circle")));
-        }
-        self.run.empty = if records == 0 { self.run.empty + 1 } else { 0 };
-        if self.run.empty > MAX_EMPTY {
-            return Err(self.no_next(format!("{MAX_EMPTY} pages in a row had no records")));
-        }
-        Ok(())
     }
 
     fn no_next(&self, reason: String) -> RestError {
@@ -295,8 +266,7 @@ fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Conte
         return Ok(Content { located, rewritten: None, digest: None });
     }
     let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
-    // Only there does nothing but the records tell one page from the next.
-    let digest = spec.pager.addressable().then(|| {
+    let digest = (spec.pager != Pager::None).then(|| {
         let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
         digest(located.records.iter().map(slice))
     });

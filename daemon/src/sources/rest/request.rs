@@ -9,6 +9,7 @@ use super::spec::{At, Body, StreamSpec, travels};
 use super::template::{Text, Values};
 use crate::model::offset::PageCursor;
 use crate::net::fetch::{Ask, Private};
+use crate::net::judge::Judge;
 use crate::net::query;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -33,6 +34,7 @@ pub struct Request {
     every: Vec<(String, String)>,
     /// Fields that each record gets.
     pub include: Option<Include>,
+    judge: Option<Arc<dyn Judge>>,
 }
 
 impl Request {
@@ -78,7 +80,8 @@ impl Request {
         private.body = spec.body.as_ref().is_some_and(Body::is_secret);
         let (method, every) = (spec.method.clone(), shared.query.clone());
         let fixed = bounds.in_body;
-        Ok(Self { method, url, headers, body, fixed, private: Arc::new(private), every, include: None })
+        let (private, judge) = (Arc::new(private), spec.judge.clone());
+        Ok(Self { method, url, headers, body, fixed, private, every, include: None, judge })
     }
 
     /// The request for the page at `cursor`; `None` where the cursor is not one of this paginator's.
@@ -113,6 +116,7 @@ impl Request {
             headers: self.headers.clone(),
             body,
             private: self.private.clone(),
+            judge: self.judge.clone(),
         })
     }
 }

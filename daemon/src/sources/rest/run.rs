@@ -21,6 +21,12 @@ pub struct Run {
     pub uneven: bool,
     /// Pages without records in a row.
     pub empty: u32,
+    /// Pages in all, those left out included.
+    pub read: u64,
+    /// Pages that a rule left out, in a row.
+    pub skipped: u32,
+    /// Pages in a row with the same records.
+    pub same: u32,
     /// Records of the largest page so far.
     pub largest: u64,
     /// Bytes of the largest page so far.
@@ -74,6 +80,9 @@ impl Run {
             pages: 0,
             uneven: false,
             empty: 0,
+            read: 0,
+            skipped: 0,
+            same: 0,
             largest: 1,
             largest_bytes: 0,
             last: None,

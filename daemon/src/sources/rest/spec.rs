@@ -7,7 +7,8 @@ use super::split::Split;
 use super::template::{Templates, Text};
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
-use crate::config::settings::{Method, Paginate, ParamIn, Stream};
+use crate::config::settings::{Method, Paginate, ParamIn, Stream, TotalMismatch};
+use crate::net::judge::Judge;
 use crate::net::mask::Mask;
 use crate::record::locate::Locator;
 use http::HeaderName;
@@ -64,6 +65,14 @@ pub struct StreamSpec {
     pub pager: Pager,
     /// How newer records are asked for.
     pub incremental: Option<Bounds>,
+    /// What answers mean where their status alone does not say it.
+    pub judge: Option<Arc<dyn Judge>>,
+    /// Whether a field tells one record from another.
+    pub keyed: bool,
+    /// The most pages of a partition.
+    pub max_pages: u64,
+    /// Whether fewer records than the source said are an error.
+    pub exact_total: bool,
     /// See [`fingerprint`].
     pub fingerprint: String,
     /// How it is cut into partitions.
@@ -128,12 +137,20 @@ impl StreamSpec {
         let incremental = stream.incremental.as_ref().map(Bounds::compile).transpose()?;
         let fingerprint = fingerprint(stream);
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
+        let (keyed, max_pages) = (!stream.primary_key.is_empty(), stream.max_pages.max(1));
+        let (exact_total, judge) = (stream.total_mismatch == TotalMismatch::Fail, None);
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, fingerprint,
-            split,
+            method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, judge, keyed,
+            max_pages, exact_total, fingerprint, split,
         };
         Ok(spec)
+    }
+
+    /// The stream with response rules.
+    #[must_use]
+    pub fn judged_by(self, judge: Option<Arc<dyn Judge>>) -> Self {
+        Self { judge, ..self }
     }
 }
 

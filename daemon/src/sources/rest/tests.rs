@@ -66,7 +66,7 @@ pub fn try_source(base_url: &str, stream: Value, rest: Value) -> Result<RestSour
     merge(&mut settings, rest);
     merge(&mut settings, json!({ "streams": { "orders": stream } }));
     let settings: crate::config::settings::Rest = serde_json::from_value(settings).unwrap();
-    let limiter = Arc::new(Limiter::new(settings.rate.per_second, settings.rate.concurrency));
+    let limiter = Arc::new(Limiter::new(&settings.rate));
     RestSource::new(name("shop"), &settings, &Secrets, limiter)
 }
 

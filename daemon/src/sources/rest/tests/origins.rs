@@ -274,3 +274,16 @@ async fn the_proxys_secrets_are_masked_too() {
     let (_, text) = failure(&source("http://api.shop.example", json!({}), proxy)).await;
     assert!(text.contains("you sent [secret] and ") && text.contains("through an api gateway"), "{text}");
 }
+
+#[tokio::test]
+async fn https_never_leads_to_http_even_where_that_is_listed() {
+    let other = other().await;
+    let body = json!({ "data": [{ "id": 1 }], "next": format!("{}/orders?page=2", other.url) }).to_string();
+    let home = crate::net::http::tests::serve_text(&[&rustls::version::TLS13], false, &body);
+    let ca_file = crate::net::http::tests::file("ca.pem");
+    let rest = with(secretive(), json!({ "tls": { "ca_file": ca_file }, "allowed_origins": [other.url] }));
+    let (error, text) = failure(&source(home.trim_end_matches('/'), stream(), rest)).await;
+    assert_eq!(error.class(), ErrorClass::Config, "{text}");
+    assert!(text.contains("from https to http"), "{text}");
+    assert!(other.got().is_empty());
+}
