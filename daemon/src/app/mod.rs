@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod engine;
 pub mod hooks;
+pub mod login;
 pub mod once;
 mod verify;
 pub mod watchdog;
@@ -85,6 +86,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     watchdog.abort();
     sweeper.abort();
     let _ = control.await;
+    engine.settle().await;
     close(&ledger).await;
     tracing::info!("saas-export-daemon has stopped");
     ended

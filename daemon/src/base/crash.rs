@@ -7,6 +7,9 @@
 pub const POINTS: &[&str] = &[
     "task.submitted",
     "task.started",
+    "token.received",
+    "token.written",
+    "token.stored",
     "partitions.stored",
     "schema.stored",
     "page.fetched",

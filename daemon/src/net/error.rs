@@ -1,5 +1,6 @@
 //! What can go wrong with a request. No message holds a path, a query, a header or a body of ours.
 
+use super::credential::CredentialFailure;
 use super::origin::OriginError;
 use crate::base::error::{Classify, ErrorClass};
 use crate::config::units::Size;
@@ -128,6 +129,9 @@ pub enum FetchError {
         #[source]
         cause: Box<FetchError>,
     },
+    /// There is no credential to send with it; whoever gets credentials has tried again already.
+    #[error("there is no credential to send")]
+    Credential(#[source] CredentialFailure),
     /// A request that could not be sent as it was built.
     #[error("the request cannot be sent as configured")]
     Request(#[source] reqwest::Error),
@@ -187,6 +191,7 @@ impl Classify for FetchError {
             Self::Unreadable { cut: true, .. } => ErrorClass::Transient,
             Self::Unreadable { cut: false, .. } | Self::TooLarge(_) => ErrorClass::Data,
             Self::ProxyAuth => ErrorClass::Auth,
+            Self::Credential(failure) => failure.class(),
             Self::Status { status, wait, .. } => match status.as_u16() {
                 401 | 403 | 407 => ErrorClass::Auth,
                 429 => ErrorClass::Throttled(wait.unwrap_or(UNTOLD_WAIT)),

@@ -1,5 +1,6 @@
 //! Sends one request until it is answered: limits, redirects, body limits and retries in one place.
 
+use super::credential::{Credential, CredentialProvider};
 use super::error::FetchError;
 use super::limit::{Limiter, RequestPermit};
 use super::mask::Mask;
@@ -55,6 +56,8 @@ pub struct Private {
     pub headers: HeaderMap,
     /// Query parameters.
     pub query: Vec<(String, String)>,
+    /// Names of the query parameters that the credential of the moment fills in.
+    pub names: Vec<String>,
     /// Whether the body has a secret in it.
     pub body: bool,
 }
@@ -68,7 +71,7 @@ impl std::fmt::Debug for Private {
 impl Private {
     /// Takes the private parameters out of `url`: servers like to repeat them in their links.
     pub fn strip(&self, url: &mut Url) {
-        query::strip(url, |name| self.query.iter().any(|(key, _)| key == name));
+        query::strip(url, |name| self.names.iter().chain(self.query.iter().map(|(key, _)| key)).any(|key| key == name));
     }
 }
 
@@ -111,6 +114,8 @@ pub struct Fetcher {
     pub client: Client,
     /// Where requests may go.
     pub origins: Arc<OriginRule>,
+    /// Credentials that change while they are used; they go to the configured origin alone.
+    pub credentials: Option<Arc<dyn CredentialProvider>>,
     /// The source's shared budget of requests.
     pub limiter: Arc<Limiter>,
     /// Retries of one request.
@@ -197,13 +202,9 @@ impl Fetcher {
             if hop > 0 {
                 self.limiter.turn().await;
             }
-            let exchange = self.exchange(ask, &url, reach);
-            let location = match tokio::time::timeout(self.answer_timeout, exchange).await {
-                Ok(Ok(Said::Answer(answer))) => return Ok(answer),
-                Ok(Ok(Said::Elsewhere(location))) => location,
-                Ok(Err(error)) => return Err(error),
-                // A byte now and then keeps a connection alive, and would hold its slot for ever.
-                Err(_) => return Err(FetchError::TooSlow(self.answer_timeout)),
+            let location = match self.answered(ask, &url, reach).await? {
+                Said::Answer(answer) => return Ok(answer),
+                Said::Elsewhere(location) => location,
             };
             (url, reach) = self.origins.follow(&url, &location).map_err(FetchError::Redirect)?;
             ask.private.strip(&mut url);
@@ -211,9 +212,50 @@ impl Fetcher {
         Err(FetchError::RedirectLoop(MAX_REDIRECTS))
     }
 
+    /// One request with the credential of the moment. One that the server refuses is renewed, and the request sent again;
+    /// where that one is newer than the first refusal, another will not help.
+    async fn answered(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Said, FetchError> {
+        let (mut refused, mut first_refusal) = (None, None);
+        loop {
+            let credential = self.credential(reach, refused).await?;
+            let exchange = self.exchange(ask, url, reach, credential.as_ref());
+            // A byte now and then keeps a connection alive, and would hold its slot for ever.
+            let said = tokio::time::timeout(self.answer_timeout, exchange).await;
+            let said = said.unwrap_or(Err(FetchError::TooSlow(self.answer_timeout)));
+            let Some(credential) = credential.filter(|_| is_refused(&said)) else { return said };
+            if first_refusal.is_some_and(|first| credential.since >= first) {
+                return said;
+            }
+            first_refusal.get_or_insert_with(clock::monotonic);
+            refused = Some(credential.generation);
+            self.limiter.turn().await;
+        }
+    }
+
+    /// The credential of the moment: asked for right before sending, because any wait before may have outlived the last.
+    async fn credential(&self, reach: Reach, refused: Option<u64>) -> Result<Option<Credential>, FetchError> {
+        let Some(provider) = self.credentials.as_ref().filter(|_| reach == Reach::Home) else { return Ok(None) };
+        let mut current = provider.current(refused);
+        let got = match tokio::time::timeout(SHOWN_WAIT, &mut current).await {
+            Ok(got) => got,
+            Err(_) => {
+                let reason = format!("source {} waits for a new credential", self.source);
+                let _shown = self.stats.wait(Waiting { reason, until: None });
+                current.await
+            }
+        };
+        got.map(Some).map_err(FetchError::Credential)
+    }
+
     /// One request and what comes back for it.
-    async fn exchange(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Said, FetchError> {
-        let response = self.send(ask, url, reach).await?;
+    async fn exchange(
+        &self,
+        ask: &Ask,
+        url: &Url,
+        reach: Reach,
+        credential: Option<&Credential>,
+    ) -> Result<Said, FetchError> {
+        let response = self.send(ask, url, reach, credential).await?;
         let status = response.status();
         if status.is_success() {
             return self.answer(url.clone(), response).await.map(Said::Answer);
@@ -229,7 +271,13 @@ impl Fetcher {
         }
     }
 
-    async fn send(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Response, FetchError> {
+    async fn send(
+        &self,
+        ask: &Ask,
+        url: &Url,
+        reach: Reach,
+        credential: Option<&Credential>,
+    ) -> Result<Response, FetchError> {
         let mut url = url.clone();
         let mut headers = ask.headers.clone();
         if reach == Reach::Home {
@@ -241,6 +289,14 @@ impl Fetcher {
                 headers.remove(name);
             }
             headers.extend(ask.private.headers.clone());
+            if let Some(credential) = credential {
+                if !credential.query.is_empty() {
+                    url.query_pairs_mut().extend_pairs(&credential.query);
+                }
+                for (name, value) in &credential.headers {
+                    headers.insert(name.clone(), value.clone());
+                }
+            }
         } else if self.mask.finds(url.as_str()) {
             return Err(FetchError::Origin(OriginError::Credential));
         } else if ask.private.body {
@@ -306,6 +362,11 @@ impl Fetcher {
         }
         FetchError::Status { status, message: self.mask.clean(&own_words(&body), MAX_SAID), wait }
     }
+}
+
+/// Whether the server refuses the credential that came with the request (RFC 9110, section 15.5.2).
+fn is_refused(said: &Result<Said, FetchError>) -> bool {
+    matches!(said, Err(FetchError::Status { status: StatusCode::UNAUTHORIZED, .. }))
 }
 
 /// The server's own words: `message`, `error` or `error.message` of a JSON body, and nothing of any other body.

@@ -8,6 +8,7 @@ use crate::record::page::Page;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub mod auth;
 pub mod rest;
 
 /// An error of a source, with its class.

@@ -2,6 +2,7 @@
 //!
 //! One binary, because each test binary costs a link. `TORTURE=1` runs the long forms.
 
+mod auth;
 mod compare;
 mod concurrency;
 mod control;

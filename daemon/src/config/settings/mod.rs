@@ -1,11 +1,13 @@
 //! The types of `config.yaml`. Their docs are the reference; the JSON Schema is generated from them.
 
+mod auth;
 mod destination;
 mod export;
 mod format;
 mod source;
 mod stream;
 
+pub use auth::*;
 pub use destination::*;
 pub use export::*;
 pub use format::*;

@@ -1,5 +1,6 @@
 //! Finds every mistake in the meaning of a configuration at once; pure, without I/O.
 
+mod auth;
 mod exports;
 mod places;
 mod requests;

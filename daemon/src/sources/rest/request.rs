@@ -57,6 +57,7 @@ impl Request {
         }
         private.headers.extend(shared.credentials.headers.clone());
         private.query.extend(shared.credentials.query.iter().cloned());
+        private.names.extend(shared.credentials.names.iter().cloned());
         if !open_query.is_empty() {
             url.query_pairs_mut().extend_pairs(&open_query);
         }

@@ -4,7 +4,7 @@ mod ends;
 mod faults;
 mod origins;
 mod pages;
-mod server;
+pub mod server;
 
 use super::{RestPages, RestSource};
 use crate::base::error::Chain;
@@ -13,6 +13,7 @@ use crate::base::secret::{Resolve, Secret};
 use crate::model::offset::{LaneId, Offset};
 use crate::net::limit::Limiter;
 use crate::record::page::Page;
+use crate::sources::auth::{Place, Registry};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ pub fn try_source(base_url: &str, stream: Value, rest: Value) -> Result<RestSour
     merge(&mut settings, json!({ "streams": { "orders": stream } }));
     let settings: crate::config::settings::Rest = serde_json::from_value(settings).unwrap();
     let limiter = Arc::new(Limiter::new(settings.rate.per_second, settings.rate.concurrency));
-    RestSource::new(name("shop"), &settings, &Secrets, limiter)
+    let place = Place { state_dir: std::env::temp_dir(), state_key: None };
+    RestSource::new(name("shop"), &settings, &Secrets, limiter, &Registry::new(place))
 }
 
 pub fn source(base_url: &str, stream: Value, rest: Value) -> RestSource {
