@@ -58,6 +58,9 @@ pub struct Login {
     /// The state-key that the service is handed over, if it is; by default the one of the state directory
     #[arg(long, value_name = "FILE")]
     pub state_key: Option<PathBuf>,
+    /// Directory that the refresh token is kept in, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One export in the foreground, with the same engine, ledger and exit codes: for cron, containers and a first try.

@@ -31,7 +31,8 @@ pub async fn run(files: Files, wanted: &Login) -> ExitCode {
     };
     let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let state_key = wanted.state_key.clone().or_else(|| seal::handed_over(handed_over.as_deref()));
-    let place = Place { state_dir: config.daemon.state_dir.clone(), state_key };
+    let state_dir = wanted.state_dir.clone().unwrap_or_else(|| config.daemon.state_dir.clone());
+    let place = Place { state_dir, state_key };
     let refused = |code: u8, error: &AuthError| {
         eprintln!("saas-export-daemon: failed to log in to {name}: {}", Chain(error));
         ExitCode::from(code)
@@ -40,7 +41,7 @@ pub async fn run(files: Files, wanted: &Login) -> ExitCode {
         Ok(login) => login,
         Err(error) => return refused(EXIT_USAGE, &error),
     };
-    match login.run(wanted.port, &mut |words| println!("{words}\n")).await {
+    match login.run(wanted.port, &mut |words: &str| println!("{words}\n")).await {
         Ok(()) => {
             println!("The refresh token of {name} is kept in {}, sealed.", place.state_dir.join("secrets").display());
             ExitCode::SUCCESS

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use reqwest::{Client, Response};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// Redirects in a row that are followed.
@@ -215,7 +215,7 @@ impl Fetcher {
     /// One request with the credential of the moment. One that the server refuses is renewed, and the request sent again;
     /// where that one is newer than the first refusal, another will not help.
     async fn answered(&self, ask: &Ask, url: &Url, reach: Reach) -> Result<Said, FetchError> {
-        let (mut refused, mut first_refusal) = (None, None);
+        let (mut refused, mut first_refusal) = (None, None::<Instant>);
         loop {
             let credential = self.credential(reach, refused).await?;
             let exchange = self.exchange(ask, url, reach, credential.as_ref());

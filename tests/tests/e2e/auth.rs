@@ -157,15 +157,15 @@ fn a_token_that_expires_in_the_middle_is_renewed_before() {
 
 #[test]
 fn a_token_that_is_refused_in_the_middle_is_renewed_once_for_all() {
-    for (stream, concurrency) in [("cursor", 1), ("paged", 8)] {
-        let mut bed = bed(800, stream, |api| oauth2(api, json!({})));
+    for (stream, concurrency, pages, uses) in [("cursor", 1, 40, 7), ("paged", 8, 80, 25)] {
+        let mut bed = bed(pages * 20, stream, |api| oauth2(api, json!({})));
         bed.config["sources"]["shop"]["rest"]["rate"] = json!({ "concurrency": concurrency });
-        bed.api.issuer().uses = Some(7);
+        bed.api.issuer().uses = Some(uses);
         let daemon = bed.start();
         daemon.run_to_success("shop");
         assert_exact(&bed, "shop");
         let (granted, refused) = (bed.api.issuer().asked.len() as u64, bed.api.truth().unauthorized);
-        assert!(granted >= 40 / 7, "{granted} tokens for 40 pages");
+        assert!(granted >= pages / uses, "{granted} tokens for {pages} pages");
         assert!(granted <= 1 + refused, "{stream}: {granted} tokens for {refused} refusals");
         if concurrency == 1 {
             assert_eq!(granted, 1 + refused);
@@ -271,7 +271,8 @@ fn a_stored_refresh_token_is_enough() {
 fn finishes(bed: &Bed) {
     let daemon = bed.start();
     let known = daemon.get("/v1/tasks").as_array().and_then(|tasks| tasks.first()?["id"].as_str().map(str::to_owned));
-    let open = known.filter(|id| daemon.task(id)["task"]["state"] != "succeeded");
+    let closed = |id: &String| ["succeeded", "failed"].map(Value::from).contains(&daemon.task(id)["task"]["state"]);
+    let open = known.filter(|id| !closed(id));
     let id = open.unwrap_or_else(|| daemon.run("shop"));
     daemon.wait_for(&id, &["succeeded"], PATIENCE);
     assert_complete(bed, "shop");

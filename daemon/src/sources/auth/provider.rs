@@ -75,7 +75,8 @@ impl CredentialProvider for Provider {
                 Ok(Some(outcome)) => outcome,
                 _ => {
                     self.0.state().flight = None;
-                    Err(Arc::new(AuthError::Died))
+                    let died: CredentialFailure = Arc::new(AuthError::Died);
+                    Err(died)
                 }
             }
         })

@@ -200,15 +200,23 @@ impl Recipe {
                 let reason = "the answer has no token where `auth.session.token` says".to_owned();
                 Err(AuthError::Unusable { what: WHAT, origin: origin(&session.login.url), reason })
             }
-            None => {
-                let refusal = match token::read(&got) {
-                    Err(Refusal::Redirect(status)) => Refusal::Redirect(status),
-                    _ => Refusal::Status(status.as_u16()),
-                };
-                let advice = "check `auth.session.login` and auth.env";
-                Err(self.refused(WHAT, &session.login.url, &refusal, advice))
+            None => Err(self.no_session(WHAT, &session.login.url, &got)),
+        }
+    }
+
+    /// The error of a login that is refused, with the server's own words.
+    fn no_session(&self, what: &'static str, url: &Url, got: &Got) -> AuthError {
+        let read = token::read(got).err();
+        let status = got.status.as_u16();
+        let refusal = if got.status.is_redirection() { Refusal::Redirect(status) } else { Refusal::Status(status) };
+        let mut error = self.refused(what, url, &refusal, "check `auth.session.login` and auth.env");
+        if let (AuthError::Refused { said, .. }, Some(Refusal::Code { code, said: words })) = (&mut error, read) {
+            let words = self.mask.clean(&format!("{code} {words}"), MAX_SAID);
+            if !words.is_empty() {
+                said.push_str(&format!(" and says {words:?}"));
             }
         }
+        error
     }
 }
 

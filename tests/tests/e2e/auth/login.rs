@@ -10,12 +10,12 @@ use saas_export_tests::sample::issuer::Rotation;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 fn grant(api: &SampleApi, key: &str, endpoint: &str) -> Value {
     let url = format!("{}/_issuer/{endpoint}", api.issuer_origin());
-    oauth2(api, json!({ "grant": { "refresh_token": {} }, "scopes": ["read", "offline_access"], key: url }))
+    oauth2(api, json!({ "grant": { "refresh_token": {} }, "scopes": ["read", "offline_access"], (key): url }))
 }
 
 /// Exports by what the login left, twice: the second time by what that was rotated to.
@@ -25,6 +25,16 @@ fn exports(bed: &Bed) {
         daemon.run_to_success("shop");
         assert_exact(bed, "shop");
         assert_secret(bed, &daemon);
+    }
+}
+
+/// A login under way; it does not outlive its test.
+struct Login(Child);
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -45,13 +55,10 @@ fn by_a_browser_on_this_machine() {
     let bed = bed(200, "cursor", |api| grant(api, "authorize_url", "authorize?prompt=consent"));
     bed.api.issuer().rotation = Rotation::Strict;
     bed.write();
-    let mut child = bed
-        .daemon_command()
-        .args(["auth", "login", "shop"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = bed.daemon_command();
+    command.args(["auth", "login", "shop"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut login = Login(command.spawn().unwrap());
+    let child = &mut login.0;
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let shown = lines.find(|line| line.contains("/_issuer/authorize?")).expect("the URL is shown");
     let url = url::Url::parse(shown.trim()).unwrap();
@@ -68,7 +75,7 @@ fn by_a_browser_on_this_machine() {
     let location = url::Url::parse(agreed.header("location").unwrap()).unwrap();
     let target = format!("{}?{}", location.path(), location.query().unwrap());
     assert_eq!(call(here, "GET", &target, &[], b"").unwrap().status, 200);
-    let status = wait(&mut child, Duration::from_secs(20));
+    let status = wait(child, Duration::from_secs(20));
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{said}");
