@@ -186,7 +186,9 @@ pub(super) fn check(config: &Config, secrets: &Secrets) -> Vec<Mistake> {
     for text in texts::all(config).into_iter().filter(|text| text.secret) {
         let lines = texts::is_pem(&text.path);
         for name in names(&text.text) {
-            mistakes.extend(secrets.check(name, lines).map(|(message, hint)| Mistake::value(&text.path, message).hint(hint)));
+            mistakes.extend(
+                secrets.check(name, lines).map(|(message, hint)| Mistake::value(&text.path, message).hint(hint)),
+            );
         }
     }
     mistakes

@@ -121,9 +121,8 @@ mod tests {
     #[test]
     fn a_wrong_credential_is_not_enough() {
         let mut headers = HeaderMap::new();
-        let shows = |auth, headers: &HeaderMap, key| {
-            Shown { headers, key, session: None }.suffices(auth, &mut Issuer::new())
-        };
+        let shows =
+            |auth, headers: &HeaderMap, key| Shown { headers, key, session: None }.suffices(auth, &mut Issuer::new());
         assert!(!shows(Auth::Bearer, &headers, None));
         headers.insert("authorization", format!("Bearer {BEARER_TOKEN}").parse().unwrap());
         assert!(shows(Auth::Bearer, &headers, None));

@@ -252,9 +252,12 @@ impl Issuer {
         let code = self.name("device");
         self.codes.insert(code.clone(), Default::default());
         let place = "https://sample.example/device";
-        json(200, serde_json::json!({
-            "device_code": code, "user_code": "WDJB-MJHT", "verification_uri": place, "expires_in": 60, "interval": 1,
-        }))
+        json(
+            200,
+            serde_json::json!({
+                "device_code": code, "user_code": "WDJB-MJHT", "verification_uri": place, "expires_in": 60, "interval": 1,
+            }),
+        )
     }
 
     /// Agrees at once, as a person would in a browser.
@@ -283,10 +286,7 @@ impl Issuer {
             return refusal(403, "wrong", SESSION_PASSWORD);
         }
         let token = self.access("session");
-        let headers = vec![
-            ("x-session", token.clone()),
-            ("set-cookie", format!("sid={token}; Path=/; HttpOnly")),
-        ];
+        let headers = vec![("x-session", token.clone()), ("set-cookie", format!("sid={token}; Path=/; HttpOnly"))];
         Reply { headers, ..json(200, serde_json::json!({ "data": { "session": token } })) }
     }
 }
@@ -311,7 +311,9 @@ fn client(headers: &HeaderMap, form: &BTreeMap<String, String>) -> Option<&'stat
         (Some(basic), (None, None)) => {
             let text = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
             let (id, secret) = text.split_once(':')?;
-            let decode = |text: &str| url::form_urlencoded::parse(format!("x={text}").as_bytes()).next().map(|x| x.1.into_owned());
+            let decode = |text: &str| {
+                url::form_urlencoded::parse(format!("x={text}").as_bytes()).next().map(|x| x.1.into_owned())
+            };
             (decode(id)? == CLIENT_ID && decode(secret)? == CLIENT_SECRET).then_some("basic")
         }
         (None, (Some(id), Some(secret))) => (id == CLIENT_ID && secret == CLIENT_SECRET).then_some("body"),

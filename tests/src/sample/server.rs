@@ -62,7 +62,13 @@ pub struct State {
 impl State {
     fn new(options: Options) -> Self {
         let rules = Mutex::new(Rules::new(options.seed));
-        Self { cache: PageCache::new(options.cache_bytes), rules, truth: Mutex::default(), issuer: Mutex::new(Issuer::new()), options }
+        Self {
+            cache: PageCache::new(options.cache_bytes),
+            rules,
+            truth: Mutex::default(),
+            issuer: Mutex::new(Issuer::new()),
+            options,
+        }
     }
 
     pub fn truth(&self) -> MutexGuard<'_, Truth> {

@@ -113,7 +113,12 @@ fn each_kind_exports_completely() {
         // The API repeats the token in its next URLs.
         ("query-session", "/session-query", "next-url", session("$.data.session", json!({ "query": "session" }))),
         ("cookie-session", "/session-cookie", "paged", session("cookie sid", json!({ "cookie": "sid" }))),
-        ("headers", "/headers", "cursor", json!({ "headers": { "X-Api-Key": "${SHOP_KEY}", "X-Account": "${ACCOUNT}" } })),
+        (
+            "headers",
+            "/headers",
+            "cursor",
+            json!({ "headers": { "X-Api-Key": "${SHOP_KEY}", "X-Account": "${ACCOUNT}" } }),
+        ),
     ];
     let origin = bed.api.origin();
     for (name, prefix, stream, auth) in kinds.clone() {
@@ -130,7 +135,10 @@ fn each_kind_exports_completely() {
     {
         let issuer = bed.api.issuer();
         let client = |n: usize| (issuer.asked[n].client, issuer.asked[n].scope.as_str());
-        assert_eq!([client(0), client(1), client(2), client(3)], [("basic", "read write"), ("body", ""), ("basic", ""), ("none", "")]);
+        assert_eq!(
+            [client(0), client(1), client(2), client(3)],
+            [("basic", "read write"), ("body", ""), ("basic", ""), ("none", "")]
+        );
         assert_eq!((issuer.asked.len(), issuer.granted("session")), (9, 4));
     }
     assert_secret(&bed, &daemon);

@@ -80,7 +80,9 @@ impl Check<'_> {
             Grant::ClientCredentials {} => {
                 if oauth2.client_secret.is_none() {
                     let mistake = Mistake::key(path, "the key \"client_secret\" is missing");
-                    self.wrong(mistake.hint("client credentials are id and secret; or write grant: { refresh_token: {} }"));
+                    self.wrong(
+                        mistake.hint("client credentials are id and secret; or write grant: { refresh_token: {} }"),
+                    );
                 }
             }
             Grant::RefreshToken(grant) => {
@@ -129,7 +131,7 @@ impl Check<'_> {
         let open = rest.base_url.starts_with("http:");
         if url.scheme() == "http" && !open && !is_loopback(&url) {
             let mistake = Mistake::value(path, "would send credentials unencrypted");
-            self.wrong(mistake.hint("write https (http only for this machine, or where base_url is http, too)"));
+            self.wrong(mistake.hint("write https; http is for this machine alone, or where base_url is http, too"));
         }
     }
 

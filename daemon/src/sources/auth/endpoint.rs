@@ -106,8 +106,7 @@ impl Endpoint {
             request = request.body(body.clone());
         }
         let sent = clock::monotonic();
-        let mut response =
-            request.send().await.map_err(|error| FetchError::from_client(error, self.read_timeout))?;
+        let mut response = request.send().await.map_err(|error| FetchError::from_client(error, self.read_timeout))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(Got { status, headers, body: Bytes::new(), sent });
@@ -134,7 +133,6 @@ impl Endpoint {
 
 /// The failure of an answer that may be another one a moment later.
 fn temporary(got: &Got) -> Option<FetchError> {
-    let error =
-        FetchError::Status { status: got.status, message: String::new(), wait: retry_after(&got.headers) };
+    let error = FetchError::Status { status: got.status, message: String::new(), wait: retry_after(&got.headers) };
     error.retryable().then_some(error)
 }

@@ -57,7 +57,9 @@ pub enum AuthError {
         reason: String,
     },
     /// There is no refresh token to begin with.
-    #[error("find a refresh token: run `saas-export-daemon auth login {0}`, or set `auth.oauth2.grant.refresh_token.token`")]
+    #[error(
+        "find a refresh token: run `saas-export-daemon auth login {0}`, or set `auth.oauth2.grant.refresh_token.token`"
+    )]
     NoRefreshToken(String),
     /// The file that keeps the refresh token.
     #[error("{doing} {path}")]

@@ -119,7 +119,8 @@ fn read_key(pem: &Secret, algorithm: Algorithm) -> Result<Key, String> {
         PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
         _ => return Err(format!("it is no RSA key, which {} needs", algorithm.word())),
     };
-    let pair = pair.map_err(|why| format!("it is no RSA key of 2048 to 8192 bits, which {} needs ({why})", algorithm.word()))?;
+    let pair =
+        pair.map_err(|why| format!("it is no RSA key of 2048 to 8192 bits, which {} needs ({why})", algorithm.word()))?;
     Ok(Key::Rsa(Box::new(pair), encoding))
 }
 

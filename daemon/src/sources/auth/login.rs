@@ -51,9 +51,8 @@ impl Login {
                 return Err(AuthError::Login(why));
             }
         };
-        let url = |key: &str, text: &str| {
-            Url::parse(text).map_err(|_| AuthError::setting(key, "an absolute URL is needed"))
-        };
+        let url =
+            |key: &str, text: &str| Url::parse(text).map_err(|_| AuthError::setting(key, "an absolute URL is needed"));
         let way = match (&oauth2.device_url, &oauth2.authorize_url) {
             (Some(text), _) => Way::Device(url("auth.oauth2.device_url", text)?),
             (None, Some(text)) => Way::Loopback(url("auth.oauth2.authorize_url", text)?),

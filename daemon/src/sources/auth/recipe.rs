@@ -119,7 +119,8 @@ impl Recipe {
                 let mut form = vec![("assertion".to_owned(), assertion)];
                 form.extend(server.scope());
                 let call = server.ask(JWT_BEARER, form);
-                let advice = "check `auth.jwt_bearer`: key, key_id, issuer, subject, audience; and this machine's clock";
+                let advice =
+                    "check `auth.jwt_bearer`: key, key_id, issuer, subject, audience; and this machine's clock";
                 self.token(&call, advice).await.map(fresh)
             }
             Kind::Session(session) => self.session(session).await,
@@ -174,7 +175,9 @@ impl Recipe {
             }
             Refusal::Status(status) => status.to_string(),
             Refusal::Redirect(status) => {
-                format!("{status}, a redirect, which is never followed: set the URL that it leads to, if it is the right one")
+                format!(
+                    "{status}, a redirect, which is never followed: set the URL that it leads to, if it is the right one"
+                )
             }
             Refusal::Unusable(why) => {
                 return AuthError::Unusable { what, origin, reason: format!("the answer {why}") };

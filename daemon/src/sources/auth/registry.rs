@@ -137,7 +137,8 @@ impl Hide<'_> {
     }
 
     fn form(&mut self, key: &str, params: &BTreeMap<String, SecretText>) -> Result<Form, AuthError> {
-        let one = |(name, text): (&String, &SecretText)| Ok((name.clone(), self.fill(&format!("{key}.{name}"), &text.0)?));
+        let one =
+            |(name, text): (&String, &SecretText)| Ok((name.clone(), self.fill(&format!("{key}.{name}"), &text.0)?));
         params.iter().map(one).collect()
     }
 
@@ -220,8 +221,7 @@ fn url(key: &str, text: &str) -> Result<Url, AuthError> {
 
 /// The token endpoint of OAuth 2.0 settings.
 pub fn token_server(oauth2: &Oauth2, hide: &mut Hide<'_>) -> Result<TokenServer, AuthError> {
-    let client =
-        hide.client("auth.oauth2", &oauth2.client_id, oauth2.client_secret.as_ref(), oauth2.client_auth)?;
+    let client = hide.client("auth.oauth2", &oauth2.client_id, oauth2.client_secret.as_ref(), oauth2.client_auth)?;
     Ok(TokenServer {
         url: url("auth.oauth2.token_url", &oauth2.token_url)?,
         client: Some(client),

@@ -65,8 +65,7 @@ impl Store {
         };
         let seal = self.seal()?;
         let plain = seal.open(&self.about(), sealed).map_err(|cause| self.sealing(cause))?;
-        let kept: Kept =
-            serde_json::from_slice(&plain).map_err(|_| self.sealing(seal::SealError::NotSealed))?;
+        let kept: Kept = serde_json::from_slice(&plain).map_err(|_| self.sealing(seal::SealError::NotSealed))?;
         let token = match &self.configured {
             Some(value) if seal.mac(&self.about(), value.expose()) != kept.from => value.clone(),
             _ => Secret::new(kept.token),

@@ -2,7 +2,9 @@
 
 use super::*;
 use proptest::prelude::*;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
+};
 use serde_json::Value;
 
 const RSA: &str = include_str!("../../../../../tests/fixtures/keys/rsa.pem");

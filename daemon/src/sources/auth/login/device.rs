@@ -30,18 +30,14 @@ struct Code {
     interval: Duration,
 }
 
-pub(super) async fn login(
-    recipe: &Recipe,
-    server: &TokenServer,
-    url: &Url,
-    say: Say<'_>,
-) -> Result<Tokens, AuthError> {
+pub(super) async fn login(recipe: &Recipe, server: &TokenServer, url: &Url, say: Say<'_>) -> Result<Tokens, AuthError> {
     const WHAT: &str = "get a code for the login";
     // The id travels once: as the client shows itself, or here.
     let mut form = super::client_and_scope(server);
-    let shows_id = server.client.as_ref().is_some_and(|client| {
-        client.secret.is_none() || client.how == crate::config::settings::ClientAuth::Body
-    });
+    let shows_id = server
+        .client
+        .as_ref()
+        .is_some_and(|client| client.secret.is_none() || client.how == crate::config::settings::ClientAuth::Body);
     if shows_id {
         form.retain(|(name, _)| name != "client_id");
     }
@@ -60,7 +56,11 @@ pub(super) async fn login(
     };
     recipe.learned.add(code.device_code.expose());
     let shown = |text: &str| recipe.mask.clean(text, MAX_SHOWN);
-    say(&format!("Open this page in any browser:\n\n    {}\n\nand enter the code:  {}", shown(&code.place), shown(&code.user_code)));
+    say(&format!(
+        "Open this page in any browser:\n\n    {}\n\nand enter the code:  {}",
+        shown(&code.place),
+        shown(&code.user_code)
+    ));
     if let Some(complete) = &code.complete {
         say(&format!("Or, with the code in it:\n\n    {}", shown(complete)));
     }
@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn codes_as_servers_write_them() {
-        let code = read(br#"{"device_code":"d","user_code":"U","verification_url":"https://a","expires_in":1}"#).unwrap();
+        let code =
+            read(br#"{"device_code":"d","user_code":"U","verification_url":"https://a","expires_in":1}"#).unwrap();
         assert_eq!((code.place.as_str(), code.interval), ("https://a", INTERVAL));
         let code = br#"{"device_code":"d","user_code":"U","verification_uri":"https://a","interval":7}"#;
         assert_eq!(read(code).unwrap().interval, Duration::from_secs(7));

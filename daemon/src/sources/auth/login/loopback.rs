@@ -40,7 +40,8 @@ pub(super) async fn login(
     let refused = |why: String| AuthError::Login(why);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let bound = listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
-    let (port, listener) = bound.map_err(|error| refused(format!("wait for the browser on 127.0.0.1:{port}: {error}")))?;
+    let (port, listener) =
+        bound.map_err(|error| refused(format!("wait for the browser on 127.0.0.1:{port}: {error}")))?;
     let (state, verifier) = (random()?, random()?);
     recipe.learned.add(verifier.expose());
     let redirect = format!("http://127.0.0.1:{port}{PATH}");
@@ -61,11 +62,8 @@ pub(super) async fn login(
     ));
     let code = answer(listener, &state).await.map_err(|why| refused(recipe.mask.clean(&why, MAX_SAID)))?;
     recipe.learned.add(code.expose());
-    let form = vec![
-        ("code".to_owned(), code),
-        param("redirect_uri", &redirect),
-        ("code_verifier".to_owned(), verifier),
-    ];
+    let form =
+        vec![("code".to_owned(), code), param("redirect_uri", &redirect), ("code_verifier".to_owned(), verifier)];
     let call = server.ask("authorization_code", form);
     Ok(recipe.token(&call, "check `auth.oauth2.client_id`, `client_secret` and `client_auth`").await?.0)
 }
@@ -152,7 +150,8 @@ mod tests {
     #[test]
     fn only_the_state_that_was_sent_counts() {
         assert_eq!(brought("/callback?code=c%2B1&state=s+t"), Some(Ok("c+1".to_owned())));
-        for none in ["/callback?code=c", "/callback?code=c&state=x", "/?code=c&state=s+t", "/callback?state=s+t", "/x"] {
+        for none in ["/callback?code=c", "/callback?code=c&state=x", "/?code=c&state=s+t", "/callback?state=s+t", "/x"]
+        {
             assert_eq!(brought(none), None, "{none}");
         }
         assert!(brought("/callback?error=access_denied&state=s%20t").unwrap().unwrap_err().contains("access_denied"));
