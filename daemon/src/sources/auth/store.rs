@@ -209,6 +209,21 @@ mod tests {
     }
 
     #[test]
+    fn what_root_keeps_belongs_to_the_owner_of_the_state() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        chown(dir.path(), Some(12_345), Some(12_346)).unwrap();
+        store(dir.path(), None).put(&Secret::new("token")).unwrap();
+        for name in ["secrets", "secrets/shop", "secrets/.lock", "state-key"] {
+            let made = std::fs::metadata(dir.path().join(name)).unwrap();
+            assert_eq!((made.uid(), made.gid(), made.mode() & 0o077), (12_345, 12_346, 0), "{name}");
+        }
+    }
+
+    #[test]
     fn a_login_beside_a_renewal_stays() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), None);
