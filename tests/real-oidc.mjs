@@ -7,10 +7,10 @@ import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
-const RECORDS = 2000;
+const RECORDS = 2400;
 const PAGE = 20;
-const TTL = 2; // seconds that an access token lives: less than an export takes
-const PAUSE = 25; // milliseconds before each page
+const TTL = 6; // seconds that an access token lives: less than an export takes
+const PAUSE = 50; // milliseconds before each page
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 
 const record = (id) => ({ id, name: `item ${id} "ünï"\n`, price: id * 1.25, tags: [id % 3, `t${id % 7}`], none: null });

@@ -94,14 +94,8 @@ async fn keep(store: &Store, tokens: Tokens) -> Result<(), AuthError> {
     tokio::task::spawn_blocking(move || store.put(&token)).await.unwrap_or(Err(AuthError::Died))
 }
 
-/// What the server calls the client, and the scopes: what a request for a person's consent begins with.
-fn client_and_scope(server: &TokenServer) -> Vec<(String, Secret)> {
-    let mut form = Vec::new();
-    if let Some(client) = &server.client {
-        form.push(("client_id".to_owned(), client.id.clone()));
-    }
-    if !server.scope.is_empty() {
-        form.push(("scope".to_owned(), Secret::new(server.scope.as_str())));
-    }
-    form
+/// The scopes that a person is asked for.
+fn scope(server: &TokenServer) -> Vec<(String, Secret)> {
+    let scope = Some(&server.scope).filter(|scope| !scope.is_empty());
+    scope.map(|scope| ("scope".to_owned(), Secret::new(scope.as_str()))).into_iter().collect()
 }

@@ -185,7 +185,13 @@ impl Recipe {
         };
         let fits = matches!(refusal, Refusal::Status(400..=403))
             || matches!(refusal, Refusal::Code { code, .. } if code.starts_with("invalid_") || code == "access_denied");
-        let advice = if fits { format!(" ({advice})") } else { String::new() };
+        let client =
+            matches!(refusal, Refusal::Code { code, .. } if code == "invalid_client" || code == "unauthorized_client");
+        let advice = match (client, fits) {
+            (true, _) => " (check `client_id`, `client_secret` and `client_auth`)".to_owned(),
+            (false, true) => format!(" ({advice})"),
+            (false, false) => String::new(),
+        };
         AuthError::Refused { what, origin, said, advice, class: refusal.class() }
     }
 

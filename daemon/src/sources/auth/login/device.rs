@@ -32,15 +32,8 @@ struct Code {
 
 pub(super) async fn login(recipe: &Recipe, server: &TokenServer, url: &Url, say: Say<'_>) -> Result<Tokens, AuthError> {
     const WHAT: &str = "get a code for the login";
-    // The id travels once: as the client shows itself, or here.
-    let mut form = super::client_and_scope(server);
-    let shows_id = server
-        .client
-        .as_ref()
-        .is_some_and(|client| client.secret.is_none() || client.how == crate::config::settings::ClientAuth::Body);
-    if shows_id {
-        form.retain(|(name, _)| name != "client_id");
-    }
+    // The client names itself as it does at the token endpoint (section 3.1).
+    let mut form = super::scope(server);
     form.extend(server.params.iter().cloned());
     let got = recipe.call(WHAT, &post(url, server.client.as_ref(), form)).await?;
     let code = match read(&got.body) {

@@ -48,10 +48,11 @@ pub(super) async fn login(
     let mut url = authorize.clone();
     {
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose()));
-        let begin = super::client_and_scope(server);
+        let scope = super::scope(server);
         let mut pairs = url.query_pairs_mut();
         pairs.append_pair("response_type", "code");
-        pairs.extend_pairs(begin.iter().map(|(name, value)| (name, value.expose())));
+        pairs.extend_pairs(server.client.iter().map(|client| ("client_id", client.id.expose())));
+        pairs.extend_pairs(scope.iter().map(|(name, value)| (name, value.expose())));
         pairs.append_pair("redirect_uri", &redirect).append_pair("state", state.expose());
         pairs.append_pair("code_challenge", &challenge).append_pair("code_challenge_method", "S256");
     }
