@@ -13,5 +13,6 @@ pub mod net;
 pub mod queue;
 pub mod record;
 pub mod retention;
+pub mod seal;
 pub mod sources;
 pub mod transfer;

@@ -1,7 +1,7 @@
 //! The daemon's entry: command line in, exit code out.
 
 use clap::Parser as _;
-use saas_export_daemon::app::cli::{Cli, Command};
+use saas_export_daemon::app::cli::{AuthCommand, Cli, Command};
 use saas_export_daemon::app::engine::{self, Files};
 use saas_export_daemon::app::{self, EXIT_CONFIG};
 use saas_export_daemon::base::crash;
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     let code = match &cli.command {
         None => runtime.block_on(app::run(&cli)),
         Some(Command::Once(once)) => runtime.block_on(app::once::run(files, once)),
+        Some(Command::Auth { command: AuthCommand::Login(login) }) => runtime.block_on(app::login::run(files, login)),
     };
     // A file operation that hangs on a dead mount must not hold up the end.
     runtime.shutdown_timeout(LAST_FILES);

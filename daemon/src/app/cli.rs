@@ -33,6 +33,34 @@ pub struct Cli {
 pub enum Command {
     /// Run one export in the foreground, without a socket
     Once(Once),
+    /// Credentials that the daemon gets itself
+    Auth {
+        #[command(subcommand)]
+        command: AuthCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuthCommand {
+    /// Get the first refresh token of a source: a person agrees in a browser
+    Login(Login),
+}
+
+/// Gets the first refresh token of a source that has `grant: { refresh_token: {} }`, and keeps it sealed in the state
+/// directory. The daemon may run meanwhile. As root, what is written belongs to the owner of the state directory.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Name of the source
+    pub source: String,
+    /// Port of 127.0.0.1 that the browser's answer comes to; 0 = a free one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub port: u16,
+    /// The state-key that the service is handed over, if it is; by default the one of the state directory
+    #[arg(long, value_name = "FILE")]
+    pub state_key: Option<PathBuf>,
+    /// Directory that the refresh token is kept in, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One export in the foreground, with the same engine, ledger and exit codes: for cron, containers and a first try.
@@ -76,6 +104,7 @@ const AFTER_HELP: &str = "\
 Examples:
   saas-export-daemon --check-config                     every mistake, with file:line:column
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
+  saas-export-daemon auth login shop                    the first refresh token of an OAuth 2.0 source
   systemctl start saas-export-daemon                    as a service; exportctl drives it
 
 Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use or export paused, 8 cancelled,

@@ -17,7 +17,9 @@ use crate::model::task::Waiting;
 use crate::net::limit::Limiter;
 use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request, Scope};
+use crate::seal;
 use crate::sources::Source;
+use crate::sources::auth::{Place, Registry};
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::spool::Spool;
@@ -32,6 +34,9 @@ use tokio::sync::watch;
 
 /// How soon a task looks again whether its directory can be made.
 const RECHECK_ROOM: Duration = Duration::from_secs(2);
+
+/// The longest that the end waits for a credential that is being renewed.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Names and values of parameters.
 type Params = Vec<(String, String)>;
@@ -99,6 +104,7 @@ pub struct AppEngine {
     config: watch::Sender<Arc<Config>>,
     secrets: Mutex<Arc<Secrets>>,
     limiters: Limiters,
+    credentials: Registry,
     ledger: Ledger,
     cpu: Cpu,
 }
@@ -107,11 +113,15 @@ impl AppEngine {
     /// An engine over what has been loaded.
     pub fn new(files: Files, config: Config, secrets: Secrets, ledger: Ledger) -> Self {
         let cpu = Cpu::new(config.daemon.threads as usize);
+        let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let state_key = seal::handed_over(handed_over.as_deref());
+        let credentials = Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key });
         Self {
             files,
             config: watch::Sender::new(Arc::new(config)),
             secrets: Mutex::new(Arc::new(secrets)),
             limiters: Limiters::default(),
+            credentials,
             ledger,
             cpu,
         }
@@ -130,6 +140,13 @@ impl AppEngine {
     /// The budgets of the sources that were asked since the start.
     pub fn limiters(&self) -> Limiters {
         self.limiters.clone()
+    }
+
+    /// Waits until what sources are just given is kept, and ends their sessions. For the end of the process, after the tasks.
+    pub async fn settle(&self) {
+        if tokio::time::timeout(SETTLE_LIMIT, self.credentials.settle()).await.is_err() {
+            tracing::warn!("a credential was still being renewed at the end");
+        }
     }
 
     /// The source's budget, shared by all its tasks.
@@ -151,7 +168,7 @@ impl AppEngine {
             None => rest.rate.clone(),
         };
         let limiter = self.limiter(name, &rate);
-        let source = RestSource::new(name.clone(), rest, &*secrets, limiter)?;
+        let source = RestSource::new(name.clone(), rest, &*secrets, limiter, &self.credentials)?;
         Ok(Source::Rest(Arc::new(source.for_task(params))))
     }
 }

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod engine;
 pub mod hooks;
+pub mod login;
 pub mod once;
 mod scope;
 mod verify;
@@ -86,6 +87,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     watchdog.abort();
     sweeper.abort();
     let _ = control.await;
+    engine.settle().await;
     close(&ledger).await;
     tracing::info!("saas-export-daemon has stopped");
     ended

@@ -54,7 +54,11 @@ pub async fn run(files: Files, once: &Once) -> ExitCode {
     };
     let engine = Arc::new(AppEngine::new(files, config, secrets, ledger.clone()));
     let code = match prepare(&engine, &ledger, once).await {
-        Ok(request) => export(engine, &ledger, request, stop).await,
+        Ok(request) => {
+            let code = export(engine.clone(), &ledger, request, stop).await;
+            engine.settle().await;
+            code
+        }
         Err(told) => told.tell(),
     };
     super::close(&ledger).await;

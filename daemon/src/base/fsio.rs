@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Makes directory entries (creation, link, rename, removal) durable.
@@ -55,6 +55,16 @@ pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
     name.push(suffix);
     path.with_file_name(name)
+}
+
+/// Gives a file that root made to the owner of `dir`, so that the daemon's own user can read it. Others own what they make.
+pub fn give_to_owner(file: &File, dir: &Path) -> io::Result<()> {
+    let owner = fs::metadata(dir)?;
+    let made = file.metadata()?;
+    if made.uid() != owner.uid() && nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 /// Reads a file of at most `limit` bytes; a larger one is an error.

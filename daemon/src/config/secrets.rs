@@ -184,16 +184,19 @@ pub fn needles(value: &str) -> Vec<String> {
 pub(super) fn check(config: &Config, secrets: &Secrets) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for text in texts::all(config).into_iter().filter(|text| text.secret) {
+        let lines = texts::is_pem(&text.path);
         for name in names(&text.text) {
-            mistakes.extend(secrets.check(name).map(|(message, hint)| Mistake::value(&text.path, message).hint(hint)));
+            mistakes.extend(
+                secrets.check(name, lines).map(|(message, hint)| Mistake::value(&text.path, message).hint(hint)),
+            );
         }
     }
     mistakes
 }
 
 impl Secrets {
-    /// What is wrong with a name, and what to do.
-    fn check(&self, name: &str) -> Option<(String, String)> {
+    /// What is wrong with a name, and what to do. `lines` says whether the value may have line ends.
+    fn check(&self, name: &str, lines: bool) -> Option<(String, String)> {
         // The copy that systemd made is made again at each start, and only then.
         let (file, then) = match self.handed_over {
             true => (Path::new(DEFAULT_PATH), ", then systemctl restart saas-export-daemon"),
@@ -211,7 +214,7 @@ impl Secrets {
             Some(value) if value.expose().is_empty() => {
                 Some((format!("{} is empty in auth.env", shown(name)), format!("give it a value in {file}{then}")))
             }
-            Some(value) if value.expose().contains(|c: char| c.is_control()) => Some((
+            Some(value) if !lines && value.expose().contains(|c: char| c.is_control()) => Some((
                 format!("{} holds a line end or another control character", shown(name)),
                 format!("a request cannot carry it: correct it in {file}{then}"),
             )),

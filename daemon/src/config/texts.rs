@@ -24,10 +24,20 @@ pub(super) fn all(config: &Config) -> Vec<Text> {
     found
 }
 
-/// Whether a path leads into the body of a stream, whose texts the schema does not know.
+/// Whether a path leads into the body of a stream or of a session's request, whose texts the schema does not know.
 pub(super) fn in_body(path: &KeyPath) -> bool {
     let key = |position| path.key_at(position);
-    (key(0), key(2), key(3), key(5)) == (Some("sources"), Some("rest"), Some("streams"), Some("body"))
+    if (key(0), key(2)) != (Some("sources"), Some("rest")) {
+        return false;
+    }
+    let session = (key(3), key(4), key(6)) == (Some("auth"), Some("session"), Some("body"));
+    session || (key(3), key(5)) == (Some("streams"), Some("body"))
+}
+
+/// Whether a text is a key in PEM form, which no request carries: it may have line ends.
+pub(super) fn is_pem(path: &KeyPath) -> bool {
+    let key = |position| path.key_at(position);
+    (key(0), key(3), key(4), key(5)) == (Some("sources"), Some("auth"), Some("jwt_bearer"), Some("key"))
 }
 
 /// Whether the value at a path may hold a secret: then it is not shown.

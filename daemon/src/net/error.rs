@@ -1,5 +1,6 @@
 //! What can go wrong with a request. No message holds a path, a query, a header or a body of ours.
 
+use super::credential::CredentialFailure;
 use super::judge::{Ruling, Verdict};
 use super::origin::OriginError;
 use crate::base::error::{Classify, ErrorClass};
@@ -146,6 +147,9 @@ pub enum FetchError {
         #[source]
         cause: Box<FetchError>,
     },
+    /// There is no credential to send with it; whoever gets credentials has tried again already.
+    #[error("there is no credential to send")]
+    Credential(#[source] CredentialFailure),
     /// A request that could not be sent as it was built.
     #[error("the request cannot be sent as configured")]
     Request(#[source] reqwest::Error),
@@ -248,6 +252,7 @@ impl Classify for FetchError {
                 Verdict::Skip | Verdict::Fail | Verdict::Empty => ErrorClass::Data,
             },
             Self::Status { wait: Some(wait), .. } if self.for_haste() => ErrorClass::Throttled(*wait),
+            Self::Credential(failure) => failure.class(),
             Self::Status { status, wait, .. } => match status.as_u16() {
                 401 | 403 | 407 => ErrorClass::Auth,
                 429 => ErrorClass::Throttled(wait.unwrap_or(UNTOLD_WAIT)),

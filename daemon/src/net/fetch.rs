@@ -1,5 +1,6 @@
 //! Sends one request until it is answered: limits, redirects, body limits and retries in one place.
 
+use super::credential::{Credential, CredentialProvider};
 use super::error::FetchError;
 use super::judge::Judge;
 use super::limit::{Held, Limiter, RequestPermit, Why};
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use reqwest::{Client, Response};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// Redirects in a row that are followed.
@@ -47,10 +48,12 @@ pub struct Ask {
 }
 
 /// Where a request goes: a hop on the way from its URL through redirects to its answer.
+#[derive(Clone, Copy)]
 struct Hop<'a> {
     url: &'a Url,
     reach: Reach,
     permit: &'a RequestPermit,
+    credential: Option<&'a Credential>,
 }
 
 /// Credentials and whatever else the configuration made secret: for the configured origin alone.
@@ -60,6 +63,8 @@ pub struct Private {
     pub headers: HeaderMap,
     /// Query parameters.
     pub query: Vec<(String, String)>,
+    /// Names of the query parameters that the credential of the moment fills in.
+    pub names: Vec<String>,
     /// Whether the body has a secret in it.
     pub body: bool,
 }
@@ -73,7 +78,7 @@ impl std::fmt::Debug for Private {
 impl Private {
     /// Takes the private parameters out of `url`: servers like to repeat them in their links.
     pub fn strip(&self, url: &mut Url) {
-        query::strip(url, |name| self.query.iter().any(|(key, _)| key == name));
+        query::strip(url, |name| self.names.iter().chain(self.query.iter().map(|(key, _)| key)).any(|key| key == name));
     }
 }
 
@@ -116,6 +121,8 @@ pub struct Fetcher {
     pub client: Client,
     /// Where requests may go.
     pub origins: Arc<OriginRule>,
+    /// Credentials that change while they are used; they go to the configured origin alone.
+    pub credentials: Option<Arc<dyn CredentialProvider>>,
     /// The source's shared budget of requests.
     pub limiter: Arc<Limiter>,
     /// Retries of one request.
@@ -213,18 +220,50 @@ impl Fetcher {
             if hop > 0 {
                 permit.turn().await;
             }
-            let exchange = self.exchange(ask, Hop { url: &url, reach, permit: &permit });
-            let location = match tokio::time::timeout(self.answer_timeout, exchange).await {
-                Ok(Ok(Said::Answer(answer))) => return Ok(answer),
-                Ok(Ok(Said::Elsewhere(location))) => location,
-                Ok(Err(error)) => return Err(error),
-                // A byte now and then keeps a connection alive, and would hold its slot for ever.
-                Err(_) => return Err(FetchError::TooSlow(self.answer_timeout)),
+            let hop = Hop { url: &url, reach, permit: &permit, credential: None };
+            let location = match self.answered(ask, hop).await? {
+                Said::Answer(answer) => return Ok(answer),
+                Said::Elsewhere(location) => location,
             };
             (url, reach) = self.origins.follow(&url, &location).map_err(FetchError::Redirect)?;
             ask.private.strip(&mut url);
         }
         Err(FetchError::RedirectLoop(MAX_REDIRECTS))
+    }
+
+    /// One request with the credential of the moment. One that the server refuses is renewed, and the request sent again;
+    /// where that one is newer than the first refusal, another will not help.
+    async fn answered(&self, ask: &Ask, hop: Hop<'_>) -> Result<Said, FetchError> {
+        let (mut refused, mut first_refusal) = (None, None::<Instant>);
+        loop {
+            let credential = self.credential(hop.reach, refused).await?;
+            let exchange = self.exchange(ask, Hop { credential: credential.as_ref(), ..hop });
+            // A byte now and then keeps a connection alive, and would hold its slot for ever.
+            let said = tokio::time::timeout(self.answer_timeout, exchange).await;
+            let said = said.unwrap_or(Err(FetchError::TooSlow(self.answer_timeout)));
+            let Some(credential) = credential.filter(|_| is_refused(&said)) else { return said };
+            if first_refusal.is_some_and(|first| credential.since >= first) {
+                return said;
+            }
+            first_refusal.get_or_insert_with(clock::monotonic);
+            refused = Some(credential.generation);
+            hop.permit.turn().await;
+        }
+    }
+
+    /// The credential of the moment: asked for right before sending, because any wait before may have outlived the last.
+    async fn credential(&self, reach: Reach, refused: Option<u64>) -> Result<Option<Credential>, FetchError> {
+        let Some(provider) = self.credentials.as_ref().filter(|_| reach == Reach::Home) else { return Ok(None) };
+        let mut current = provider.current(refused);
+        let got = match tokio::time::timeout(SHOWN_WAIT, &mut current).await {
+            Ok(got) => got,
+            Err(_) => {
+                let reason = format!("source {} waits for a new credential", self.source);
+                let _shown = self.stats.wait(Waiting { reason, until: None });
+                current.await
+            }
+        };
+        got.map(Some).map_err(FetchError::Credential)
     }
 
     /// One request and what comes back for it.
@@ -257,6 +296,14 @@ impl Fetcher {
                 headers.remove(name);
             }
             headers.extend(ask.private.headers.clone());
+            if let Some(credential) = hop.credential {
+                if !credential.query.is_empty() {
+                    url.query_pairs_mut().extend_pairs(&credential.query);
+                }
+                for (name, value) in &credential.headers {
+                    headers.insert(name.clone(), value.clone());
+                }
+            }
         } else if self.mask.finds(url.as_str()) {
             return Err(FetchError::Origin(OriginError::Credential));
         } else if ask.private.body {
@@ -325,4 +372,9 @@ pub fn held_reason(source: &str, held: &Held) -> String {
         }
         Why::PerHour(limit) => format!("source {source} has had its {limit} requests of this hour (`rate.per_hour`)"),
     }
+}
+
+/// Whether the server refuses the credential that came with the request (RFC 9110, section 15.5.2), or a rule says so.
+fn is_refused(said: &Result<Said, FetchError>) -> bool {
+    said.as_ref().err().is_some_and(FetchError::refuses_credential)
 }

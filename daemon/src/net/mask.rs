@@ -1,7 +1,9 @@
 //! Keeps secrets out of texts that come from elsewhere, however the other side wrote them back.
 
 use crate::config::secrets;
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Below this many bytes a secret is not replaced but the whole text dropped: a mask over each `a` tells what it hides.
 const SHORTEST: usize = 6;
@@ -9,12 +11,46 @@ const SHORTEST: usize = 6;
 /// What stands where a secret stood.
 const HIDDEN: &str = "[secret]";
 
+/// Secrets learned at run time that are remembered; older ones have been replaced many times over.
+const MAX_LEARNED: usize = 32;
+
+/// Secrets that come to be known while requests run, such as access tokens: shared by all masks of a source.
+#[derive(Default)]
+pub struct Learned(RwLock<VecDeque<Vec<String>>>);
+
+impl fmt::Debug for Learned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Learned")
+    }
+}
+
+impl Learned {
+    /// Adds a secret; the oldest is forgotten where there are too many.
+    pub fn add(&self, secret: &str) {
+        let forms = forms(secret);
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&forms) {
+            all.push_back(forms);
+        }
+        if all.len() > MAX_LEARNED {
+            all.pop_front();
+        }
+    }
+
+    /// The forms that a text holds.
+    fn found(&self, text: &str) -> Vec<String> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().flatten().filter(|needle| text.contains(needle.as_str())).cloned().collect()
+    }
+}
+
 /// Every form in which the secrets of a source could come back.
 #[derive(Clone, Default)]
 pub struct Mask {
     needles: Vec<String>,
     /// Those of `needles` that no URL may hold.
     keys: Vec<String>,
+    learned: Vec<Arc<Learned>>,
 }
 
 impl fmt::Debug for Mask {
@@ -28,6 +64,19 @@ impl Mask {
     pub fn add(&mut self, secret: &str) {
         self.hide(secret);
         self.keys.extend(forms(secret).into_iter().filter(|form| form.len() >= SHORTEST));
+    }
+
+    /// Adds what another mask hides, also what that will learn.
+    pub fn join(&mut self, other: &Self) {
+        self.needles.extend_from_slice(&other.needles);
+        self.keys.extend_from_slice(&other.keys);
+        self.learned.extend_from_slice(&other.learned);
+        self.sort();
+    }
+
+    /// Hides from now on what `learned` holds.
+    pub fn learn_from(&mut self, learned: Arc<Learned>) {
+        self.learned.push(learned);
     }
 
     /// Adds a value that texts must not show but URLs may: a user name is part of many a path. A short one (`api`, `me`) is
@@ -49,6 +98,10 @@ impl Mask {
 
     fn hide(&mut self, value: &str) {
         self.needles.extend(forms(value));
+        self.sort();
+    }
+
+    fn sort(&mut self) {
         // The longest first: a secret may contain another.
         self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         self.needles.dedup();
@@ -56,18 +109,23 @@ impl Mask {
 
     /// Whether `url` holds a secret that is long enough to be recognised.
     pub fn finds(&self, url: &str) -> bool {
-        self.keys.iter().any(|needle| url.contains(needle.as_str()))
+        let learned = || self.learned.iter().flat_map(|learned| learned.found(url));
+        self.keys.iter().any(|needle| url.contains(needle.as_str())) || learned().any(|form| form.len() >= SHORTEST)
     }
 
     /// One line of at most `most` characters of `text`: no secrets, no control characters. Empty where even that would tell.
     pub fn clean(&self, text: &str, most: usize) -> String {
+        let own = self.needles.iter().filter(|needle| text.contains(needle.as_str())).cloned();
+        let mut found: Vec<String> = own.chain(self.learned.iter().flat_map(|learned| learned.found(text))).collect();
+        found.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         let mut text = text.to_owned();
-        for needle in &self.needles {
-            if text.contains(needle.as_str()) {
+        // Again for each: a shorter one may have been part of a longer that is gone by now.
+        for needle in found {
+            if text.contains(&needle) {
                 if needle.len() < SHORTEST {
                     return String::new();
                 }
-                text = text.replace(needle.as_str(), HIDDEN);
+                text = text.replace(&needle, HIDDEN);
             }
         }
         let visible = text.chars().map(|c| if c.is_control() || is_bidi(c) { ' ' } else { c });
@@ -133,6 +191,23 @@ mod tests {
         let mut mask = Mask::default();
         mask.add("canary-canary");
         assert_eq!(mask.clean("abcdef canary-canary", 10), "abcdef [s…");
+    }
+
+    #[test]
+    fn what_is_learned_later_is_hidden_by_every_mask() {
+        let learned = Arc::new(Learned::default());
+        let (mut token_server, mut api) = (Mask::default(), Mask::default());
+        token_server.add("client-secret");
+        token_server.learn_from(learned.clone());
+        api.join(&token_server);
+        assert_eq!(api.clean("token access-token-1", 200), "token access-token-1");
+        learned.add("access-token-1");
+        for mask in [&token_server, &api] {
+            assert_eq!(mask.clean("access-token-1 client-secret", 200), "[secret] [secret]");
+            assert!(mask.finds("https://a.example/?t=access-token-1"));
+        }
+        (0..MAX_LEARNED).for_each(|n| learned.add(&format!("other-token-{n:03}")));
+        assert!(!api.finds("access-token-1") && api.finds("other-token-000"), "the oldest is forgotten");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub mod auth;
 pub mod rest;
 
 /// An error of a source, with its class.

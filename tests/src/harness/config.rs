@@ -1,6 +1,7 @@
 //! Configurations for the tests, as a JSON tree (JSON is YAML): a whole one to start from, and its pieces.
 
-use crate::sample::{API_KEY, BASIC_PASSWORD, BASIC_USER, BEARER_TOKEN};
+use crate::sample::issuer::{CLIENT_ID, CLIENT_SECRET, FIRST_REFRESH};
+use crate::sample::{API_KEY, BASIC_PASSWORD, BASIC_USER, BEARER_TOKEN, SampleApi};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -22,6 +23,29 @@ pub fn logins() -> Vec<(&'static str, &'static str, Value)> {
         ("key", "/key", json!({ "api_key": { "header": "X-Api-Key", "value": "${SHOP_KEY}" } })),
         ("query-key", "/query-key", json!({ "api_key": { "query": "api_key", "value": "${SHOP_KEY}" } })),
     ]
+}
+
+/// More of auth.env, for the sample's token server.
+pub fn token_secrets() -> String {
+    format!("CLIENT_ID='{CLIENT_ID}'\nCLIENT_SECRET='{CLIENT_SECRET}'\nFIRST_REFRESH={FIRST_REFRESH}\n")
+}
+
+/// `auth:` with OAuth 2.0 at the sample's token server, over these parts.
+pub fn oauth2(api: &SampleApi, more: Value) -> Value {
+    let mut oauth2 = json!({
+        "token_url": format!("{}/_issuer/token", api.issuer_origin()),
+        "client_id": "${CLIENT_ID}",
+        "client_secret": "${CLIENT_SECRET}",
+    });
+    if let (Value::Object(oauth2), Value::Object(more)) = (&mut oauth2, more) {
+        oauth2.extend(more);
+    }
+    json!({ "oauth2": oauth2 })
+}
+
+/// The same with the grant of a refresh token.
+pub fn refresh_token(api: &SampleApi) -> Value {
+    oauth2(api, json!({ "grant": { "refresh_token": { "token": "${FIRST_REFRESH}" } } }))
 }
 
 /// Every stream of the sample API, by the word for its way of paging.

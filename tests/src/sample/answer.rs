@@ -46,8 +46,9 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let control = path.starts_with("/_control/");
+    let issuing = path.starts_with("/_issuer/") || path.ends_with("/v2/login");
     let mut bytes = Bytes::new();
-    if control || routes::wants_body(&path) {
+    if control || issuing || routes::wants_body(&path) {
         match Limited::new(body, MAX_REQUEST_BODY).collect().await {
             Ok(whole) => bytes = whole.to_bytes(),
             Err(_) => return refused(&state, (413, "the body is too large")),
@@ -63,6 +64,9 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
             state.table().answer(&format!("http://{host}"), &path, head.uri.query().unwrap_or_default());
         return short(&state, status, json);
     }
+    if issuing {
+        return issue(&state, &head, &bytes).await;
+    }
     let mut params = routes::query_params(head.uri.query().unwrap_or_default());
     if routes::wants_body(&path) {
         match routes::body_params(&bytes) {
@@ -72,7 +76,9 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
     }
     let Options { seed, page_size, max_page, accounts, .. } = state.options;
     let limits = Limits { seed, page_size, max_page, accounts };
-    if auth::any_credential(&head.headers, params.get("api_key").map(String::as_str)) {
+    let param = |name: &str| params.get(name).map(String::as_str);
+    let shown = auth::Shown { headers: &head.headers, key: param("api_key"), session: param("session") };
+    if shown.any() {
         state.truth().with_credentials += 1;
     }
     let ask = match routes::read(&head.method, &path, &params, limits) {
@@ -82,11 +88,23 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
             return refused(&state, why);
         }
     };
-    if !auth::sufficient(ask.auth, &head.headers, ask.query_key.as_deref()) {
+    if !shown.suffices(ask.auth, &mut state.issuer()) {
         state.truth().unauthorized += 1;
         return refused(&state, (401, "credentials are missing or wrong"));
     }
     page(state, connection, &head, &ask, &params).await
+}
+
+/// Answers as the token server.
+pub async fn issue(state: &Arc<State>, head: &http::request::Parts, body: &[u8]) -> Response<PageBody> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let reply = state.issuer().answer(head.method.as_str(), target, &head.headers, body);
+    tokio::time::sleep(reply.wait).await;
+    let mut response = short(state, reply.status, reply.body);
+    for (name, value) in reply.headers {
+        put(response.headers_mut(), name, &value);
+    }
+    response
 }
 
 /// Counts a page's request, lets the faults have their say, and answers.

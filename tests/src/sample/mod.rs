@@ -13,6 +13,7 @@ mod body;
 mod control;
 pub mod data;
 pub mod faults;
+pub mod issuer;
 mod pages;
 mod rng;
 mod routes;
@@ -21,7 +22,7 @@ pub mod table;
 pub mod truth;
 mod words;
 
-pub use auth::{API_KEY, BASIC_PASSWORD, BASIC_USER, BEARER_TOKEN};
+pub use auth::{ACCOUNT, API_KEY, BASIC_PASSWORD, BASIC_USER, BEARER_TOKEN};
 pub use data::{Data, Record, View};
 pub use faults::{Fault, Kind};
 pub use server::{Options, SampleApi};

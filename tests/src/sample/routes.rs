@@ -48,8 +48,6 @@ impl Pager {
 pub struct Ask {
     /// What credentials it needs.
     pub auth: Auth,
-    /// The `api_key` parameter.
-    pub query_key: Option<String>,
     /// The way of paging.
     pub pager: Pager,
     /// Which records.
@@ -189,7 +187,7 @@ pub fn read(method: &Method, path: &str, params: &Params, limits: Limits) -> Res
         Pager::Offset => number("offset")?.unwrap_or(0),
         Pager::All => 0,
     };
-    Ok(Ask { auth, query_key: params.get("api_key").cloned(), pager, view, start, limit, path: path.to_owned() })
+    Ok(Ask { auth, pager, view, start, limit, path: path.to_owned() })
 }
 
 /// What stands around the records of a page, and the headers of its paging.

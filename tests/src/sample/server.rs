@@ -1,11 +1,13 @@
 //! The server: one thread, HTTP/1.1 on loopback, and the handle that starts, steers and stops it.
 
-use super::answer::answer;
+use super::answer::{answer, issue};
 use super::data::Data;
 use super::faults::{Fault, Rules};
+use super::issuer::Issuer;
 use super::pages::PageCache;
 use super::table::Table;
 use super::truth::{PageKey, Truth};
+use http_body_util::BodyExt as _;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -59,6 +61,7 @@ pub struct State {
     rules: Mutex<Rules>,
     truth: Mutex<Truth>,
     table: Mutex<Table>,
+    issuer: Mutex<Issuer>,
 }
 
 impl State {
@@ -69,6 +72,7 @@ impl State {
             rules,
             truth: Mutex::default(),
             table: Mutex::default(),
+            issuer: Mutex::new(Issuer::new()),
             options,
         }
     }
@@ -83,6 +87,10 @@ impl State {
 
     pub fn rules(&self) -> MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn issuer(&self) -> MutexGuard<'_, Issuer> {
+        self.issuer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub fn data(&self) -> Data {
@@ -107,6 +115,8 @@ impl State {
 pub struct SampleApi {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where its token server listens: another origin. It also answers at `addr`.
+    pub issuer_addr: SocketAddr,
     state: Arc<State>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -118,6 +128,9 @@ impl SampleApi {
         let listener = std::net::TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
+        let issuer = std::net::TcpListener::bind((addr.ip(), 0))?;
+        issuer.set_nonblocking(true)?;
+        let issuer_addr = issuer.local_addr()?;
         let state = Arc::new(State::new(options));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -125,17 +138,28 @@ impl SampleApi {
         let thread = std::thread::Builder::new().name("sample-api".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, shared) => {}
+                    () = accept(listener, shared.clone()) => {}
+                    () = accept_issuer(issuer, shared) => {}
                     _ = stopped => {}
                 }
             });
         })?;
-        Ok(Self { addr, state, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { addr, issuer_addr, state, stop: Some(stop), thread: Some(thread) })
     }
 
     /// `http://127.0.0.1:PORT`.
     pub fn origin(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Origin of the token server.
+    pub fn issuer_origin(&self) -> String {
+        format!("http://{}", self.issuer_addr)
+    }
+
+    /// The token server, to be steered and asked what it saw. It stands still meanwhile.
+    pub fn issuer(&self) -> MutexGuard<'_, Issuer> {
+        self.state.issuer()
     }
 
     /// The data set, as the faults in force shape it.
@@ -212,6 +236,30 @@ async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
             let service = hyper::service::service_fn(move |request| {
                 let (state, handle) = (state.clone(), handle.clone());
                 async move { Ok::<_, Infallible>(answer(state, handle, request).await) }
+            });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+        });
+    }
+}
+
+/// The token server on a port of its own.
+async fn accept_issuer(listener: std::net::TcpListener, state: Arc<State>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let state = state.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let state = state.clone();
+                async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+                    Ok::<_, Infallible>(issue(&state, &head, &body).await)
+                }
             });
             let io = hyper_util::rt::TokioIo::new(stream);
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;

@@ -6,6 +6,7 @@ use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::harness::programs::{finish, program, skipped};
+use saas_export_tests::sample::issuer::Rotation;
 use saas_export_tests::sample::{Fault, Options};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -46,6 +47,12 @@ fn elsewhere(dir: &Path) -> Option<tempfile::TempDir> {
 fn bed(format: &str) -> Scene {
     let mut bed = Bed::new(Options { records: 2400, page_size: 20, ..Options::default() });
     bed.config["daemon"]["replay_limit"] = "1s".into();
+    // Its refresh tokens rotate, so that the points of a credential are passed, too.
+    bed.api.issuer().rotation = Rotation::Graceful;
+    let streams = config::streams();
+    bed.config["sources"]["shop"] =
+        config::source(&bed.api.origin(), "/oauth", &config::refresh_token(&bed.api), &streams);
+    bed.auth_env += &config::token_secrets();
     let other = elsewhere(bed.dir());
     let copy = other.as_ref().map_or(bed.path("copy"), |other| other.path().join("copy"));
     bed.config["destinations"]["copy"] = serde_json::json!({ "local": { "root": copy } });

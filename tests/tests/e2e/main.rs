@@ -3,6 +3,7 @@
 //! One binary, because each test binary costs a link. `TORTURE=1` runs the long forms.
 
 mod answers;
+mod auth;
 mod compare;
 mod concurrency;
 mod control;
@@ -11,8 +12,8 @@ mod ends;
 mod faults;
 mod formats;
 mod fulldisk;
-mod incremental;
 mod hostile;
+mod incremental;
 mod journal;
 mod lanes;
 mod lifecycle;

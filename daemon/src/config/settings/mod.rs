@@ -1,6 +1,7 @@
 //! The types of `config.yaml`. Their docs are the reference; the JSON Schema is generated from them.
 
 mod answers;
+mod auth;
 mod destination;
 mod export;
 mod format;
@@ -11,6 +12,7 @@ mod source;
 mod stream;
 
 pub use answers::*;
+pub use auth::*;
 pub use destination::*;
 pub use export::*;
 pub use format::*;

@@ -1,6 +1,6 @@
 //! Where data come from: the kinds of sources, their authentication, limits and connections.
 
-use super::{AnswerRule, Rate, Stream};
+use super::{AnswerRule, Auth, Rate, Stream};
 use crate::base::ids::Name;
 use crate::config::units::{SecretText, Size, Span};
 use schemars::JsonSchema;
@@ -63,50 +63,6 @@ pub struct Rest {
 
 fn default_max_body() -> Size {
     Size(64_000_000)
-}
-
-/// How requests are authenticated: a map with one key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// `Authorization: Bearer …` (RFC 6750).
-    Bearer(Bearer),
-    /// `Authorization: Basic …` (RFC 7617).
-    Basic(Basic),
-    /// A key in a header or a query parameter.
-    ApiKey(ApiKey),
-}
-
-/// `Authorization: Bearer …`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Bearer {
-    /// The token.
-    pub token: SecretText,
-}
-
-/// `Authorization: Basic …`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Basic {
-    /// User name.
-    pub username: SecretText,
-    /// Password.
-    pub password: SecretText,
-}
-
-/// A key in a header or a query parameter: exactly one of `header` and `query`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApiKey {
-    /// Name of the header that carries the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub header: Option<String>,
-    /// Name of the query parameter that carries the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query: Option<String>,
-    /// The key.
-    pub value: SecretText,
 }
 
 /// How failed requests are tried again.

@@ -1,6 +1,7 @@
 //! Finds every mistake in the meaning of a configuration at once; pure, without I/O.
 
 mod answers;
+mod auth;
 mod exports;
 mod incremental;
 mod partitions;

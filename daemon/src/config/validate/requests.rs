@@ -1,6 +1,7 @@
 //! What a request is made of: headers, paths, JSONPaths, names of parameters.
 
 use super::Check;
+use super::auth::{auth_headers, auth_param};
 use crate::config::param::body_path;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
@@ -29,11 +30,7 @@ const SECRET_HEADERS: [&str; 3] = ["authorization", "proxy-authorization", "cook
 impl Check<'_> {
     pub(super) fn headers(&mut self, path: &KeyPath, headers: &BTreeMap<String, SecretText>, auth: Option<&Auth>) {
         let mut seen = BTreeSet::new();
-        let taken = match auth {
-            Some(Auth::ApiKey(key)) => key.header.as_deref().unwrap_or_default().to_ascii_lowercase(),
-            Some(Auth::Bearer(_) | Auth::Basic(_)) => "authorization".into(),
-            None => String::new(),
-        };
+        let taken = auth_headers(auth);
         for (name, value) in headers {
             let here = path.key(name);
             self.header_name(&here, name);
@@ -41,7 +38,7 @@ impl Check<'_> {
             if SECRET_HEADERS.contains(&lower.as_str()) {
                 self.kept_apart(&here, value);
             }
-            if lower == taken {
+            if taken.contains(&lower) {
                 self.wrong(Mistake::key(&here, "is set by auth").hint("remove one of them"));
             }
             if value.0.contains(|c: char| c.is_control()) {
@@ -158,12 +155,4 @@ pub(super) struct Fixed<'a> {
     pub(super) query: [&'a BTreeMap<String, SecretText>; 2],
     /// The parameter that carries the API key.
     pub(super) auth: Option<&'a str>,
-}
-
-/// The query parameter that carries the credentials, if one does.
-pub(super) fn auth_param(auth: Option<&Auth>) -> Option<&str> {
-    match auth {
-        Some(Auth::ApiKey(key)) => key.query.as_deref(),
-        Some(Auth::Bearer(_) | Auth::Basic(_)) | None => None,
-    }
 }

@@ -1,11 +1,9 @@
-//! Sources: URLs, authentication, retries, proxy, TLS.
+//! Sources: URLs, retries, proxy, TLS.
 
 use super::Check;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
-use crate::config::secrets;
-use crate::config::settings::{ApiKey, Auth, Proxy, Rest, Source};
-use crate::config::units::SecretText;
+use crate::config::settings::{Proxy, Rest, Source};
 use url::Url;
 
 impl Check<'_> {
@@ -19,7 +17,7 @@ impl Check<'_> {
     fn rest(&mut self, path: &KeyPath, rest: &Rest) {
         self.base_url(&path.key("base_url"), &rest.base_url);
         if let Some(auth) = &rest.auth {
-            self.auth(&path.key("auth"), auth);
+            self.auth(&path.key("auth"), rest, auth);
         }
         self.headers(&path.key("headers"), &rest.headers, rest.auth.as_ref());
         self.query(&path.key("query"), &rest.query, rest.auth.as_ref());
@@ -69,37 +67,6 @@ impl Check<'_> {
         }
     }
 
-    fn auth(&mut self, path: &KeyPath, auth: &Auth) {
-        match auth {
-            Auth::Bearer(bearer) => self.kept_apart(&path.key("bearer").key("token"), &bearer.token),
-            Auth::Basic(basic) => self.kept_apart(&path.key("basic").key("password"), &basic.password),
-            Auth::ApiKey(key) => self.api_key(&path.key("api_key"), key),
-        }
-    }
-
-    fn api_key(&mut self, path: &KeyPath, key: &ApiKey) {
-        self.kept_apart(&path.key("value"), &key.value);
-        match (&key.header, &key.query) {
-            (Some(header), None) => self.header_name(&path.key("header"), header),
-            (None, Some(param)) if param.is_empty() => self.wrong(Mistake::value(&path.key("query"), "is empty")),
-            (None, Some(_)) => {}
-            (Some(_), Some(_)) => self.wrong(Mistake::key(path, "only one of header and query may be there")),
-            (None, None) => {
-                let mistake = Mistake::key(path, "one of the keys header and query is missing");
-                self.wrong(mistake.hint("write e.g. header: X-Api-Key"));
-            }
-        }
-    }
-
-    /// A secret that is written down in the configuration itself would reach the ledger and every backup of it.
-    pub(super) fn kept_apart(&mut self, path: &KeyPath, text: &SecretText) {
-        let asks = !secrets::names(&text.0).is_empty() || secrets::parts(&text.0).is_err();
-        if !text.0.is_empty() && !asks {
-            let mistake = Mistake::value(path, "a secret must not be written here");
-            self.wrong(mistake.hint("write \"${NAME}\" here and NAME=… in auth.env"));
-        }
-    }
-
     fn proxy(&mut self, path: &KeyPath, proxy: &Proxy) {
         let here = path.key("url");
         match Url::parse(&proxy.url).ok().filter(|url| url.scheme() == "http" && url.has_host()) {
@@ -140,7 +107,7 @@ impl Check<'_> {
 
 /// An absolute http or https URL with a host, written without surprises: the URL parser forgives white space,
 /// backslashes and missing slashes, people reading the file do not.
-fn web_url(text: &str) -> Option<Url> {
+pub(super) fn web_url(text: &str) -> Option<Url> {
     let strict = text.contains("://") && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\');
     let url = Url::parse(text).ok().filter(|_| strict)?;
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)

@@ -1,7 +1,8 @@
 //! Streams: requests, paginators, declared types.
 
 use super::Check;
-use super::requests::{Fixed, auth_param};
+use super::auth::auth_param;
+use super::requests::Fixed;
 use crate::config::param::body_path;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;

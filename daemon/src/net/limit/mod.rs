@@ -118,6 +118,13 @@ impl Limiter {
         permit
     }
 
+    /// Waits for the right to send one request on behalf of one that has a slot already, such as that for its token.
+    pub async fn turn(self: &Arc<Self>) -> RequestPermit {
+        let permit = RequestPermit { limiter: self.clone(), slot: None, sent: Mutex::default() };
+        permit.turn().await;
+        permit
+    }
+
     /// Waits until the next request may start, and starts it.
     async fn next(&self) -> Instant {
         let _door = self.door.lock().await;
@@ -165,7 +172,8 @@ impl RequestPermit {
 impl Drop for RequestPermit {
     fn drop(&mut self) {
         self.ended();
-        if self.limiter.repay(1) == 1
+        if self.slot.is_some()
+            && self.limiter.repay(1) == 1
             && let Some(slot) = self.slot.take()
         {
             slot.forget();

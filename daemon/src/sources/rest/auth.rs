@@ -10,6 +10,7 @@ use crate::net::mask::Mask;
 use base64::Engine as _;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::BTreeMap;
 
 /// Headers, query and credentials of every request.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,7 @@ impl Shared {
         Ok(shared)
     }
 
+    /// Credentials that stand still; those that change come from the source's provider.
     fn authenticate(&mut self, auth: &Auth, secrets: &dyn Resolve, mask: &mut Mask) -> Result<(), At> {
         let mut credential = |key: &str, text: &SecretText| {
             let (value, _) = fill(text, secrets, mask).map_err(|reason| At::new(&format!("auth.{key}"), &reason))?;
@@ -81,10 +83,31 @@ impl Shared {
                     _ => return Err(At::new("auth.api_key", "give exactly one of `header` and `query`")),
                 }
             }
+            Auth::Headers(headers) => return self.set_headers(headers, secrets, mask),
+            Auth::Session(session) => {
+                self.credentials.names.extend(session.query.clone());
+                return Ok(());
+            }
+            Auth::Oauth2(_) | Auth::JwtBearer(_) => return Ok(()),
         };
         let (name, value) =
             header(name, value.expose(), true).map_err(|reason| At::new(&format!("auth.{key}"), &reason))?;
         self.credentials.headers.insert(name, value);
+        Ok(())
+    }
+
+    fn set_headers(
+        &mut self,
+        headers: &BTreeMap<String, SecretText>,
+        secrets: &dyn Resolve,
+        mask: &mut Mask,
+    ) -> Result<(), At> {
+        for (name, text) in headers {
+            let at = |reason: String| At::new(&format!("auth.headers.{name}"), &reason);
+            let (value, _) = fill(text, secrets, mask).map_err(at)?;
+            let (name, value) = header(name, value.expose(), true).map_err(at)?;
+            self.credentials.headers.insert(name, value);
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::base::error::{Classify, ErrorClass};
 use crate::base::ids::Name;
 use crate::net::error::{FetchError, SetupError};
 use crate::net::origin::OriginError;
+use crate::sources::auth::AuthError;
 
 /// An error of a REST source. It never holds a URL's query, a header or a body of ours. Whoever reads a stream names the
 /// stream; these name the source.
@@ -18,6 +19,15 @@ pub enum RestError {
         /// Why.
         #[source]
         cause: SetupError,
+    },
+    /// Its credentials cannot be got as configured.
+    #[error("set up the credentials of source {source_name} (`sources.{source_name}.rest.auth`)")]
+    Auth {
+        /// The source.
+        source_name: Name,
+        /// Why.
+        #[source]
+        cause: AuthError,
     },
     /// A setting cannot be used.
     #[error("use `sources.{source_name}.rest.{key}`: {reason}")]
@@ -133,7 +143,9 @@ fn advice(source: &Name, stream: &Name, cause: &FetchError) -> String {
     let rest = format!("sources.{source}.rest");
     let here = format!("{rest}.streams.{stream}");
     match status.as_u16() {
-        401 => format!("the credentials are missing, wrong or expired: check `{rest}.auth` and auth.env"),
+        401 => format!(
+            "the credentials are missing, wrong or expired: check `{rest}.auth` (of a token, its scopes and audience, too) and auth.env"
+        ),
         403 => format!("the credentials of `{rest}.auth` have no right to this stream: ask for it at the API"),
         404 => format!("nothing is there: check `{rest}.base_url` and `{here}.path`"),
         407 => format!("the proxy refuses: check `{rest}.proxy`"),
@@ -150,6 +162,7 @@ impl Classify for RestError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Setup { cause, .. } => cause.class(),
+            Self::Auth { cause, .. } => cause.class(),
             Self::Config { .. } | Self::UnknownStream { .. } => ErrorClass::Config,
             Self::Read { cause, .. } => cause.class(),
             Self::Leave { cause, .. } => cause.class(),

@@ -19,7 +19,7 @@ mod window;
 mod windows;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use error::RestError;
 pub use lane::RestPages;
@@ -32,6 +32,7 @@ use crate::config::settings::Rest;
 use crate::config::units::Size;
 use crate::model::offset::{LaneId, Offset};
 use crate::model::partitions::Partitions;
+use crate::net::credential::CredentialProvider;
 use crate::net::error::SetupError;
 use crate::net::fetch::Fetcher;
 use crate::net::http::{self, ClientSettings};
@@ -40,6 +41,7 @@ use crate::net::mask::Mask;
 use crate::net::origin::{Origin, OriginRule};
 use crate::net::retry::RetryBudget;
 use crate::net::stats::SourceStats;
+use crate::sources::auth::Registry;
 use crate::sources::{Cut, Parent};
 use answers::Rules;
 use auth::Shared;
@@ -67,8 +69,15 @@ struct Api {
 
 impl RestSource {
     /// Compiles a source from its settings. Reads the files of its TLS settings; asks nothing of the network. `limiter` is
-    /// the source's shared budget of requests: whoever owns it may set new rates under running tasks.
-    pub fn new(name: Name, settings: &Rest, secrets: &dyn Resolve, limiter: Arc<Limiter>) -> Result<Self, RestError> {
+    /// the source's shared budget of requests: whoever owns it may set new rates under running tasks. `registry` has the
+    /// provider of its credentials, where they change while they are used.
+    pub fn new(
+        name: Name,
+        settings: &Rest,
+        secrets: &dyn Resolve,
+        limiter: Arc<Limiter>,
+        registry: &Registry,
+    ) -> Result<Self, RestError> {
         let setup = |cause: SetupError| RestError::Setup { source_name: name.clone(), cause };
         let bad = |key: &str, reason: &str| RestError::config(&name, key, reason);
         let base = base_url(&settings.base_url).map_err(|reason| bad("base_url", reason))?;
@@ -78,6 +87,11 @@ impl RestSource {
         });
         let origins = OriginRule::new(home, others.collect::<Result<_, _>>()?);
         let mut mask = Mask::default();
+        let provider = registry.provider(&name, settings, secrets, &limiter);
+        let provider = provider.map_err(|cause| RestError::Auth { source_name: name.clone(), cause })?;
+        if let Some(provider) = &provider {
+            mask.join(provider.mask());
+        }
         let shared = Shared::of_source(settings, secrets, &mut mask).map_err(|at| at.error(&name))?;
         let mut streams = BTreeMap::new();
         for (stream, wanted) in &settings.streams {
@@ -102,6 +116,7 @@ impl RestSource {
             source: name.to_string(),
             client,
             origins: Arc::new(origins),
+            credentials: provider.map(|provider| Arc::new(provider) as Arc<dyn CredentialProvider>),
             limiter,
             policy: policy(settings),
             budget: Arc::new(RetryBudget::new(settings.retry.per_task)),

@@ -29,7 +29,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-
 /// What reading a stream needs.
 #[derive(Debug)]
 pub struct Reader {

@@ -67,6 +67,7 @@ impl Request {
         private.query.extend(shared.credentials.query.iter().cloned());
         open_query.retain(|(key, _)| bounds.in_query.iter().all(|(name, _)| name != key));
         open_query.extend(bounds.in_query);
+        private.names.extend(shared.credentials.names.iter().cloned());
         if !open_query.is_empty() {
             url.query_pairs_mut().extend_pairs(&open_query);
         }

@@ -5,7 +5,7 @@ mod faults;
 mod origins;
 mod pages;
 mod parts;
-mod server;
+pub mod server;
 
 use super::{RestPages, RestSource};
 use crate::base::error::Chain;
@@ -16,6 +16,7 @@ use crate::model::partitions::Partitions;
 use crate::net::limit::Limiter;
 use crate::record::page::Page;
 use crate::sources::Cut;
+use crate::sources::auth::{Place, Registry};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,7 +68,8 @@ pub fn try_source(base_url: &str, stream: Value, rest: Value) -> Result<RestSour
     merge(&mut settings, json!({ "streams": { "orders": stream } }));
     let settings: crate::config::settings::Rest = serde_json::from_value(settings).unwrap();
     let limiter = Arc::new(Limiter::new(&settings.rate));
-    RestSource::new(name("shop"), &settings, &Secrets, limiter)
+    let place = Place { state_dir: std::env::temp_dir(), state_key: None };
+    RestSource::new(name("shop"), &settings, &Secrets, limiter, &Registry::new(place))
 }
 
 pub fn source(base_url: &str, stream: Value, rest: Value) -> RestSource {

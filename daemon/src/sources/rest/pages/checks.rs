@@ -1,6 +1,6 @@
 //! Whether the pages of a partition lead anywhere: repetitions, circles, pages without records, pages left out.
 
-use super::{RestError, RestPages};
+use super::{PartitionPages, RestError};
 use crate::model::offset::PageCursor;
 use crate::net::error::FetchError;
 use crate::record::page::Page;
@@ -21,7 +21,7 @@ const MAX_SKIPPED: u32 = 100;
 /// Pages in a row with the same records that a cursor may lead through, where no key tells the records apart.
 const MAX_SAME: u32 = 10;
 
-impl RestPages {
+impl PartitionPages {
     /// Leaves out the page at hand, as a rule says, and goes on behind it where the paginator can tell what comes there.
     pub(super) fn skip(&mut self, error: &FetchError) -> Result<Page, RestError> {
         self.run.skipped += 1;
