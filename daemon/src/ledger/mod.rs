@@ -17,6 +17,7 @@ mod owner;
 mod queue;
 mod read;
 mod recover;
+mod restart;
 pub mod rows;
 mod schema;
 mod segments;

@@ -16,6 +16,7 @@ pub mod pages;
 pub mod progress;
 pub mod publish;
 pub mod recover;
+pub mod restart;
 pub mod sample;
 pub mod spool;
 pub mod stream;

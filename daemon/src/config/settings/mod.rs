@@ -3,14 +3,18 @@
 mod destination;
 mod export;
 mod format;
+mod schema;
 mod source;
 mod stream;
+mod transform;
 
 pub use destination::*;
 pub use export::*;
 pub use format::*;
+pub use schema::*;
 pub use source::*;
 pub use stream::*;
+pub use transform::*;
 
 use super::units::{Size, Span};
 use crate::base::ids::Name;

@@ -3,10 +3,12 @@
 mod exports;
 mod places;
 mod requests;
+mod schemas;
 mod sources;
 mod streams;
 mod templates;
 mod texts;
+mod transforms;
 
 pub use exports::fits;
 

@@ -28,6 +28,8 @@ impl Check<'_> {
         self.paginate(&path.key("paginate"), stream, &fixed);
         self.partition(path, stream);
         self.fields(path, stream);
+        self.transform(path, stream);
+        self.schema(path, stream);
     }
 
     fn body(&mut self, path: &KeyPath, stream: &Stream) {

@@ -12,6 +12,7 @@ use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher, Unreadable};
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
+use crate::record::transform::Rewritten;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -50,13 +51,18 @@ struct Content {
     located: Located,
     /// Digest of the records, where it is asked for.
     digest: Option<u64>,
+    /// The records after the stream's transformation, if it has one: nothing but these goes on.
+    rewritten: Option<Rewritten>,
 }
 
 /// An answer and what was found in it.
 type Fetched = Result<(Answer, Content), FetchError>;
 
 fn weight(fetched: &Fetched) -> u64 {
-    fetched.as_ref().map_or(0, |(answer, _)| answer.body.len() as u64)
+    fetched.as_ref().map_or(0, |(answer, content)| {
+        let rewritten = content.rewritten.as_ref().map_or(0, |rewritten| rewritten.body.len());
+        (answer.body.len() + rewritten) as u64
+    })
 }
 
 /// Partition and cursor: what a request asks for.
@@ -139,7 +145,7 @@ impl RestPages {
 
     /// Takes a page: finds where it leads, and moves the lane there.
     fn turn(&mut self, answer: Answer, content: Content) -> Result<Page, RestError> {
-        let Content { located, digest } = content;
+        let Content { located, digest, rewritten } = content;
         let records = located.records.len() as u64;
         if records > 0 && digest.is_some() && digest == self.run.digest {
             return Err(self.no_next(self.repeated()));
@@ -156,7 +162,22 @@ impl RestPages {
         };
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
-        Ok(self.advance(answer.body, located.records, cursor))
+        Ok(match rewritten {
+            None => self.advance(answer.body, located.records, cursor),
+            Some(rewritten) => {
+                self.note_casts(&rewritten);
+                self.advance(rewritten.body, rewritten.records, cursor)
+            }
+        })
+    }
+
+    /// Says in the task's report which casts left values as they were.
+    fn note_casts(&self, rewritten: &Rewritten) {
+        for cast in &rewritten.stayed {
+            if let Some(transform) = &self.reader.spec.transform {
+                self.reader.fetcher.stats.note(self.reader.stream.as_str(), transform.note(*cast));
+            }
+        }
     }
 
     /// Moves the lane on, and makes the page that says so.
@@ -322,7 +343,8 @@ fn has_next(partitions: &[Partition], lane: LaneId, partition: u32) -> bool {
 /// What the stream looks for in an answer. No content is an answer without records.
 fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Content, Unreadable> {
     if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
-        return Ok(Content { located: Located { records: Vec::new(), values: Vec::new() }, digest: None });
+        let located = Located { records: Vec::new(), values: Vec::new() };
+        return Ok(Content { located, digest: None, rewritten: None });
     }
     let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
     // Only there does nothing but the records tell one page from the next.
@@ -330,7 +352,11 @@ fn locate(spec: &StreamSpec, answer: &Answer) -> Result<Content, Unreadable> {
         let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
         digest(located.records.iter().map(slice))
     });
-    Ok(Content { located, digest })
+    // The paginator looks at the answer as it came; the records go on as the transformation leaves them.
+    let rewrite = spec.transform.as_ref().map(|transform| transform.page(&answer.body, &located.records));
+    let rewritten = rewrite.transpose();
+    let rewritten = rewritten.map_err(|error| Unreadable { reason: Chain(&error).to_string(), cut: false })?;
+    Ok(Content { located, digest, rewritten })
 }
 
 fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {

@@ -9,6 +9,7 @@ use crate::config::settings::{Method, Paginate, PartitionBy, Stream};
 use crate::model::offset::Partition;
 use crate::net::mask::Mask;
 use crate::record::locate::Locator;
+use crate::record::transform::Transform;
 use http::HeaderName;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -61,6 +62,8 @@ pub struct StreamSpec {
     pub total: Option<Place>,
     /// From one page to the next.
     pub pager: Pager,
+    /// What is done with each record before anything else sees it.
+    pub transform: Option<Transform>,
     /// See [`fingerprint`].
     pub fingerprint: String,
     values: Vec<String>,
@@ -127,12 +130,14 @@ impl StreamSpec {
         };
         let locator = Locator::new(&stream.records, &paths.iter().map(String::as_str).collect::<Vec<_>>())
             .map_err(|error| At::new("records", &error.to_string()))?;
+        let transform = Transform::compile(&stream.transform, secrets)
+            .map_err(|bad| At::new(&format!("transform[{}]", bad.index), &bad.reason))?;
         let fingerprint = fingerprint(stream);
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, query, headers, body, shared, templates, locator, total, pager, fingerprint, values,
-            partitioned,
+            method, base, path, query, headers, body, shared, templates, locator, total, pager, transform, fingerprint,
+            values, partitioned,
         };
         Ok(spec)
     }
@@ -192,7 +197,8 @@ impl Body {
     }
 }
 
-/// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key and records path, in hex.
+/// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key, records path and, where
+/// there is one, transformation, in hex.
 pub fn fingerprint(stream: &Stream) -> String {
     let mut paginate = stream.paginate.clone();
     // How the end is told changes no page in front of it.
@@ -203,7 +209,10 @@ pub fn fingerprint(stream: &Stream) -> String {
     }
     let parts = (&stream.method, &stream.path, &paginate, &stream.primary_key, &stream.records);
     // These types hold nothing that JSON cannot write.
-    let text = serde_json::to_vec(&parts).unwrap_or_default();
+    let mut text = serde_json::to_vec(&parts).unwrap_or_default();
+    if !stream.transform.is_empty() {
+        text.extend(serde_json::to_vec(&stream.transform).unwrap_or_default());
+    }
     hex(&Sha256::digest(&text))
 }
 
