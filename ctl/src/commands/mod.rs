@@ -7,6 +7,7 @@ mod files;
 mod offline;
 mod offsets;
 mod query;
+mod schema;
 mod tasks;
 
 use crate::args::{Cli, Command};
@@ -34,6 +35,7 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Verify(args) => files::verify(args, client, out).await,
         Command::Files(args) => files::files(args, client, out).await,
         Command::Offsets(args) => offsets::offsets(args, client, out).await,
+        Command::Schema(args) => schema::schema(args, client, out).await,
         Command::Config(crate::args::Config::Check) => daemon::check_config(client, out).await,
         Command::Reload(args) => daemon::reload(args, client, out).await,
         Command::Version => daemon::version(client, out).await,

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod engine;
 pub mod hooks;
 pub mod once;
+mod schema;
 mod verify;
 pub mod watchdog;
 

@@ -41,6 +41,8 @@ fn the_golden_documents_are_as_described() {
         ("files", "Files"),
         ("offsets", "OffsetsDoc"),
         ("reload_report", "ReloadReport"),
+        ("schema_diff", "SchemaDiff"),
+        ("schema_report", "SchemaReport"),
         ("status", "Status"),
         ("submit", "Submit"),
         ("submit_empty", "Submit"),

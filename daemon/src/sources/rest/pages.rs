@@ -78,6 +78,8 @@ pub struct RestPages {
     window: Window<Key, Fetched>,
     /// The most bytes that the window may hold beside its front.
     ahead: u64,
+    /// Whether the next requests wait until they are wanted.
+    patient: bool,
     run: Run,
 }
 
@@ -98,7 +100,8 @@ impl RestPages {
         }
         let run = Run::open(&reader, &partitions, at.partition)?;
         let window = Window::new(weight);
-        Ok(Self { reader, partitions, lane, at, window, ahead: READ_AHEAD / u64::from(lane.of), run })
+        let ahead = READ_AHEAD / u64::from(lane.of);
+        Ok(Self { reader, partitions, lane, at, window, ahead, patient: false, run })
     }
 
     /// Bounds the pages read ahead by `bytes` for all lanes of the stream together. The page that is wanted next is not
@@ -106,6 +109,13 @@ impl RestPages {
     #[must_use]
     pub fn within(mut self, bytes: u64) -> Self {
         self.ahead = bytes / u64::from(self.lane.of);
+        self
+    }
+
+    /// Asks for no page before it is wanted.
+    #[must_use]
+    pub fn one_page(mut self) -> Self {
+        self.patient = true;
         self
     }
 
@@ -123,7 +133,9 @@ impl RestPages {
             Err(error) => return Err(self.failed(error)),
         };
         // The next requests start before this page is used. What is wrong with them is told by the next call.
-        let _ = self.fill();
+        if !self.patient {
+            let _ = self.fill();
+        }
         Ok(Some(page))
     }
 
