@@ -21,7 +21,9 @@ mod owner;
 mod paging;
 mod queue;
 mod read;
+mod schema;
 mod service;
+mod transform;
 mod verify;
 
 /// Whether the long forms are asked for.

@@ -1,3 +1,5 @@
+//! The rules of a stream: what its schema may become, and what happens to records that do not fit.
+
 use super::*;
 use crate::config::settings::AnyValue;
 use crate::model::offset::Offset;

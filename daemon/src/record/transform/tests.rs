@@ -1,3 +1,5 @@
+//! Each step by itself, and all of them against the same work done on trees of values.
+
 use super::*;
 use crate::base::secret::Secret;
 use crate::config::settings::{AnyValue, FlattenField, HashFields, MaskFields};
