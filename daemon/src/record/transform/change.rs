@@ -3,7 +3,7 @@
 use super::Context;
 use super::cast::To;
 use super::hash::Hash;
-use super::prune::elements;
+use super::prune::{elements, skip};
 use super::tree::Tree;
 use super::writer::{Writer, push_escaped, push_string};
 use crate::config::settings::MaskFields;
@@ -55,7 +55,7 @@ pub fn change(tree: &Tree<Change>, scanner: &mut Scanner, out: &mut Writer, cx: 
                 match member.map(|member| (&member.action, &member.inside)) {
                     Some((Some(action), _)) => apply(action, scanner, out, cx)?,
                     Some((None, Some(inside))) => change(inside, scanner, out, cx)?,
-                    _ => drop(scanner.skip_value()?),
+                    _ => skip(scanner)?,
                 }
                 if !scanner.more(b'}')? {
                     return Ok(());
@@ -63,7 +63,7 @@ pub fn change(tree: &Tree<Change>, scanner: &mut Scanner, out: &mut Writer, cx: 
             }
         }
         b'[' => elements(scanner, |scanner| change(tree, scanner, out, cx)),
-        _ => scanner.skip_value().map(drop),
+        _ => skip(scanner),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `flatten`: the members of an object, and of the objects in it, come into the object around it.
 
 use super::Context;
-use super::prune::{comma, elements, key_start};
+use super::prune::{comma, elements, key_start, skip};
 use super::writer::{Members, Writer, push_escaped};
 use crate::config::settings::FlattenField;
 use crate::config::transform::path;
@@ -65,7 +65,7 @@ impl Flatten {
         match scanner.skip_whitespace() {
             b'{' => {}
             b'[' => return elements(scanner, |scanner| self.level(around, scanner, out, cx)),
-            _ => return scanner.skip_value().map(|_| ()),
+            _ => return skip(scanner),
         }
         let Some((name, rest)) = around.split_first() else { return self.object(scanner, out, cx) };
         if !scanner.open(b'{')? {

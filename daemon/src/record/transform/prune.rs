@@ -82,7 +82,7 @@ pub fn drop(tree: &Tree<()>, scanner: &mut Scanner, out: &mut Writer, cx: &mut C
             }
         }
         b'[' => elements(scanner, |scanner| drop(tree, scanner, out, cx)),
-        _ => scanner.skip_value().map(|_| ()),
+        _ => skip(scanner),
     }
 }
 
@@ -112,5 +112,12 @@ pub fn elements<'a>(
             }
         }
     }
+    Ok(())
+}
+
+/// Skips the value here.
+#[inline]
+pub fn skip(scanner: &mut Scanner) -> Result<(), JsonError> {
+    scanner.skip_value()?;
     Ok(())
 }

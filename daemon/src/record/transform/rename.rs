@@ -1,6 +1,6 @@
 //! `rename` and `add`: other names, and constants.
 
-use super::prune::{comma, elements, key_start};
+use super::prune::{comma, elements, key_start, skip};
 use super::tree::Tree;
 use super::writer::{Members, Writer};
 use super::{Context, quoted};
@@ -42,7 +42,7 @@ pub fn rename(tree: &Tree<Name>, scanner: &mut Scanner, out: &mut Writer, cx: &m
     match scanner.skip_whitespace() {
         b'{' => {}
         b'[' => return elements(scanner, |scanner| rename(tree, scanner, out, cx)),
-        _ => return scanner.skip_value().map(|_| ()),
+        _ => return skip(scanner),
     }
     let object = scanner.clone();
     if !scanner.open(b'{')? {
@@ -70,7 +70,7 @@ pub fn rename(tree: &Tree<Name>, scanner: &mut Scanner, out: &mut Writer, cx: &m
             }
             match member.and_then(|member| member.inside.as_ref()) {
                 Some(inside) => rename(inside, scanner, out, cx)?,
-                None => drop(scanner.skip_value()?),
+                None => skip(scanner)?,
             }
         }
         start = comma(scanner);
@@ -149,7 +149,7 @@ impl Adds {
         match scanner.skip_whitespace() {
             b'{' => {}
             b'[' => return elements(scanner, |scanner| self.apply(scanner, out, cx)),
-            _ => return scanner.skip_value().map(|_| ()),
+            _ => return skip(scanner),
         }
         let mut members = Members::default();
         if scanner.open(b'{')? {
@@ -166,7 +166,7 @@ impl Adds {
                     members.keep(at, out);
                     match inside {
                         Some((_, inside)) => inside.apply(scanner, out, cx)?,
-                        None => drop(scanner.skip_value()?),
+                        None => skip(scanner)?,
                     }
                 }
                 start = comma(scanner);
