@@ -1,5 +1,9 @@
 //! The command line: what can be said to exportctl.
 
+mod schema;
+
+pub use schema::{Compare, Schema};
+
 use crate::exit;
 use clap::{Args, Parser, Subcommand};
 use saas_export_api::{DEFAULT_SOCKET, TaskState};
@@ -101,6 +105,14 @@ Plain output is one absolute path per line, of one destination, for other progra
     /// Where the lanes of a task stand in the source
     #[command(subcommand)]
     Offsets(Offsets),
+    /// What a task would make of an export's streams, by one page of each; or what changed between two tasks
+    #[command(after_help = "\
+Examples:
+  exportctl schema shop-nightly                      field, type and column of every stream; nothing is stored
+  exportctl schema shop-nightly --stream orders --format csv
+  exportctl schema diff shop-nightly                 the last two tasks
+  exportctl schema diff 20261120T0245 20261121T0245")]
+    Schema(Schema),
     /// The daemon's configuration
     #[command(subcommand)]
     Config(Config),

@@ -8,6 +8,7 @@ mod offline;
 mod offsets;
 mod query;
 mod rates;
+mod schema;
 mod tasks;
 
 use crate::args::{Cli, Command};
@@ -35,6 +36,7 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Verify(args) => files::verify(args, client, out).await,
         Command::Files(args) => files::files(args, client, out).await,
         Command::Offsets(args) => offsets::offsets(args, client, out).await,
+        Command::Schema(args) => schema::schema(args, client, out).await,
         Command::Config(crate::args::Config::Check) => daemon::check_config(client, out).await,
         Command::Reload(args) => daemon::reload(args, client, out).await,
         Command::Version => daemon::version(client, out).await,

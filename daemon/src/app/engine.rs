@@ -155,7 +155,8 @@ impl AppEngine {
         limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
     }
 
-    fn source(
+    /// A source as a task would use it, with the budget of requests that all of them share. Reads files.
+    pub(super) fn source(
         &self,
         name: &Name,
         rest: &settings::Rest,
@@ -318,7 +319,7 @@ impl AppEngine {
 }
 
 /// The export's streams, in order: those it names, or all of its source.
-pub fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
+pub(super) fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
     match config.sources.get(&export.source) {
         Some(settings::Source::Rest(rest)) if export.streams.is_empty() => rest.streams.keys().cloned().collect(),
         _ => export.streams.clone(),
@@ -351,7 +352,7 @@ fn changed_since(file: &Path, copy: &Path) -> bool {
     changed(file).zip(changed(copy)).is_some_and(|(file, copy)| file > copy)
 }
 
-fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
+pub(super) fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
     for (name, value) in given {
         let Some(param) = declared.get(name.as_str()) else {
             let names: Vec<_> = declared.keys().map(Name::as_str).collect();
@@ -387,7 +388,7 @@ fn settle_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, Stri
     (own, all)
 }
 
-fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
+pub(super) fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
     let defaults = declared.iter().filter_map(|(name, param)| Some((name.to_string(), param.default.clone()?)));
     defaults.chain(given.iter().cloned()).collect()
 }

@@ -1,14 +1,15 @@
 //! What the control API needs of the configuration: verification of published files, and a check of the files as they are.
 
 use super::engine::{self, AppEngine, Files, Limiters};
+use super::schema::dry_run;
 use super::verify::verify;
 use crate::base::ids::{Name, TaskId};
-use crate::control::ControlHooks;
+use crate::control::{ControlHooks, SchemaAsk};
 use crate::ledger::Ledger;
 use crate::net::limit::Standing;
 use crate::queue::handle::Refusal;
 use futures_util::future::BoxFuture;
-use saas_export_api::VerifyReport;
+use saas_export_api::{SchemaReport, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -17,18 +18,29 @@ use tokio::sync::Semaphore;
 /// Verifications at the same time; more wait. Each reads files for minutes, on threads and a disk that tasks need, too.
 const VERIFYING: usize = 2;
 
+/// Dry runs at the same time; more wait. Each holds a page of a source in memory.
+const LOOKING: usize = 2;
+
 /// The hooks of the daemon.
 pub struct Hooks {
     files: Files,
     ledger: Ledger,
     limiters: Limiters,
     verifying: Arc<Semaphore>,
+    engine: Arc<AppEngine>,
+    looking: Arc<Semaphore>,
 }
 
 /// The hooks over an engine and its ledger.
-pub fn hooks(engine: &AppEngine, ledger: &Ledger) -> Arc<dyn ControlHooks> {
-    let verifying = Arc::new(Semaphore::new(VERIFYING));
-    Arc::new(Hooks { files: engine.files().clone(), ledger: ledger.clone(), limiters: engine.limiters(), verifying })
+pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger) -> Arc<dyn ControlHooks> {
+    Arc::new(Hooks {
+        files: engine.files().clone(),
+        ledger: ledger.clone(),
+        limiters: engine.limiters(),
+        verifying: Arc::new(Semaphore::new(VERIFYING)),
+        engine: engine.clone(),
+        looking: Arc::new(Semaphore::new(LOOKING)),
+    })
 }
 
 impl ControlHooks for Hooks {
@@ -37,6 +49,14 @@ impl ControlHooks for Hooks {
         Box::pin(async move {
             let _permit = verifying.acquire().await;
             verify(&ledger, &task, destination.as_deref()).await
+        })
+    }
+
+    fn schema(&self, ask: SchemaAsk) -> BoxFuture<'static, Result<SchemaReport, Refusal>> {
+        let (engine, ledger, looking) = (self.engine.clone(), self.ledger.clone(), self.looking.clone());
+        Box::pin(async move {
+            let _permit = looking.acquire().await;
+            dry_run(engine, &ledger, ask).await
         })
     }
 

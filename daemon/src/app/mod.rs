@@ -2,9 +2,11 @@
 
 pub mod cli;
 pub mod engine;
+mod glance;
 pub mod hooks;
 pub mod login;
 pub mod once;
+mod schema;
 mod scope;
 mod verify;
 pub mod watchdog;

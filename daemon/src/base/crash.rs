@@ -26,6 +26,8 @@ pub const POINTS: &[&str] = &[
     "segment.committed",
     "journal.removed",
     "lane.done",
+    "restart.before_commit",
+    "restart.committed",
     "stream.extracted",
     "task.extracted",
     "delivery.started",

@@ -10,6 +10,7 @@
 pub mod authenv;
 pub mod diff;
 pub mod effective;
+pub mod json_schema;
 pub mod load;
 pub mod param;
 pub mod path;
@@ -22,6 +23,7 @@ pub mod settings;
 pub mod template;
 mod texts;
 pub mod times;
+pub mod transform;
 pub mod units;
 pub mod validate;
 pub mod walk;
@@ -36,7 +38,7 @@ use positions::Positions;
 use problem::Mistake;
 use std::path::Path;
 
-/// Reads and checks a file. All mistakes are told at once; with `secrets`, so is each `${NAME}` that they cannot fill, also
+/// Reads and checks a file, and the JSON Schemas in the files that it names. All mistakes are told at once; with `secrets`, so is each `${NAME}` that they cannot fill, also
 /// where something else is wrong with the file.
 pub fn load(path: &Path, secrets: Option<&Secrets>) -> Result<Config, Problems> {
     let file = path.display().to_string();
@@ -47,7 +49,12 @@ pub fn load(path: &Path, secrets: Option<&Secrets>) -> Result<Config, Problems> 
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         Problem::of_line(&file, line, "is not UTF-8")
     })?;
-    read(&text, &file, secrets)
+    let mut config = read(&text, &file, secrets)?;
+    let mistakes = json_schema::read_files(&mut config);
+    match Problems::collect(placed(&file, &load::document(&text, &file)?.positions, mistakes)) {
+        Some(problems) => Err(problems),
+        None => Ok(config),
+    }
 }
 
 /// Reads and checks a text; `file` is its name in the problems.

@@ -40,6 +40,12 @@ pub(super) fn is_pem(path: &KeyPath) -> bool {
     (key(0), key(3), key(4), key(5)) == (Some("sources"), Some("auth"), Some("jwt_bearer"), Some("key"))
 }
 
+/// Whether a path leads into a JSON Schema, whose texts are its own business.
+pub(super) fn in_json_schema(path: &KeyPath) -> bool {
+    let key = |position| path.key_at(position);
+    (key(0), key(2), key(3), key(5)) == (Some("sources"), Some("rest"), Some("streams"), Some("schema"))
+}
+
 /// Whether the value at a path may hold a secret: then it is not shown.
 pub(super) fn is_secret(path: &KeyPath) -> bool {
     if in_body(path) {

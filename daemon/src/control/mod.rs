@@ -30,7 +30,7 @@ use crate::net::limit::Standing;
 use crate::queue::handle::{QueueHandle, Refusal};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use saas_export_api::VerifyReport;
+use saas_export_api::{SchemaReport, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,10 +52,26 @@ pub struct ControlState {
     started: Instant,
 }
 
+/// What is asked of a dry run of schemas.
+#[derive(Clone, Debug)]
+pub struct SchemaAsk {
+    /// Name of the export.
+    pub export: String,
+    /// Only this stream.
+    pub stream: Option<String>,
+    /// Another format than the configured one.
+    pub format: Option<String>,
+    /// Parameters.
+    pub params: BTreeMap<String, String>,
+}
+
 /// What the control API needs of the layers above it.
 pub trait ControlHooks: Send + Sync {
     /// Reads a task's published files, at one destination or at all, and compares them with the ledger.
     fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>>;
+
+    /// Fetches a page of each stream of an export and says what a task would make of it; stores nothing.
+    fn schema(&self, ask: SchemaAsk) -> BoxFuture<'static, Result<SchemaReport, Refusal>>;
 
     /// The mistakes in the configuration files as they are now, a line each.
     fn check_config(&self) -> BoxFuture<'static, Vec<String>>;

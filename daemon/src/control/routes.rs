@@ -1,7 +1,7 @@
 //! The one table of what the control API can do, and who may do it.
 
 use super::access::Access::{self, Admin, Operate, Read};
-use super::handlers::{daemon, events, exports, files, offsets, tasks};
+use super::handlers::{daemon, events, exports, files, offsets, schema, tasks};
 use super::reply::{Failure, Reply};
 use super::service::Call;
 use crate::queue::handle::Act;
@@ -64,11 +64,14 @@ pub static ROUTES: &[Route] = &[
         access: Admin,
         handler: |call| Box::pin(offsets::reset_marks(call)),
     },
+    get("/v1/exports/{export}/schema", Operate, |call| Box::pin(schema::dry_run(call))),
+    get("/v1/exports/{export}/schema/diff", Read, |call| Box::pin(schema::of_export(call))),
     get("/v1/tasks", Read, |call| Box::pin(tasks::list(call))),
     get("/v1/tasks/{task}", Read, |call| Box::pin(tasks::show(call))),
     get("/v1/tasks/{task}/wait", Read, |call| Box::pin(tasks::wait(call))),
     get("/v1/tasks/{task}/files", Read, |call| Box::pin(files::of_task(call))),
     get("/v1/tasks/{task}/offsets", Operate, |call| Box::pin(offsets::show(call))),
+    get("/v1/tasks/{task}/schema/diff/{other}", Read, |call| Box::pin(schema::of_tasks(call))),
     Route {
         method: Method::PUT,
         path: "/v1/tasks/{task}/offsets",

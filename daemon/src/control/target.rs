@@ -1,6 +1,7 @@
 //! The path and the query of a request, decoded strictly: nothing is guessed, dropped or normalised.
 
 use super::reply::Failure;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -58,9 +59,16 @@ impl Query {
         Ok(Self(pairs))
     }
 
-    /// Refuses parameters that the route does not know.
+    /// The parameters whose names start with `prefix`, without it.
+    pub fn under(&self, prefix: &str) -> BTreeMap<String, String> {
+        let inside = |(name, value): &(String, String)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone()));
+        self.0.iter().filter_map(inside).collect()
+    }
+
+    /// Refuses parameters that the route does not know; one that ends in a dot stands for all that start with it.
     pub fn only(&self, known: &[&str]) -> Result<(), Failure> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        let is_known = |name: &str| known.iter().any(|one| *one == name || one.ends_with('.') && name.starts_with(one));
+        match self.0.iter().find(|(name, _)| !is_known(name)) {
             None => Ok(()),
             Some((name, _)) if known.is_empty() => {
                 Err(Failure::invalid(format!("unknown parameter {name:?}: this path takes none")))

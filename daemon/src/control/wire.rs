@@ -11,6 +11,8 @@ use crate::ledger::rows::{AuditRow, LaneRow, ManifestRow, SegmentRow, StreamRow,
 use crate::model::mark::{CursorKind, CursorValue};
 use crate::model::offset::{Offset, PageCursor};
 use crate::model::progress::Progress;
+use crate::model::schema::Type;
+use crate::model::schema::diff::{Difference, diff};
 use crate::model::segment::Counts;
 use crate::model::task::{TaskState, Waiting};
 use crate::net::fetch::held_reason;
@@ -208,6 +210,30 @@ pub fn stream(row: &StreamRow) -> api::StreamDetail {
 fn counts(counts: &Counts) -> api::Counts {
     let Counts { read, written, rejected, duplicate, filtered, over_limit, rescued } = *counts;
     api::Counts { read, written, rejected, duplicate, filtered, over_limit, rescued }
+}
+
+/// What differs in a stream between two tasks.
+pub fn stream_diff(name: &str, older: Option<&StreamRow>, newer: Option<&StreamRow>) -> api::StreamDiff {
+    let schema = |row: Option<&StreamRow>| row.and_then(|row| row.schema.clone());
+    let version = |row: Option<&StreamRow>| row.filter(|row| row.schema.is_some()).map(|row| row.schema_version);
+    let fields = match (schema(older), schema(newer)) {
+        (Some(older), Some(newer)) => diff(&older, &newer).into_iter().map(field_diff).collect(),
+        _ => Vec::new(),
+    };
+    api::StreamDiff { stream: name.to_owned(), older: version(older), newer: version(newer), fields }
+}
+
+fn field_diff(difference: Difference) -> api::FieldDiff {
+    let widens = difference.widens();
+    let (field, change, from, to) = match difference {
+        Difference::Added(field, kind) => (field, "added", None, Some(kind)),
+        Difference::Removed(field, kind) => (field, "removed", Some(kind), None),
+        Difference::Changed(field, from, to) => {
+            (field, if widens { "widened" } else { "changed" }, Some(from), Some(to))
+        }
+    };
+    let word = |kind: Option<Type>| kind.map(|kind| kind.to_string());
+    api::FieldDiff { field, change: change.to_owned(), from: word(from), to: word(to) }
 }
 
 /// A manifest at a destination.

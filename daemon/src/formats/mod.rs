@@ -5,6 +5,7 @@ mod csv;
 mod json;
 mod ndjson;
 mod parquet;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

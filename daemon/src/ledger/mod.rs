@@ -20,6 +20,7 @@ mod partitions;
 mod queue;
 mod read;
 mod recover;
+mod restart;
 pub mod rows;
 mod schema;
 mod segments;

@@ -60,7 +60,7 @@ fn live(tx: &Tx<'_>, task: &TaskId, stream: &str, lane: u32) -> Result<Vec<Segme
 }
 
 /// Moves a lane back to `to` and supersedes what lies behind it. The revision is raised, so that no name comes twice.
-fn back(
+pub(super) fn back(
     tx: &Tx<'_>,
     task: &TaskId,
     stream: &str,
@@ -92,7 +92,7 @@ fn back(
 }
 
 /// Brings the sums of a stream in line with the segments that still count, and opens it again.
-fn reopen(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
+pub(super) fn reopen(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
     run(
         tx,
         "UPDATE task_streams SET (read, written, rejected, duplicate, filtered, over_limit, rescued, pages,

@@ -87,7 +87,12 @@ pub(super) fn ensure(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), Led
     Ok(())
 }
 
-fn store_schema(tx: &Tx<'_>, task: &TaskId, stream: &str, new: &Schema) -> Result<(Schema, u32), LedgerError> {
+pub(super) fn store_schema(
+    tx: &Tx<'_>,
+    task: &TaskId,
+    stream: &str,
+    new: &Schema,
+) -> Result<(Schema, u32), LedgerError> {
     ensure(tx, task, stream)?;
     let text = "SELECT schema, schema_version FROM task_streams WHERE task = ?1 AND stream = ?2 AND schema IS NOT NULL";
     let stored = one(tx, text, (task.as_str(), stream), |row| Ok((json(row, "schema")?, row.get(1)?)))?;

@@ -1,5 +1,10 @@
 //! The logical schema of a stream: what its fields hold, whatever the file format makes of them.
 
+pub mod diff;
+mod govern;
+
+pub use govern::Freedom;
+
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 

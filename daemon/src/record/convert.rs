@@ -5,6 +5,7 @@
 //! [`RESCUED`](crate::model::schema::RESCUED), so that nothing is lost and no record has to be read twice.
 
 mod column;
+mod fit;
 mod lines;
 mod object;
 mod plan;
@@ -28,6 +29,8 @@ use object::Object;
 use rescue::Rescue;
 use std::sync::Arc;
 
+pub use fit::{Failed, Fit, React};
+pub use lines::minify;
 pub use plan::{Layout, Plan};
 
 /// Largest record that is represented; a larger one is rejected.
@@ -49,6 +52,8 @@ pub struct Converted {
     pub observed: Option<Schema>,
     /// JSON bytes of the records.
     pub source_bytes: u64,
+    /// The first record that the task must not take; then nothing of the page counts.
+    pub failed: Option<Failed>,
 }
 
 /// The records of a page in the form that the format takes.
@@ -77,6 +82,7 @@ impl Plan {
         let utf8 = simdutf8::basic::from_utf8(&page.body).is_ok();
         let mut sink = Sink::new(self, page);
         let mut rejected = Vec::new();
+        let mut failed = None;
         let mut source_bytes = 0;
         for (index, raw) in (0..).zip(page.raw_records()) {
             source_bytes += raw.len() as u64;
@@ -84,7 +90,11 @@ impl Plan {
                 continue;
             }
             let checked = check(raw, utf8, source_bytes);
-            if let Err(reason) = checked.and_then(|()| sink.add(raw)) {
+            let added = checked.map_err(Unfit::from).and_then(|()| self.valid(raw)).and_then(|()| sink.add(raw));
+            if let Err(Unfit { reason, fails }) = added {
+                if fails && failed.is_none() {
+                    failed = Some(Failed { index, reason: reason.clone() });
+                }
                 rejected.push(Rejected { index, reason, raw: raw.to_vec() });
             }
         }
@@ -104,7 +114,26 @@ impl Plan {
         let (duplicate, filtered) = followed.map_or((0, 0), |followed| (followed.duplicate, followed.filtered));
         let written = read - bad - duplicate - filtered;
         let counts = Counts { read, written, rejected: bad, duplicate, filtered, rescued, ..Counts::default() };
-        Converted { data, counts, rejected, observed, source_bytes }
+        Converted { data, counts, rejected, observed, source_bytes, failed }
+    }
+
+    /// Asks the stream's JSON Schema, if it has one.
+    fn valid(&self, raw: &[u8]) -> Result<(), Unfit> {
+        let Some((checker, react)) = &self.checker else { return Ok(()) };
+        checker.check(raw).map_err(|reason| Unfit { reason, fails: *react == React::Fail })
+    }
+}
+
+/// Why a record is not taken.
+struct Unfit {
+    reason: String,
+    /// Whether the task must not go on.
+    fails: bool,
+}
+
+impl From<String> for Unfit {
+    fn from(reason: String) -> Self {
+        Self { reason, fails: false }
     }
 }
 
@@ -133,7 +162,7 @@ fn check(raw: &[u8], page_is_utf8: bool, page_bytes: u64) -> Result<(), String> 
 
 /// Where the records of a page go.
 enum Sink<'p> {
-    Lines(Vec<u8>),
+    Lines(Vec<u8>, Option<Box<Columns<'p>>>),
     Columns(Box<Columns<'p>>),
 }
 
@@ -150,41 +179,53 @@ impl<'p> Sink<'p> {
     fn new(plan: &'p Plan, page: &Page) -> Self {
         if plan.layout == Layout::Lines {
             let size = page.record_bytes() as usize + page.records.len();
-            return Self::Lines(Vec::with_capacity(size));
+            let shadow = plan.shadow.as_ref().map(|shadow| Box::new(Columns::new(shadow, page.records.len())));
+            return Self::Lines(Vec::with_capacity(size), shadow);
         }
-        Self::Columns(Box::new(Columns {
-            schema: plan.arrow_schema(),
-            root: Object::new(&plan.root, page.records.len()),
-            rescued: Column::rescued(),
-            rows: 0,
-            context: Context { path: Vec::new(), rescue: Rescue::default(), scratch: Vec::new() },
-        }))
+        Self::Columns(Box::new(Columns::new(plan, page.records.len())))
     }
 
-    fn add(&mut self, raw: &[u8]) -> Result<(), String> {
+    fn add(&mut self, raw: &[u8]) -> Result<(), Unfit> {
         match self {
-            Self::Lines(out) => lines::push(raw, out).map_err(|error| error.to_string()),
+            Self::Lines(out, shadow) => {
+                if let Some(columns) = shadow {
+                    columns.add(raw)?;
+                }
+                lines::push(raw, out).map_err(|error| error.to_string().into())
+            }
             Self::Columns(columns) => columns.add(raw),
         }
     }
 
     fn finish(self) -> Result<(Data, Option<Schema>, u64), ArrowError> {
         match self {
-            Self::Lines(out) => Ok((Data::Lines(out), None, 0)),
+            // What the columns would have rescued stands in the lines.
+            Self::Lines(out, shadow) => Ok((Data::Lines(out), shadow.and_then(|columns| columns.observed()), 0)),
             Self::Columns(columns) => columns.finish(),
         }
     }
 }
 
-impl Columns<'_> {
-    fn add(&mut self, raw: &[u8]) -> Result<(), String> {
+impl<'p> Columns<'p> {
+    fn new(plan: &'p Plan, rows: usize) -> Self {
+        Self {
+            schema: plan.arrow_schema(),
+            root: Object::new(&plan.root, rows),
+            rescued: Column::rescued(),
+            rows: 0,
+            context: Context { path: Vec::new(), rescue: Rescue::new(plan.fit), scratch: Vec::new() },
+        }
+    }
+
+    fn add(&mut self, raw: &[u8]) -> Result<(), Unfit> {
         let mut scanner = Scanner::new(raw);
         self.context.rescue.start();
         let written = self.root.write(self.rows, &mut scanner, &mut self.context).and_then(|()| scanner.end());
-        let kept = match written {
-            Ok(()) => self.rescued.append_rescued(self.rows, &mut self.context.rescue),
-            Err(error) if error.problem == Problem::Depth => Err(error.to_string()),
-            Err(error) => Err(format!("it is not JSON: {error}")),
+        let kept = match (written, self.context.rescue.unfit()) {
+            (Ok(()), Some((react, reason))) => Err(Unfit { reason, fails: react == React::Fail }),
+            (Ok(()), None) => self.rescued.append_rescued(self.rows, &mut self.context.rescue).map_err(Unfit::from),
+            (Err(error), _) if error.problem == Problem::Depth => Err(error.to_string().into()),
+            (Err(error), _) => Err(format!("it is not JSON: {error}").into()),
         };
         match kept {
             Ok(()) => self.rows += 1,
@@ -194,6 +235,11 @@ impl Columns<'_> {
             }
         }
         kept
+    }
+
+    /// What was seen beside the schema.
+    fn observed(self) -> Option<Schema> {
+        self.context.rescue.finish().0
     }
 
     fn finish(self) -> Result<(Data, Option<Schema>, u64), ArrowError> {

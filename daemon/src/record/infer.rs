@@ -6,9 +6,8 @@ mod shape;
 mod tests;
 
 use super::page::Page;
-use crate::model::schema::{RESCUED, Schema, Type};
+use crate::model::schema::{RESCUED, Schema};
 use shape::Shapes;
-use std::collections::BTreeMap;
 
 /// JSON bytes of records after which a sample is complete.
 const SAMPLE_BYTES: u64 = 16_000_000;
@@ -17,20 +16,14 @@ const SAMPLE_BYTES: u64 = 16_000_000;
 const SAMPLE_PAGES: u32 = 50;
 
 /// What the first records of a stream look like. The same pages in the same order give the same schema.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sample {
-    declared: BTreeMap<String, Type>,
     seen: Observed,
     bytes: u64,
     pages: u32,
 }
 
 impl Sample {
-    /// An empty sample; `declared` types (dots lead into objects) win over what will be seen.
-    pub fn new(declared: &BTreeMap<String, Type>) -> Self {
-        Self { declared: declared.clone(), seen: Observed::default(), bytes: 0, pages: 0 }
-    }
-
     /// Looks at every record of a page. What is no object tells nothing.
     pub fn add(&mut self, page: &Page) {
         for raw in page.raw_records() {
@@ -45,12 +38,9 @@ impl Sample {
         self.bytes >= SAMPLE_BYTES || self.pages >= SAMPLE_PAGES
     }
 
-    /// The schema of the task, never narrower than the `last` one.
-    pub fn finish(self, last: Option<&Schema>) -> Schema {
-        let seen = self.seen.schema();
-        let mut schema = last.map_or(seen.clone(), |last| last.merge(&seen));
-        schema.declare(&self.declared);
-        schema
+    /// What was seen.
+    pub fn schema(&self) -> Schema {
+        self.seen.schema()
     }
 }
 

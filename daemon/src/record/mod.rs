@@ -6,4 +6,6 @@ pub mod infer;
 pub mod json;
 pub mod locate;
 pub mod page;
+pub mod rules;
 pub mod scalar;
+pub mod transform;

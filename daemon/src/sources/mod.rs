@@ -137,6 +137,14 @@ impl PageStream {
         }
     }
 
+    /// Asks for no page before it is wanted: for whoever wants only the first one.
+    #[must_use]
+    pub fn one_page(self) -> Self {
+        match self {
+            Self::Rest(pages) => Self::Rest(pages.one_page()),
+        }
+    }
+
     /// The next page; `None` when the lane is at its end. Dropping the future loses nothing: the next call asks again.
     /// Each page's `offset_after` is where to open again; the last page's cursor is `End` in the lane's last partition.
     pub async fn next(&mut self) -> Result<Option<Page>, SourceError> {

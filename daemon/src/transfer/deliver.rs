@@ -184,8 +184,12 @@ impl Worker {
         let key = key(&self.task, &segment.id.stream, &segment.name);
         let from = self.task.spool.segment(&segment.id.stream, &segment.name);
         let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone() };
-        let put = self.destination.put_file(&key, &from, &expected).await;
-        put.map_err(|source| self.failed(source))
+        let Err(source) = self.destination.put_file(&key, &from, &expected).await else { return Ok(()) };
+        // The stream may have been sent back to its start meanwhile; then nobody needs the segment, and its file is gone.
+        match self.task.ledger.is_superseded(&self.task.row.id, &segment.id).await? {
+            true => Ok(()),
+            false => Err(self.failed(source)),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::base::error::{Classify, ErrorClass, io_class};
 use crate::destinations::DestinationError;
 use crate::formats::FormatError;
 use crate::ledger::LedgerError;
+use crate::model::schema::Schema;
 use crate::sources::SourceError;
 use std::error::Error;
 use std::fmt;
@@ -58,6 +59,11 @@ pub enum TransferError {
         /// The lane.
         lane: u32,
     },
+    /// The stream's schema has to grow, and the export wants the stream to be read again for it; never told to anybody.
+    Outgrown {
+        /// The schema that it would have.
+        schema: Box<Schema>,
+    },
     /// A worker panicked; a bug.
     Worker(String),
 }
@@ -86,6 +92,7 @@ impl fmt::Display for TransferError {
             Self::JournalDiffers { lane } => {
                 write!(f, "use the page journal of lane {lane}: the source's pages changed")
             }
+            Self::Outgrown { .. } => f.write_str("keep the schema: it has to grow"),
             Self::Worker(what) => write!(f, "finish a worker: {what}"),
         }
     }
@@ -113,7 +120,7 @@ impl Classify for TransferError {
             Self::Ledger(error) => error.class(),
             Self::Destination { source, .. } => source.class(),
             Self::Spool { source, .. } => io_class(source),
-            Self::ReadBack { .. } | Self::JournalDiffers { .. } => ErrorClass::Transient,
+            Self::ReadBack { .. } | Self::JournalDiffers { .. } | Self::Outgrown { .. } => ErrorClass::Transient,
             Self::Broken { class, .. } => *class,
             Self::Worker(_) => ErrorClass::Bug,
         }

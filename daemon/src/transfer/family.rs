@@ -52,7 +52,7 @@ impl Family {
 
     /// Takes what children want of a stream's records; `None` where it has no children.
     pub fn picker(&self, stream: &Name) -> Result<Option<Arc<Picker>>, TransferError> {
-        self.wanted.get(stream).map(|places| Picker::new(stream, places).map(Arc::new)).transpose()
+        self.wanted.get(stream).map(|places| Picker::new(stream, places.iter().cloned()).map(Arc::new)).transpose()
     }
 }
 
@@ -65,8 +65,9 @@ pub struct Picker {
 }
 
 impl Picker {
-    fn new(stream: &Name, places: &BTreeSet<String>) -> Result<Self, TransferError> {
-        let places: Vec<String> = places.iter().cloned().collect();
+    /// Takes the values at these places, in their order.
+    pub fn new(stream: &Name, places: impl IntoIterator<Item = String>) -> Result<Self, TransferError> {
+        let places: Vec<String> = places.into_iter().collect();
         let paths: Vec<&str> = places.iter().map(String::as_str).collect();
         let locator = Locator::new("$", &paths).map_err(|error| TransferError::Broken {
             message: format!("take the values of stream {stream} for its children: {error}"),
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn values_are_taken_as_they_stand_there() {
-        let places = ["$['id']".to_owned(), "$.owner.name".to_owned()].into();
+        let places = ["$['id']".to_owned(), "$.owner.name".to_owned()];
         let picker = Picker::new(&Name::new("accounts").unwrap(), &places).unwrap();
         let records = [
             r#"{"id": 12345678901234567890 , "owner": {"name": "Zoë\n"}}"#,

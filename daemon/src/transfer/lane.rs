@@ -8,12 +8,15 @@ use super::keeper::{Growth, Keeper};
 use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
 use super::stream::StreamRun;
+use crate::base::error::ErrorClass;
 use crate::base::{crash, fsio};
 use crate::ledger::rows::LaneRow;
 use crate::ledger::{Advance, Tail};
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, CutReason, SealedSegment, SegmentId};
+use crate::record::convert::Failed;
+use crate::record::page::Page;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +105,12 @@ impl Lane {
 
     async fn add(&mut self, work: Work) -> Result<(), TransferError> {
         let Work { page, converted, followed, at, known, journal, values } = work;
+        if let Some(failed) = &converted.failed {
+            return Err(self.refused(&page, failed));
+        }
+        if let Some(schema) = converted.observed.as_ref().and_then(|seen| self.run.outgrown(seen)) {
+            return Err(TransferError::Outgrown { schema: Box::new(schema) });
+        }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.open_segment().await?,
@@ -152,6 +161,20 @@ impl Lane {
             self.sync_journal().await?;
         }
         Ok(())
+    }
+
+    /// A record that the export's schema policy does not let pass.
+    fn refused(&self, page: &Page, failed: &Failed) -> TransferError {
+        let nth = u64::from(failed.index) + 1;
+        let message = format!(
+            "accept stream {}: record {nth} of page {} (record {} of lane {}) does not fit: {}",
+            self.run.name,
+            page.offset_before.pages + 1,
+            page.offset_before.records + nth,
+            self.row.lane,
+            failed.reason,
+        );
+        TransferError::Broken { message, class: ErrorClass::Data }
     }
 
     async fn open_segment(&mut self) -> Result<Open, TransferError> {

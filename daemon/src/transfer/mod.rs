@@ -19,6 +19,7 @@ pub mod parents;
 pub mod progress;
 pub mod publish;
 pub mod recover;
+pub mod restart;
 pub mod sample;
 pub mod spool;
 pub mod stream;

@@ -7,24 +7,24 @@ use super::extract::Feed;
 use super::keeper::{Growth, Keeper};
 use super::lane::next_segment;
 use super::pages::{Fetched, Known, Open, Pages};
-use crate::base::error::ErrorClass;
 use crate::ledger::rows::LaneRow;
-use crate::model::schema::{Schema, Type};
+use crate::model::schema::Schema;
 use crate::record::infer::Sample;
+use crate::record::rules::Rules;
 use std::collections::BTreeMap;
 use std::pin::pin;
 
 /// Until a schema is known nothing is encoded, so that nothing says how far the segment has grown.
 const UNKNOWN: Growth = Growth { bytes: 0, target: u64::MAX };
 
-/// Reads the first pages, lane after lane, and infers the task's schema from them and from the last version.
+/// Reads the first pages, lane after lane, and settles the task's schema by them, the last version and the stream's rules.
 pub async fn sample(
     task: &TaskRun,
-    stream: &StreamPlan,
+    (stream, rules): (&StreamPlan, &Rules),
     lanes: &[LaneRow],
     opener: &impl Fn(u32) -> Open,
 ) -> Result<(Schema, BTreeMap<u32, Feed>), TransferError> {
-    let mut sample = Sample::new(&declared(stream)?);
+    let mut sample = Sample::default();
     let mut feeds = BTreeMap::new();
     for row in lanes.iter().filter(|row| !row.done) {
         if sample.is_full() {
@@ -32,14 +32,9 @@ pub async fn sample(
         }
         feeds.insert(row.lane, read(task, stream, row, opener(row.lane), &mut sample).await?);
     }
-    let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?.map(|last| {
-        let mut schema = last.schema;
-        for seen in &last.observed {
-            schema = schema.merge(seen);
-        }
-        schema
-    });
-    Ok((sample.finish(last.as_ref()), feeds))
+    let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?;
+    let last = last.as_ref().map(|last| (&last.schema, last.observed.as_slice()));
+    Ok((rules.of_task(last, &sample.schema()), feeds))
 }
 
 /// Reads a lane from its committed offset until the sample is complete.
@@ -82,15 +77,4 @@ async fn next(pages: &mut Pages, keeper: &mut Keeper) -> Result<Option<Fetched>,
             () = tokio::time::sleep(keeper.idle()) => keeper.sync()?,
         }
     }
-}
-
-fn declared(stream: &StreamPlan) -> Result<BTreeMap<String, Type>, TransferError> {
-    let parse = |(field, text): (&String, &String)| match Type::parse(text) {
-        Ok(kind) => Ok((field.clone(), kind)),
-        Err(why) => Err(TransferError::Broken {
-            message: format!("use the declared type of {}.{field}: {why}", stream.name),
-            class: ErrorClass::Config,
-        }),
-    };
-    stream.settings.types.iter().map(parse).collect()
 }

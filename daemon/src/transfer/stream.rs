@@ -5,8 +5,9 @@ use super::extract::{Feed, Pump};
 use super::family::{Family, Picker};
 use super::lane::{Lane, next_segment};
 use super::pages::{Open, Pages};
-use super::{StreamPlan, TaskRun, follow, parents, sample};
+use super::{StreamPlan, TaskRun, follow, parents, restart, sample};
 use crate::base::budget::ByteBudget;
+use crate::base::error::{Chain, ErrorClass};
 use crate::base::{crash, fsio};
 use crate::formats;
 use crate::ledger::rows::LaneRow;
@@ -16,6 +17,7 @@ use crate::model::schema::Schema;
 use crate::model::segment::SealedSegment;
 use crate::record::convert::Plan;
 use crate::record::follow::Follow;
+use crate::record::rules::Rules;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
@@ -39,6 +41,10 @@ pub struct StreamRun {
     pub follow: Option<Arc<Follow>>,
     /// The most records that are remembered at the boundary.
     pub max_boundary: u32,
+    /// What the schema may become.
+    pub rules: Rules,
+    /// The schema, if it may grow while the stream is read.
+    pub growing: Option<Schema>,
     /// Stops its lanes: the task's, or when one of them fails.
     pub stop: CancellationToken,
 }
@@ -60,6 +66,23 @@ impl StreamRun {
         Ok(())
     }
 
+    /// The schema that the stream would need for what was seen now, if it may be read again with it.
+    pub fn outgrown(&self, seen: &Schema) -> Option<Schema> {
+        let own = self.growing.as_ref()?;
+        let all = self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+        self.rules.widened(own, &all.merge(seen))
+    }
+
+    /// Says in the task's report what a frozen schema kept out.
+    async fn report(&self, schema: &Schema) -> Result<(), TransferError> {
+        let rows = self.task.ledger.streams(&self.task.row.id).await?;
+        let beside = rows.into_iter().find(|row| row.stream == self.name.as_str()).and_then(|row| row.observed);
+        if let Some(note) = beside.and_then(|beside| self.rules.kept_out(schema, &beside)) {
+            self.task.ledger.add_note(&self.task.row.id, self.name.as_str(), &note).await?;
+        }
+        Ok(())
+    }
+
     /// Ends a lane whose last pages hold no record to be written.
     pub async fn finish_lane(&self, lane: u32, tail: Tail) -> Result<(), TransferError> {
         self.task.ledger.finish_lane(&self.task.row.id, self.name.as_str(), lane, tail).await?;
@@ -67,8 +90,22 @@ impl StreamRun {
     }
 }
 
-/// Reads a stream to its end, from wherever its lanes stand.
+/// Reads a stream to its end, from wherever its lanes stand; from their start again when its schema has to grow.
 pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), TransferError> {
+    let rules = Rules::new(&stream.settings, &task.export.schema).map_err(|error| TransferError::Broken {
+        message: format!("read stream {}: {}", stream.name, Chain(&error)),
+        class: ErrorClass::Config,
+    })?;
+    let mut may_grow = rules.restarts(formats::layout(&task.export.format));
+    loop {
+        match read(task, stream, &rules, may_grow).await {
+            Err(TransferError::Outgrown { schema }) => may_grow = restart::restart(task, stream, &schema).await?,
+            other => return other,
+        }
+    }
+}
+
+async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow: bool) -> Result<(), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
     let (following, range) = follow::begin(task, stream).await?;
     let partitions = Arc::new(parents::partitions(task, stream, range).await?);
@@ -91,13 +128,13 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
     let (schema, mut feeds) = match known {
         Some(schema) => (schema, BTreeMap::new()),
         None => {
-            let (schema, feeds) = sample_again(task, stream, &lanes, &opener).await?;
+            let (schema, feeds) = sample_again(task, (stream, rules), &lanes, &opener).await?;
             let (schema, _) = task.ledger.store_schema(id, name, &schema).await?;
             crash::point("schema.stored");
             (schema, feeds)
         }
     };
-    let plan = Arc::new(Plan::new(&schema, formats::layout(&task.export.format)));
+    let plan = Arc::new(rules.plan(&schema, formats::layout(&task.export.format)));
     lanes.retain(|lane| !lane.done);
     let stop = task.stop.child_token();
     let run = Arc::new(StreamRun {
@@ -109,6 +146,8 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         observed,
         follow: following.follow,
         max_boundary: following.max_boundary,
+        rules: rules.clone(),
+        growing: may_grow.then(|| schema.clone()),
         stop,
     });
     let mut running = JoinSet::new();
@@ -133,6 +172,7 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         task.ledger.add_note(id, name, &note).await?;
     }
     ended?;
+    run.report(&schema).await?;
     task.ledger.stream_extracted(id, name).await?;
     crash::point("stream.extracted");
     Ok(())
@@ -169,12 +209,12 @@ async fn run_lane(run: Arc<StreamRun>, row: LaneRow, feed: Feed, again: Open, pu
 /// Reads the sample; when the journal of a lane no longer fits, again without it.
 async fn sample_again(
     task: &TaskRun,
-    stream: &StreamPlan,
+    (stream, rules): (&StreamPlan, &Rules),
     lanes: &[LaneRow],
     opener: &impl Fn(u32) -> Open,
 ) -> Result<(Schema, BTreeMap<u32, Feed>), TransferError> {
     loop {
-        let differs = match task.until_stopped(sample::sample(task, stream, lanes, opener)).await? {
+        let differs = match task.until_stopped(sample::sample(task, (stream, rules), lanes, opener)).await? {
             Err(TransferError::JournalDiffers { lane }) => lane,
             other => return other,
         };

@@ -27,7 +27,9 @@ mod partitions;
 mod queue;
 mod rate;
 mod read;
+mod schema;
 mod service;
+mod transform;
 mod verify;
 
 /// Whether the long forms are asked for.

@@ -1,6 +1,6 @@
 //! The configured jobs, with their parameters and limits.
 
-use super::Format;
+use super::{Format, SchemaPolicy};
 use crate::base::ids::Name;
 use crate::config::units::{Size, Span};
 use schemars::JsonSchema;
@@ -47,6 +47,9 @@ pub struct Export {
     /// How long is kept what nobody follows.
     #[serde(default)]
     pub keep: Keep,
+    /// What to do with what does not fit the schema of a stream.
+    #[serde(default)]
+    pub schema: SchemaPolicy,
 }
 
 fn default_chunk_size() -> Size {

@@ -8,8 +8,10 @@ mod format;
 mod incremental;
 mod partition;
 mod rate;
+mod schema;
 mod source;
 mod stream;
+mod transform;
 
 pub use answers::*;
 pub use auth::*;
@@ -19,8 +21,10 @@ pub use format::*;
 pub use incremental::*;
 pub use partition::*;
 pub use rate::*;
+pub use schema::*;
 pub use source::*;
 pub use stream::*;
+pub use transform::*;
 
 use super::units::{Size, Span};
 use crate::base::ids::Name;

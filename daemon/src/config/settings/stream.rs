@@ -1,6 +1,6 @@
 //! The streams of a REST source: requests and paginators.
 
-use super::{AnswerRule, Incremental, PartitionBy};
+use super::{AnswerRule, Incremental, PartitionBy, StreamSchema, TransformStep};
 use crate::config::units::SecretText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,13 @@ pub struct Stream {
     /// Declared types by field (dots for nested fields), e.g. `amount: decimal(12,2)`; other fields are inferred.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub types: BTreeMap<String, String>,
+    /// Changes to every record, in this order, before anything else sees it: names in `primary_key` and `types` are those
+    /// after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transform: Vec<TransformStep>,
+    /// A schema that the records must keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<StreamSchema>,
 }
 
 fn default_records() -> String {

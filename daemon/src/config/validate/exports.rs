@@ -17,6 +17,7 @@ impl Check<'_> {
         for (name, export) in &self.config.exports {
             let path = KeyPath::of(&["exports", name.as_str()]);
             self.streams_of(&path, export);
+            self.policy(&path.key("schema"), &export.schema);
             let to = path.key("to");
             self.repeated(&to, export.to.iter().map(Name::as_str));
             for (index, destination) in export.to.iter().enumerate() {

@@ -7,10 +7,12 @@ mod incremental;
 mod partitions;
 mod places;
 mod requests;
+mod schemas;
 mod sources;
 mod streams;
 mod templates;
 mod texts;
+mod transforms;
 
 pub use exports::fits;
 

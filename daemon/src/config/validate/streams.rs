@@ -32,6 +32,8 @@ impl Check<'_> {
         self.incremental(path, stream, &fixed);
         self.partition(path, rest, stream);
         self.fields(path, stream);
+        self.transform(path, stream);
+        self.schema(path, stream);
     }
 
     fn body(&mut self, path: &KeyPath, stream: &Stream) {

@@ -7,7 +7,7 @@ use crate::config::{secrets, template, texts};
 
 impl Check<'_> {
     pub(super) fn texts(&mut self) {
-        for text in texts::all(self.config) {
+        for text in texts::all(self.config).into_iter().filter(|text| !texts::in_json_schema(&text.path)) {
             if text.secret {
                 if let Err(why) = secrets::parts(&text.text) {
                     self.wrong(Mistake::value(&text.path, why).hint("write $${ for a plain ${"));

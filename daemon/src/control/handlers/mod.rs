@@ -5,4 +5,5 @@ pub mod events;
 pub mod exports;
 pub mod files;
 pub mod offsets;
+pub mod schema;
 pub mod tasks;

@@ -332,3 +332,20 @@ async fn files_are_those_of_published_manifests() {
     let published = fixture.get(&format!("/v1/tasks/{task}")).await.body["result"]["manifests"][0].clone();
     assert!(published["published_at"].is_string(), "{published}");
 }
+
+#[tokio::test]
+async fn schemas_are_looked_at_and_compared() {
+    let fixture = Fixture::new().await;
+    let got = fixture.get("/v1/exports/shop/schema?stream=orders&format=csv&param.region=eu").await;
+    let stream = &got.body["result"]["streams"][0];
+    assert_eq!((stream["stream"].as_str(), stream["notes"][0].as_str()), (Some("orders"), Some(r#"{"region": "eu"}"#)));
+    assert_eq!(fixture.get("/v1/exports/shop/schema?params.region=eu").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(fixture.get("/v1/exports/none/schema").await.status, StatusCode::NOT_FOUND);
+
+    let got = fixture.get("/v1/exports/shop/schema/diff").await;
+    assert_eq!(got.status, StatusCode::NOT_FOUND, "{}", got.text);
+    let task = fixture.task().await;
+    let got = fixture.get(&format!("/v1/tasks/{task}/schema/diff/{task}")).await;
+    assert_eq!(got.body["result"]["older"], got.body["result"]["newer"], "{}", got.text);
+    assert_eq!(fixture.get(&format!("/v1/tasks/{task}/schema/diff/nobody")).await.status, StatusCode::NOT_FOUND);
+}

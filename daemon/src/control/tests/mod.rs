@@ -8,7 +8,7 @@ mod table;
 use super::access::{Access, Caller};
 use super::server::Limits;
 use super::service::respond;
-use super::{ControlHooks, ControlState};
+use super::{ControlHooks, ControlState, SchemaAsk};
 use crate::base::clock;
 use crate::base::ids::{Name, RequestKey, TaskId};
 use crate::config::settings::{Config, Rate};
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use saas_export_api::{VerifyProblem, VerifyReport};
+use saas_export_api::{SchemaReport, StreamSchema, VerifyProblem, VerifyReport};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -172,6 +172,17 @@ impl ControlHooks for Hooks {
                 problem: "it is gone".into(),
             };
             Ok(VerifyReport { task: task.to_string(), ok: false, files: 3, bytes: 9, problems: vec![problem] })
+        })
+    }
+
+    fn schema(&self, ask: SchemaAsk) -> BoxFuture<'static, Result<SchemaReport, Refusal>> {
+        Box::pin(async move {
+            let stream = StreamSchema {
+                stream: ask.stream.unwrap_or_default(),
+                notes: vec![format!("{:?}", ask.params)],
+                ..StreamSchema::default()
+            };
+            Ok(SchemaReport { export: ask.export, format: ask.format.unwrap_or_default(), streams: vec![stream] })
         })
     }
 

@@ -295,3 +295,37 @@ async fn a_changed_stream_does_not_go_on() {
     assert_eq!(error.class(), ErrorClass::Config);
     assert!(error.to_string().contains("offsets reset"), "{error}");
 }
+
+#[tokio::test]
+async fn a_stream_starts_again_with_a_wider_schema() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    ledger.store_schema(&task, STREAM, &schema(&["id"])).await.unwrap();
+    commit(&ledger, &task, &segment(0, 0..2)).await.unwrap();
+    let wide = schema(&["id", "new"]);
+    let superseded = ledger.restart_stream(&task, STREAM, &wide, 2).await.unwrap().unwrap();
+    assert_eq!(superseded.len(), 1);
+    assert!(ledger.is_superseded(&task, &superseded[0].id).await.unwrap());
+    let lane = ledger.lanes(&task, STREAM).await.unwrap().remove(0);
+    assert_eq!((lane.revision, lane.offset, lane.next_n, lane.done), (1, Offset::start(0), 0, false));
+    let row = ledger.streams(&task).await.unwrap().remove(0);
+    assert_eq!((row.schema, row.schema_version, row.counts), (Some(wide.clone()), 2, Counts::default()));
+    assert_eq!(ledger.store_schema(&task, STREAM, &schema(&["other"])).await.unwrap(), (wide, 2));
+
+    // A delivery that was under way is not taken for one, and the new segment has a name of its own.
+    assert!(!ledger.delivery_verified(&task, &superseded[0].id, "lake").await.unwrap());
+    assert!(!ledger.delivery_verified(&task, &superseded[0].id, "offsite").await.unwrap());
+    assert_eq!(number(&ledger, "SELECT count(*) FROM deliveries WHERE verified_at IS NOT NULL"), 0);
+    let mut again = segment(0, 0..2);
+    again.id.revision = 1;
+    again.name = again.id.file_name("csv");
+    commit(&ledger, &task, &again).await.unwrap();
+    assert!(!ledger.is_superseded(&task, &again.id).await.unwrap());
+
+    assert!(ledger.restart_stream(&task, STREAM, &schema(&["a"]), 2).await.unwrap().is_some());
+    let before = ledger.lanes(&task, STREAM).await.unwrap();
+    assert!(ledger.restart_stream(&task, STREAM, &schema(&["b"]), 2).await.unwrap().is_none(), "often enough");
+    assert_eq!(ledger.lanes(&task, STREAM).await.unwrap(), before);
+    event(&ledger, &task, TaskEvent::Cancel).await;
+    assert!(ledger.restart_stream(&task, STREAM, &schema(&["b"]), 9).await.is_err());
+}

@@ -1,5 +1,6 @@
 //! One column while it is filled: its buffers, and which JSON values it takes.
 
+use super::fit::Misfit;
 use super::object::Object;
 use super::plan::Kind;
 use super::rescue::{Rescue, Segment};
@@ -33,6 +34,7 @@ impl Context<'_> {
     pub fn rescue_unknown(&mut self, key: Text, raw: &[u8]) {
         let name = key.decode(&mut self.scratch).unwrap_or(key.raw);
         self.rescue.add(&self.path, Segment::Key(name), raw);
+        self.rescue.note(Misfit::Field, &self.path, Segment::Key(name));
         if !self.path.is_empty() {
             self.rescue.misfit = true;
         } else if let Ok(name) = std::str::from_utf8(name) {
@@ -188,9 +190,19 @@ impl<'p> Column<'p> {
             scanner.skip_value()?;
         }
         context.rescue.add(&context.path, segment, scanner.slice(start..scanner.pos()));
+        context.rescue.note(self.misfit(first), &context.path, segment);
         context.rescue.misfit = true;
         self.push_nulls(1);
         Ok(())
+    }
+
+    /// Why a value that starts with `first` does not fit.
+    fn misfit(&self, first: u8) -> Misfit {
+        match self.values {
+            Values::Unknown(_) => Misfit::First,
+            Values::Empty(_) if first == b'{' => Misfit::Field,
+            _ => Misfit::Type,
+        }
     }
 
     /// Takes the value here, which starts with `first`, if it fits. If it does not, the scanner stands before it or

@@ -1,6 +1,8 @@
 //! How the fields of a schema become columns of a layout.
 
+use super::fit::{Fit, React};
 use crate::model::schema::{Field, RESCUED, Schema, Type};
+use crate::record::rules::Checker;
 use arrow_schema::{DataType, Field as ArrowField, FieldRef, Fields, SchemaRef, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +24,12 @@ pub struct Plan {
     pub(super) layout: Layout,
     pub(super) root: ObjectPlan,
     arrow: SchemaRef,
+    /// What is done with what does not fit.
+    pub(super) fit: Fit,
+    /// The columns that lines are compared with, where somebody wants to know whether they fit.
+    pub(super) shadow: Option<Box<Plan>>,
+    /// What every record is checked with, and what is done with the invalid ones.
+    pub(super) checker: Option<(Arc<Checker>, React)>,
 }
 
 impl Plan {
@@ -35,7 +43,26 @@ impl Plan {
             }
         };
         fields.push(Arc::new(ArrowField::new(RESCUED, DataType::Utf8, true)));
-        Self { layout, root, arrow: Arc::new(arrow_schema::Schema::new(fields)) }
+        let arrow = Arc::new(arrow_schema::Schema::new(fields));
+        Self { layout, root, arrow, fit: Fit::default(), shadow: None, checker: None }
+    }
+
+    /// The same plan, which does something with what does not fit `schema`. Lines fit anywhere; so that they are looked at,
+    /// too, they are converted to columns beside.
+    #[must_use]
+    pub fn governed(mut self, schema: &Schema, fit: Fit) -> Self {
+        self.fit = fit;
+        if self.layout == Layout::Lines && fit != Fit::default() {
+            self.shadow = Some(Box::new(Self { fit, ..Self::new(schema, Layout::Columns) }));
+        }
+        self
+    }
+
+    /// The same plan, which also checks every record.
+    #[must_use]
+    pub fn checked(mut self, checker: Option<Arc<Checker>>, invalid: React) -> Self {
+        self.checker = checker.map(|checker| (checker, invalid));
+        self
     }
 
     /// The columns of every batch, all nullable; the last one is always [`RESCUED`].

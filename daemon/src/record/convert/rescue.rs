@@ -4,6 +4,7 @@
 //! bracket or a backslash of a name itself; the second value of a repeated key gets `\2` behind its path. So no two values
 //! of a record share a path.
 
+use super::fit::{Fit, Misfit, React};
 use crate::model::schema::Schema;
 use crate::record::infer::Observed;
 use std::io::Write as _;
@@ -34,9 +35,32 @@ pub struct Rescue {
     keys: Vec<Range<usize>>,
     count: u64,
     observed: Option<Observed>,
+    fit: Fit,
+    /// The first thing of the record that calls for more than rescue.
+    unfit: Option<(React, String)>,
 }
 
 impl Rescue {
+    /// Nothing yet.
+    pub fn new(fit: Fit) -> Self {
+        Self { fit, ..Self::default() }
+    }
+
+    /// Takes note of why the value that was added last had to be.
+    #[cold]
+    pub fn note(&mut self, misfit: Misfit, path: &[Segment], last: Segment) {
+        let react = self.fit.react(misfit);
+        if react != React::Keep && self.unfit.is_none() {
+            self.unfit = Some((react, misfit.reason(path, &last)));
+        }
+    }
+
+    /// What calls for more than rescue in the record.
+    #[inline]
+    pub fn unfit(&mut self) -> Option<(React, String)> {
+        self.unfit.take()
+    }
+
     /// Starts a record.
     #[inline]
     pub fn start(&mut self) {

@@ -34,9 +34,9 @@ fn schema(fields: &[(&str, &str)]) -> Schema {
 }
 
 fn inferred(records: &[&str]) -> Schema {
-    let mut sample = Sample::new(&BTreeMap::new());
+    let mut sample = Sample::default();
     sample.add(&page(records));
-    sample.finish(None)
+    sample.schema()
 }
 
 fn columns(schema: &Schema, records: &[&str]) -> (RecordBatch, Converted) {

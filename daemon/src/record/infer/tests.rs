@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::offset::Offset;
 use crate::model::schema::Field;
+use crate::model::schema::Type;
 use proptest::prelude::*;
 
 fn page(records: &[&str]) -> Page {
@@ -21,9 +22,11 @@ fn page(records: &[&str]) -> Page {
 
 fn infer(records: &[&str], declared: &[(&str, &str)], last: Option<&Schema>) -> Schema {
     let declared = declared.iter().map(|(path, kind)| ((*path).to_owned(), Type::parse(kind).unwrap())).collect();
-    let mut sample = Sample::new(&declared);
+    let mut sample = Sample::default();
     sample.add(&page(records));
-    sample.finish(last)
+    let mut schema = last.map_or(sample.schema(), |last| last.merge(&sample.schema()));
+    schema.declare(&declared);
+    schema
 }
 
 fn kind(values: &[&str]) -> Type {
@@ -115,7 +118,7 @@ fn never_narrower_than_the_last_one_but_declared_types_win() {
 
 #[test]
 fn a_sample_ends_by_count() {
-    let mut sample = Sample::new(&BTreeMap::new());
+    let mut sample = Sample::default();
     for _ in 0..SAMPLE_PAGES {
         assert!(!sample.is_full());
         sample.add(&page(&["{}"]));

@@ -35,6 +35,8 @@ pub struct RestPages {
     largest: Option<u64>,
     /// Partitions of few pages in a row.
     short: u32,
+    /// Whether the next requests wait until they are wanted.
+    patient: bool,
 }
 
 impl RestPages {
@@ -58,6 +60,7 @@ impl RestPages {
             ahead: READ_AHEAD / u64::from(lane.of),
             largest: None,
             short: 0,
+            patient: false,
         };
         pages.at = pages.onward(pages.at.clone());
         if !pages.is_at_end() {
@@ -74,6 +77,13 @@ impl RestPages {
         self
     }
 
+    /// Asks for no page before it is wanted.
+    #[must_use]
+    pub fn one_page(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
     /// The next page, as [`PageStream::next`](crate::sources::PageStream::next) says.
     pub async fn next(&mut self) -> Result<Option<Page>, RestError> {
         loop {
@@ -84,7 +94,9 @@ impl RestPages {
             if let Some(page) = self.parts.front_mut().and_then(PartitionPages::take) {
                 let page = self.hand_out(page?);
                 // The next requests start before this page is used. What is wrong with them is told by the next call.
-                let _ = self.fill();
+                if !self.patient {
+                    let _ = self.fill();
+                }
                 return Ok(Some(page));
             }
             // Until here comes back nothing was taken, so that a dropped call loses nothing.
@@ -153,7 +165,8 @@ impl RestPages {
         }
         let page = self.largest.unwrap_or(0);
         let held: u64 = self.parts.iter().map(|part| part.bytes(page)).fold(0, u64::saturating_add);
-        let most = self.reader.fetcher.limiter.concurrency().clamp(1, MAX_AHEAD) as usize;
+        let most =
+            if self.patient { 1 } else { self.reader.fetcher.limiter.concurrency().clamp(1, MAX_AHEAD) as usize };
         let under_way: usize = self.parts.iter().map(PartitionPages::under_way).sum();
         let bytes = self.ahead.saturating_sub(held);
         let mut room = Room { slots: most.saturating_sub(under_way), bytes, page };

@@ -21,6 +21,7 @@ use crate::net::fetch::{Answer, Fetcher, Unreadable};
 use crate::net::judge::Verdict;
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
+use crate::record::transform::Rewritten;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -43,8 +44,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Content {
     located: Located,
-    /// Body and records with the included fields, where there are any.
-    rewritten: Option<(Bytes, Vec<Range<u32>>)>,
+    /// The records with the fields of their parent and transformed, where that is to be done.
+    rewritten: Option<Rewritten>,
     /// Digest of the records, where it is asked for.
     digest: Option<u64>,
 }
@@ -53,10 +54,10 @@ struct Content {
 type Fetched = Result<(Answer, Content), FetchError>;
 
 fn weight(fetched: &Fetched) -> u64 {
-    let bytes = |(answer, content): &(Answer, Content)| {
-        answer.body.len() + content.rewritten.as_ref().map_or(0, |(body, _)| body.len())
-    };
-    fetched.as_ref().map_or(0, |fetched| bytes(fetched) as u64)
+    fetched.as_ref().map_or(0, |(answer, content)| {
+        let rewritten = content.rewritten.as_ref().map_or(0, |rewritten| rewritten.body.len());
+        (answer.body.len() + rewritten) as u64
+    })
 }
 
 /// The pages of a partition, in order. Each is asked for again until it was taken once.
@@ -184,9 +185,23 @@ impl PartitionPages {
         };
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
-        let (body, records) = rewritten.unwrap_or((answer.body, located.records));
         self.run.skipped = 0;
-        self.advance(body, records, cursor)
+        match rewritten {
+            None => self.advance(answer.body, located.records, cursor),
+            Some(rewritten) => {
+                self.note_casts(&rewritten);
+                self.advance(rewritten.body, rewritten.records, cursor)
+            }
+        }
+    }
+
+    /// Says in the task's report which casts left values as they were.
+    fn note_casts(&self, rewritten: &Rewritten) {
+        for cast in &rewritten.stayed {
+            if let Some(transform) = &self.reader.spec.transform {
+                self.reader.fetcher.stats.note(self.reader.stream.as_str(), transform.note(*cast));
+            }
+        }
     }
 
     /// Moves on, and makes the page that says so.
@@ -269,8 +284,29 @@ fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Conte
         let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
         digest(located.records.iter().map(slice))
     });
-    let rewritten = request.include.as_ref().map(|include| include.add(&answer.body, &located.records));
+    let rewritten = rewrite(spec, request, answer, &located)?;
     Ok(Content { located, rewritten, digest })
+}
+
+/// The records with the fields of their parent, as the transformation leaves them. The paginator looks at the answer as it
+/// came.
+fn rewrite(
+    spec: &StreamSpec,
+    request: &Request,
+    answer: &Answer,
+    located: &Located,
+) -> Result<Option<Rewritten>, Unreadable> {
+    let included = request.include.as_ref().map(|include| {
+        let (body, records) = include.add(&answer.body, &located.records);
+        Rewritten { body, records, stayed: Vec::new() }
+    });
+    let Some(transform) = &spec.transform else { return Ok(included) };
+    let (body, records) = match &included {
+        Some(included) => (&included.body, &included.records),
+        None => (&answer.body, &located.records),
+    };
+    let transformed = transform.page(body, records);
+    transformed.map(Some).map_err(|error| Unreadable { reason: Chain(&error).to_string(), cut: false })
 }
 
 fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {

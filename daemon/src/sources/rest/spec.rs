@@ -11,6 +11,7 @@ use crate::config::settings::{Method, Paginate, ParamIn, Stream, TotalMismatch};
 use crate::net::judge::Judge;
 use crate::net::mask::Mask;
 use crate::record::locate::Locator;
+use crate::record::transform::Transform;
 use http::HeaderName;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -73,6 +74,8 @@ pub struct StreamSpec {
     pub max_pages: u64,
     /// Whether fewer records than the source said are an error.
     pub exact_total: bool,
+    /// What is done with each record before anything else sees it.
+    pub transform: Option<Transform>,
     /// See [`fingerprint`].
     pub fingerprint: String,
     /// How it is cut into partitions.
@@ -135,6 +138,8 @@ impl StreamSpec {
         let locator = Locator::new(&stream.records, &paths.iter().map(String::as_str).collect::<Vec<_>>())
             .map_err(|error| At::new("records", &error.to_string()))?;
         let incremental = stream.incremental.as_ref().map(Bounds::compile).transpose()?;
+        let transform = Transform::compile(&stream.transform, secrets)
+            .map_err(|bad| At::new(&format!("transform[{}]", bad.index), &bad.reason))?;
         let fingerprint = fingerprint(stream);
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
         let (keyed, max_pages) = (!stream.primary_key.is_empty(), stream.max_pages.max(1));
@@ -142,7 +147,7 @@ impl StreamSpec {
         #[rustfmt::skip]
         let spec = Self {
             method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, judge, keyed,
-            max_pages, exact_total, fingerprint, split,
+            max_pages, exact_total, transform, fingerprint, split,
         };
         Ok(spec)
     }
@@ -200,7 +205,7 @@ impl Body {
 }
 
 /// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key, records path, cursor field,
-/// and of how it is cut into partitions, in hex.
+/// of how it is cut into partitions and of its transformation, in hex.
 pub fn fingerprint(stream: &Stream) -> String {
     let mut paginate = stream.paginate.clone();
     // How the end is told changes no page in front of it.
@@ -215,6 +220,9 @@ pub fn fingerprint(stream: &Stream) -> String {
     let mut text = serde_json::to_vec(&parts).unwrap_or_default();
     if let Some(partition) = &stream.partition {
         text.extend(serde_json::to_vec(partition).unwrap_or_default());
+    }
+    if !stream.transform.is_empty() {
+        text.extend(serde_json::to_vec(&stream.transform).unwrap_or_default());
     }
     hex(&Sha256::digest(&text))
 }
