@@ -24,7 +24,7 @@ pub enum Auth {
     /// An access token for a signed assertion (RFC 7523, section 2.1), as service accounts use it.
     JwtBearer(JwtBearer),
     /// A session: credentials are sent once, and the token of the answer goes with every request.
-    Session(Session),
+    Session(Box<Session>),
 }
 
 /// `Authorization: Bearer …`.

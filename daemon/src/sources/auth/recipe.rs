@@ -56,7 +56,7 @@ pub enum Kind {
     /// A signed assertion (RFC 7523).
     Assertion(TokenServer, Box<Signer>),
     /// A session.
-    Session(Session),
+    Session(Box<Session>),
 }
 
 /// A token endpoint and what it is told each time.

@@ -187,7 +187,7 @@ pub fn recipe(
         Some(Auth::JwtBearer(jwt)) => assertion(jwt, &mut hide)?,
         Some(Auth::Session(session)) => {
             carrier = Carrier::of_session(session)?;
-            Kind::Session(session_of(session, &base, &mut hide)?)
+            Kind::Session(Box::new(session_of(session, &base, &mut hide)?))
         }
         _ => return Err(AuthError::setting("auth", "no credential of this kind is got by requests")),
     };

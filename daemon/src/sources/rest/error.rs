@@ -27,7 +27,7 @@ pub enum RestError {
         source_name: Name,
         /// Why.
         #[source]
-        cause: AuthError,
+        cause: Box<AuthError>,
     },
     /// A setting cannot be used.
     #[error("use `sources.{source_name}.rest.{key}`: {reason}")]

@@ -88,7 +88,8 @@ impl RestSource {
         let origins = OriginRule::new(home, others.collect::<Result<_, _>>()?);
         let mut mask = Mask::default();
         let provider = registry.provider(&name, settings, secrets, &limiter);
-        let provider = provider.map_err(|cause| RestError::Auth { source_name: name.clone(), cause })?;
+        let provider =
+            provider.map_err(|cause| RestError::Auth { source_name: name.clone(), cause: Box::new(cause) })?;
         if let Some(provider) = &provider {
             mask.join(provider.mask());
         }
