@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
-const RECORDS: u64 = 9000;
+const RECORDS: u64 = 3600;
 const ACCOUNTS: u64 = 30;
 
 fn bed(accounts: u64) -> Bed {
@@ -40,13 +40,13 @@ fn children(lanes: u32) -> Value {
     })
 }
 
-/// Windows of half an hour over the two and a half hours of the data set.
+/// Windows over two hours; the data set has one record in each second of the first.
 fn windows(step: &str, lanes: u32) -> Value {
     json!({
         "path": "/orders", "records": "$.data[*]", "primary_key": ["id"],
         "query": { "since": "{{ partition.start }}", "until": "{{ partition.end }}" },
         "paginate": { "cursor": { "from": "$.next_cursor", "param": "cursor" } },
-        "partition": { "windows": { "start": "2024-01-01", "end": "2024-01-01T04:00:00Z", "step": step } },
+        "partition": { "windows": { "start": "2024-01-01", "end": "2024-01-01T02:00:00Z", "step": step } },
         "lanes": lanes,
     })
 }
@@ -89,7 +89,7 @@ fn any_number_of_connections_gives_the_same_bytes() {
             let mut bed = bed(ACCOUNTS);
             connections(&mut bed, count);
             bed.stream("children", children(lanes));
-            bed.stream("windows", windows("30m", lanes));
+            bed.stream("windows", windows("10m", lanes));
             bed.export("shop", export(&["children", "windows", "accounts"], "ndjson"));
             bed.api.set_faults(vec![Fault::new(Kind::Delay).ms(6)]);
             let daemon = bed.start();
@@ -120,7 +120,7 @@ fn windows_of_every_kind_cover_the_time_once() {
     months["partition"]["windows"]["start"] = "2023-10-31T12:00:00".into();
     months["partition"]["windows"]["end"] = "now".into();
     // Of a product the regions change faster.
-    let mut product = windows("1h", 1);
+    let mut product = windows("20m", 1);
     product["path"] = "/regions/{{ partition.region }}/orders".into();
     let by_time = product["partition"].take();
     product["partition"] =
@@ -131,9 +131,9 @@ fn windows_of_every_kind_cover_the_time_once() {
         let daemon = bed.start();
         daemon.run_to_success(name);
         if name == "product" {
-            let hours = (0..4).map(|hour| 1_704_067_200 + hour * 3600);
-            let views = hours
-                .flat_map(|start| ["us", "eu", "ap"].map(|r| View::region(r).unwrap().between(start, start + 3600)));
+            let starts = (0..6).map(|n| 1_704_067_200 + n * 1200);
+            let views = starts
+                .flat_map(|start| ["us", "eu", "ap"].map(|r| View::region(r).unwrap().between(start, start + 1200)));
             assert_eq!(published_ids(&bed, name), views.flat_map(|view| view.ids(RECORDS)).collect::<Vec<_>>());
         } else {
             assert_exact(&bed, name);
