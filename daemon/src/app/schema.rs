@@ -268,7 +268,7 @@ mod tests {
             body.extend_from_slice(record.as_bytes());
             ranges.push(start..body.len() as u32);
         }
-        let offset = Offset::start(0);
+        let offset = crate::model::offset::Offset::start(0);
         Page {
             body: body.into(),
             records: ranges,

@@ -172,8 +172,13 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
         task.ledger.add_note(id, name, &note).await?;
     }
     ended?;
-    run.report(&schema).await?;
-    task.ledger.stream_extracted(id, name).await?;
+    end(&run, &schema).await
+}
+
+/// Every lane is at its end.
+async fn end(run: &StreamRun, schema: &Schema) -> Result<(), TransferError> {
+    run.report(schema).await?;
+    run.task.ledger.stream_extracted(&run.task.row.id, run.name.as_str()).await?;
     crash::point("stream.extracted");
     Ok(())
 }
