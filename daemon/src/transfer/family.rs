@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn values_are_taken_as_they_stand_there() {
-        let places = ["$['id']".to_owned(), "$.owner.name".to_owned()];
+        let places = ["$.owner.name".to_owned(), "$['id']".to_owned()];
         let picker = Picker::new(&Name::new("accounts").unwrap(), places).unwrap();
         let records = [
             r#"{"id": 12345678901234567890 , "owner": {"name": "Zoë\n"}}"#,

@@ -68,8 +68,8 @@ async fn silence_ends_at_the_read_timeout() {
 
 #[tokio::test]
 async fn both_forms_of_retry_after_hold_the_whole_source_back() {
-    let (now, then) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT");
-    for headers in [vec![("retry-after", "1")], vec![("retry-after", then), ("date", now)]] {
+    let (now, then) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:39 GMT");
+    for headers in [vec![("retry-after", "2")], vec![("retry-after", then), ("date", now)]] {
         let at = Arc::new(std::sync::Mutex::new(Vec::new()));
         let seen = at.clone();
         let server = Server::start(move |got, n| {
@@ -83,14 +83,14 @@ async fn both_forms_of_retry_after_hold_the_whole_source_back() {
         let shown = waiting.wait_for(Option::is_some).await.unwrap().clone().unwrap();
         assert_eq!(shown.reason, "source shop asks to wait (Retry-After)");
         let left = shown.until.unwrap().duration_since(clock::now());
-        assert!(left.as_millis() > 500 && left.as_millis() < 1500, "{left:?}");
+        assert!(left.as_millis() > 500 && left.as_millis() < 2500, "{left:?}");
         assert_eq!(ids(&reading.await.unwrap()), (1..=PAGES).collect::<Vec<_>>());
         assert_eq!(*waiting.borrow(), None);
         let stats = source.stats();
         assert_eq!((stats.throttled.load(Ordering::Relaxed), stats.retries.load(Ordering::Relaxed)), (1, 1));
         let at = at.lock().unwrap();
         let longest = at.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-        assert!(longest >= Duration::from_millis(950), "{longest:?}");
+        assert!(longest >= Duration::from_millis(1950), "{longest:?}");
     }
 }
 

@@ -41,7 +41,7 @@ fn paginators() -> [Value; 4] {
 }
 
 fn rest(concurrency: u32) -> Value {
-    json!({ "rate": { "concurrency": concurrency } })
+    json!({ "rate": { "concurrency": concurrency, "adaptive": false } })
 }
 
 fn wanted(parts: u64) -> Vec<u64> {
