@@ -83,11 +83,9 @@ say "serves $records records"
 
 # ---- export, and compare with the database
 secret DIRECTUS_TOKEN "$token"
-filter='' follow=''
-if [ -n "$incremental" ]; then
+follow=''
+[ -z "$incremental" ] ||
   follow='incremental: { cursor_field: updated_at, param: "filter[updated_at][_gte]", start: 2020-01-01T00:00:00Z }'
-  filter=$follow
-fi
 cat >source.yaml <<YAML
 rest:
   base_url: $api
@@ -107,7 +105,7 @@ rest:
       records: \$.data[*]
       primary_key: [id]
       paginate: { offset: { limit: 250 } }
-      $filter
+      $follow
     graphql:
       path: /graphql
       method: POST
@@ -130,8 +128,8 @@ comparisons
 # ---- 30 changed and 5 added through the API; export again
 ask -o /dev/null -X PATCH "$api/items/customers" -d "$(python3 -c 'import json; print(json.dumps({"keys": list(range(10, 310, 10)), "data": {"name": "changed", "doc": {"new": [1]}}}))')"
 new=$(ask -X POST "$api/items/customers" -d '[{"name":"a"},{"name":"b","amount":0.1},{"name":"c"},{"name":"d"},{"name":"e"}]' |
-  python3 -c 'import json, sys; print(*[r["id"] for r in json.load(sys.stdin)["data"]])')
-python3 -c 'import json, sys; print(json.dumps(list(range(10, 310, 10)) + [int(id) for id in sys.argv[1:]]))' $new >moved
+  python3 -c 'import json, sys; print([r["id"] for r in json.load(sys.stdin)["data"]])')
+python3 -c 'import json, sys; print(json.dumps(list(range(10, 310, 10)) + json.loads(sys.argv[1])))' "$new" >moved
 python3 truth.py
 export_all
 comparisons ${incremental:+--moved moved}

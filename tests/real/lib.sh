@@ -11,6 +11,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 bin=${SAAS_EXPORT_BIN_DIR:-$root/target/debug}
 cache=${REAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/saas-export-tests}
+# shellcheck disable=SC2034 # the scripts ask for it
 incremental=${INCREMENTAL:-}
 me=$(basename "$0" .sh)
 pids=() stops=()
@@ -65,7 +66,9 @@ packages() { # packages PACKAGE…: Debian packages that are needed
 }
 
 python_ready() {
-  python3 -c 'import venv, ensurepip' 2>/dev/null && command -v curl >/dev/null || packages python3-venv curl
+  if ! command -v curl >/dev/null || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    packages python3-venv curl
+  fi
 }
 
 venv() { # venv NAME PACKAGE…: a virtual environment with packages from PyPI, in the cache; sets $venv
@@ -80,6 +83,38 @@ venv() { # venv NAME PACKAGE…: a virtual environment with packages from PyPI, 
   "$venv/bin/pip" install -q --disable-pip-version-check "$@" || return 1
   touch "$venv/.complete"
 }
+
+box() { # box NAME PACKAGE…: a Debian root with these packages, made once in the cache; sets $box to a copy in $dir
+  local base=$cache/$1-root
+  shift
+  [ "$(id -u)" = 0 ] || skip "needs root, for a chroot with $*"
+  python_ready
+  command -v mmdebstrap >/dev/null || packages mmdebstrap
+  command -v mmdebstrap >/dev/null || skip "mmdebstrap cannot be had here"
+  if [ ! -e "$base/.complete" ]; then
+    say "making a chroot with $*"
+    rm -rf "$base"
+    mmdebstrap --quiet --mode=root --variant=minbase --components=main --include="$(IFS=,; echo "$*")" "${box_hooks[@]}" \
+      bookworm "$base" "$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)" \
+      >"$dir/mmdebstrap.log" 2>&1 || { tail -n 20 "$dir/mmdebstrap.log" >&2; rm -rf "$base"; skip "no chroot can be made here"; }
+    touch "$base/.complete"
+  fi
+  box=$dir/root
+  cp -a --reflink=auto "$base" "$box"
+}
+box_hooks=()
+
+inside() { chroot "$box" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root "$@"; } # one command in the box
+
+serve() { # serve SCRIPT: runs a shell script in the box as long as we live; all that it starts ends with it
+  printf '%s\n' "$1" >"$box/serve.sh"
+  unshare --mount --pid --fork --kill-child=KILL --mount-proc="$box/proc" \
+    chroot "$box" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 sh /serve.sh >"$dir/box.log" 2>&1 &
+  box_pid=$!
+  stops+=(stop_box)
+}
+# Both unshare and the first process of a box are deaf to SIGTERM.
+stop_box() { kill -KILL "$box_pid"; }
 
 reader() { # reads Parquet with somebody else's code; without it only NDJSON is compared
   local venv
