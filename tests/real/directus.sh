@@ -5,6 +5,7 @@
 #   tests/real/directus.sh [RECORDS]      5,000 unless given
 #
 # Directus comes from npm; the first installation takes minutes (it compiles SQLite).
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin 1800 "$@"
 records=${1:-5000}

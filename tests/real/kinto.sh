@@ -5,6 +5,7 @@
 #   tests/real/kinto.sh [RECORDS]      25,000 unless given
 #
 # Kinto comes from PyPI, PostgreSQL from the system's packages (as root).
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin 900 "$@"
 records=${1:-25000}

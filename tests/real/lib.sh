@@ -84,6 +84,9 @@ venv() { # venv NAME PACKAGE…: a virtual environment with packages from PyPI, 
   touch "$venv/.complete"
 }
 
+# shellcheck disable=SC2016 # apt fills it
+mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1; }
+
 box() { # box NAME PACKAGE…: a Debian root with these packages, made once in the cache; sets $box to a copy in $dir
   local base=$cache/$1-root
   shift
@@ -95,7 +98,7 @@ box() { # box NAME PACKAGE…: a Debian root with these packages, made once in t
     say "making a chroot with $*"
     rm -rf "$base"
     mmdebstrap --quiet --mode=root --variant=minbase --components=main --include="$(IFS=,; echo "$*")" "${box_hooks[@]}" \
-      bookworm "$base" "$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)" \
+      bookworm "$base" "$(mirror)" \
       >"$dir/mmdebstrap.log" 2>&1 || { tail -n 20 "$dir/mmdebstrap.log" >&2; rm -rf "$base"; skip "no chroot can be made here"; }
     touch "$base/.complete"
   fi

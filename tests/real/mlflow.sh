@@ -5,6 +5,7 @@
 #   tests/real/mlflow.sh [RUNS]      5,001 unless given (an odd number, so that a new run has the time of the last one)
 #
 # MLflow comes from PyPI.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin 900 "$@"
 runs=${1:-5001}

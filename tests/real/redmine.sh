@@ -2,12 +2,13 @@
 # Exports Redmine, and compares every record with its SQLite database: offset and limit with total_count, of which the
 # server gives at most 100 whatever is asked; API key in a header; changes by `updated_on=>=…`.
 #
-#   tests/real/redmine.sh [ISSUES]      5,000 unless given
+#   tests/real/redmine.sh [ISSUES]      3,000 unless given
 #
 # Redmine runs in a chroot of Debian packages, which root makes with mmdebstrap.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin 1800 "$@"
-issues=${1:-5000}
+issues=${1:-3000}
 
 # ---- install, start
 # shellcheck disable=SC2016,SC2034
@@ -81,7 +82,7 @@ compare issues "$dir/truth" id
 
 # ---- 20 changed and 3 added through the API; export again
 ask() { curl -sf --max-time 60 -H "X-Redmine-API-Key: $key" -H 'Content-Type: application/json' "$@"; }
-for id in $(seq 100 200 4000); do
+for id in $(seq 100 100 2000); do
   ask -X PUT "$api/issues/$id.json" -d '{"issue":{"subject":"changed ✓","done_ratio":100}}'
   echo "$id" >>"$dir/ids"
 done

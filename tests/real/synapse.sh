@@ -7,6 +7,7 @@
 #
 # Synapse comes from PyPI. Its API has no way to ask for what changed since a time, so that the second export reads
 # everything again in either case.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin 900 "$@"
 messages=${1:-500}
@@ -25,7 +26,7 @@ listeners:
 trusted_key_servers: []
 registration_shared_secret: not-a-secret
 rc_message: { per_second: 10000, burst_count: 10000 }
-rc_profile: { per_second: 20, burst_count: 10 }
+rc_profile: { per_second: 40, burst_count: 10 }
 YAML
 "$synapse/bin/python" -m synapse.app.homeserver -c hs.yaml -c ours.yaml >synapse.log 2>&1 &
 pids+=($!)

@@ -2,12 +2,13 @@
 # Exports WordPress, and compares every record with its MariaDB database: pages by number until the server refuses the one
 # behind the last, and by the Link header; application password (basic); changes by `modified_after`.
 #
-#   tests/real/wordpress.sh [POSTS]      5,000 unless given
+#   tests/real/wordpress.sh [POSTS]      3,000 unless given
 #
 # WordPress, PHP and MariaDB run in a chroot of Debian packages, which root makes with mmdebstrap.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin 1800 "$@"
-posts=${1:-5000}
+posts=${1:-3000}
 
 # ---- install, start
 box wordpress wordpress mariadb-server php-cli php-mysql
@@ -90,7 +91,7 @@ comparisons
 
 # ---- 20 changed and 3 added through the API; export again
 ask() { curl -sf --max-time 60 -u "admin:$password" -H 'Content-Type: application/json' "$@"; }
-for id in $(seq 100 200 4000); do
+for id in $(seq 100 100 2000); do
   ask -o /dev/null "http://127.0.0.1:$port/?rest_route=/wp/v2/posts/$id" -d '{"title":"changed ✓"}'
   echo "$id" >>"$dir/ids"
 done
