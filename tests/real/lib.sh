@@ -109,7 +109,9 @@ box_hooks=()
 
 inside() { chroot "$box" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root "$@"; } # one command in the box
 
-serve() { # serve SCRIPT: runs a shell script in the box as long as we live; all that it starts ends with it
+# serve SCRIPT: runs a shell script in the box as long as we live; all that it starts ends with it. It must not exec: a
+# change of user forgets that the process shall end with its parent.
+serve() {
   printf '%s\n' "$1" >"$box/serve.sh"
   unshare --mount --pid --fork --kill-child=KILL --mount-proc="$box/proc" \
     chroot "$box" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 sh /serve.sh >"$dir/box.log" 2>&1 &

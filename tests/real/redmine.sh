@@ -43,7 +43,7 @@ FROM c;
 SQL
 inside chown -R www-data: "$(dirname "$db")"
 serve "cd /usr/share/redmine
-exec setpriv --reuid=www-data --regid=www-data --clear-groups env RAILS_ENV=production X_DEBIAN_SITEID=default \\
+setpriv --reuid=www-data --regid=www-data --clear-groups env RAILS_ENV=production X_DEBIAN_SITEID=default \\
   puma -e production -b tcp://127.0.0.1:$port -t 2:4 config.ru"
 api=http://127.0.0.1:$port
 wait_for 120 answers "$api/issues.json?limit=1"
