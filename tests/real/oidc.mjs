@@ -1,8 +1,8 @@
-// For real-oidc.sh: an authorization server that nobody here wrote (node-oidc-provider), and beside it a small JSON API that
+// For oidc.sh: an authorization server that nobody here wrote (node-oidc-provider), and beside it a small JSON API that
 // lets in whoever shows one of its access tokens.
 //
-//   node real-oidc.mjs serve AUTH_PORT API_PORT KEYS_DIR     until it is killed
-//   node real-oidc.mjs compare FILE...                       each record of the API is in these NDJSON files, once and exact
+//   node oidc.mjs serve AUTH_PORT API_PORT KEYS_DIR     until it is killed
+//   node oidc.mjs compare FILE...                       each record of the API is in these NDJSON files, once and exact
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';

@@ -3,12 +3,12 @@
 # signed assertions, and `auth login` by a browser's flow with a refresh token that rotates. Each exports a protected JSON API
 # completely, with tokens that live shorter than the export takes.
 #
-#   tests/real-oidc.sh
+#   tests/real/oidc.sh
 #
 # The server comes from npm into the cache directory. Everything listens on loopback, is bounded in time, and is gone at the
 # end. Takes some 20 s.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 if [ -z "${OIDC_BOUNDED:-}" ]; then
   OIDC_BOUNDED=1 exec timeout --kill-after=10 240 "$0"
 fi
@@ -57,13 +57,13 @@ if [ ! -d "$cache/node_modules/oidc-provider" ]; then
   (cd "$cache" && npm install --no-audit --no-fund --silent oidc-provider@9)
 fi
 # Modules are looked for beside the file that wants them.
-cp tests/real-oidc.mjs "$cache/real-oidc.mjs"
+cp tests/real/oidc.mjs "$cache/oidc.mjs"
 
 # ---- start
 free_port() { node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'; }
 auth_port=$(free_port)
 api_port=$(free_port)
-node "$cache/real-oidc.mjs" serve "$auth_port" "$api_port" "$PWD/tests/fixtures/keys" >"$dir/server.log" 2>&1 &
+node "$cache/oidc.mjs" serve "$auth_port" "$api_port" "$PWD/tests/fixtures/keys" >"$dir/server.log" 2>&1 &
 server=$!
 wait_for 30 grep -q '^ready' "$dir/server.log" || { cat "$dir/server.log"; exit 1; }
 auth=http://127.0.0.1:$auth_port
@@ -163,7 +163,7 @@ for name in basic post rs256 es256 login; do
     console.log(files.map((file) => file.path).join("\n"));' >"$dir/files"
   mapfile -t files <"$dir/files"
   printf 'oidc: %s: ' "$name"
-  node "$cache/real-oidc.mjs" compare "${files[@]}"
+  node "$cache/oidc.mjs" compare "${files[@]}"
 done
 curl -sf "http://127.0.0.1:$api_port/counts" >"$dir/counts"
 node - "$dir/counts" <<'JS'
