@@ -68,9 +68,10 @@ fn begin(tx: &Tx<'_>, id: &TaskId, stream: &str, fingerprint: &str, follows: boo
             None => full,
         }
     };
-    let text = "UPDATE task_streams SET mode = ?3, mark_before = ?4, mark_task = ?5 WHERE task = ?1 AND stream = ?2";
+    let text = "UPDATE task_streams SET mode = ?3, mark_before = ?4, mark_task = ?5, follows = ?6
+                WHERE task = ?1 AND stream = ?2";
     let boundary = begun.boundary.as_ref().map(TaskId::as_str);
-    run(tx, text, (id.as_str(), stream, begun.mode.word(), begun.mark.as_ref().map(Json), boundary))?;
+    run(tx, text, (id.as_str(), stream, begun.mode.word(), begun.mark.as_ref().map(Json), boundary, follows))?;
     let from = begun.mark.as_ref().map(ToString::to_string);
     tx.audit_task(id, "stream_mode", json!({ "stream": stream, "mode": begun.mode.word(), "mark": from }))?;
     Ok(begun)
@@ -167,13 +168,15 @@ pub(super) fn take_back(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> 
     Ok(())
 }
 
-/// A task of the same export that was created later and has already begun, if both belong to chains.
+/// A task of the same export that was created later and has already begun, if both belong to chains and this one reads
+/// what is incremental: it would bring older records behind newer ones.
 pub(super) fn later_task(sql: &Connection, task: &TaskRow) -> Result<Option<String>, LedgerError> {
     if !task.chained {
         return Ok(None);
     }
     let text = "SELECT t.id FROM tasks t JOIN tasks me ON me.id = ?1
                 WHERE t.export = me.export AND t.seq > me.seq AND t.chained AND t.state <> 'cancelled'
+                    AND EXISTS (SELECT 1 FROM task_streams s WHERE s.task = me.id AND s.follows)
                     AND EXISTS (SELECT 1 FROM task_streams s WHERE s.task = t.id AND s.mode IS NOT NULL)
                 ORDER BY t.seq LIMIT 1";
     one(sql, text, [task.id.as_str()], |row| row.get(0))

@@ -6,7 +6,8 @@ ALTER TABLE tasks ADD COLUMN scope TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE tasks ADD COLUMN chained INTEGER NOT NULL DEFAULT 1;
 UPDATE tasks SET chained = params = '{}';
 
--- How the stream is read in this task; null before it is begun.
+-- Whether the stream is incremental, and how it is read in this task; null before it is begun.
+ALTER TABLE task_streams ADD COLUMN follows INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE task_streams ADD COLUMN mode TEXT;              -- full or incremental
 ALTER TABLE task_streams ADD COLUMN mark_before TEXT;       -- JSON; where it starts
 ALTER TABLE task_streams ADD COLUMN mark_task TEXT;         -- the task that set that mark, whose boundary counts
