@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     let code = match &cli.command {
         None => runtime.block_on(app::run(&cli)),
         Some(Command::Once(once)) => runtime.block_on(app::once::run(files, once)),
+        Some(Command::Init(init)) => app::init::run(init),
     };
     // A file operation that hangs on a dead mount must not hold up the end.
     runtime.shutdown_timeout(LAST_FILES);

@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Run one export in the foreground, without a socket
     Once(Once),
+    /// Write a source for config.yaml from an OpenAPI document
+    Init(Init),
 }
 
 /// One export in the foreground, with the same engine, ledger and exit codes: for cron, containers and a first try.
@@ -60,9 +62,24 @@ pub struct Once {
     pub state_dir: Option<PathBuf>,
 }
 
+/// A commented source from an OpenAPI 3.0 or 3.1 document, in YAML or JSON. What is guessed is marked with `# check:`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The document; `-` is stdin
+    #[arg(long, value_name = "FILE|-")]
+    pub openapi: PathBuf,
+    /// Name of the source; made of the document's title by default
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Write to this file, which must not exist yet, instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   saas-export-daemon --check-config                     every mistake, with file:line:column
+  saas-export-daemon init --openapi spec.yaml           a source from an OpenAPI document
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
   systemctl start saas-export-daemon                    as a service; exportctl drives it
 

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod engine;
 pub mod hooks;
+pub mod init;
 pub mod once;
 mod verify;
 pub mod watchdog;
