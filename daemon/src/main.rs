@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     let code = match &cli.command {
         None => runtime.block_on(app::run(&cli)),
         Some(Command::Once(once)) => runtime.block_on(app::once::run(files, once)),
+        Some(Command::Check(check)) => runtime.block_on(app::preflight::foreground::run(&files, check)),
         Some(Command::Init(init)) => app::init::run(init),
     };
     // A file operation that hangs on a dead mount must not hold up the end.

@@ -200,6 +200,25 @@ fn files_and_offsets() {
 }
 
 #[test]
+fn checks() {
+    let step = |name: &str, result, hint: Option<&str>| PreflightStep {
+        subject: text("source shop"),
+        name: text(name),
+        result,
+        ms: 12,
+        message: text("what was found"),
+        hint: hint.map(text),
+    };
+    let steps = vec![
+        step("dns", StepResult::Ok, None),
+        step("tls", StepResult::Warn, Some("it expires soon")),
+        step("auth", StepResult::Fail, Some("check auth.env")),
+        step("first_page", StepResult::Skip, None),
+    ];
+    check("preflight", &Preflight { ok: false, exports: vec![text("shop-nightly")], steps });
+}
+
+#[test]
 fn events() {
     let event: Event<Value> = Event {
         seq: 42,

@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Run one export in the foreground, without a socket
     Once(Once),
+    /// Try the way of an export, or of all, without exporting: names, TLS, credentials, first pages, destinations
+    Check(Check),
     /// Write a source for config.yaml from an OpenAPI document
     Init(Init),
 }
@@ -62,6 +64,19 @@ pub struct Once {
     pub state_dir: Option<PathBuf>,
 }
 
+/// The check of `exportctl check`, where no daemon runs. Run it as the daemon's user, or the destinations tell little.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Name of the export; all of them without it
+    pub export: Option<String>,
+    /// A parameter of the export; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value, requires = "export")]
+    pub params: Vec<(String, String)>,
+    /// Print JSON with stable field names
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A commented source from an OpenAPI 3.0 or 3.1 document, in YAML or JSON. What is guessed is marked with `# check:`.
 #[derive(Debug, Args)]
 pub struct Init {
@@ -79,6 +94,7 @@ pub struct Init {
 const AFTER_HELP: &str = "\
 Examples:
   saas-export-daemon --check-config                     every mistake, with file:line:column
+  saas-export-daemon check                              does every way work? nothing is exported
   saas-export-daemon init --openapi spec.yaml           a source from an OpenAPI document
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
   systemctl start saas-export-daemon                    as a service; exportctl drives it

@@ -123,8 +123,14 @@ impl AppEngine {
         &self.files
     }
 
+    /// The configuration in force, and the secrets that go with it.
+    pub fn in_force(&self) -> (Arc<Config>, Arc<Secrets>) {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.config.borrow().clone(), secrets)
+    }
+
     /// The source's budget, shared by all its tasks.
-    fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
+    pub fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         limiters
             .entry(name.clone())
@@ -287,7 +293,7 @@ impl AppEngine {
 }
 
 /// The export's streams, in order: those it names, or all of its source.
-fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
+pub(super) fn streams_of(export: &settings::Export, config: &Config) -> Vec<Name> {
     match config.sources.get(&export.source) {
         Some(settings::Source::Rest(rest)) if export.streams.is_empty() => rest.streams.keys().cloned().collect(),
         _ => export.streams.clone(),
@@ -356,7 +362,7 @@ fn settle_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, Stri
     (own, all)
 }
 
-fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
+pub(super) fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
     let defaults = declared.iter().filter_map(|(name, param)| Some((name.to_string(), param.default.clone()?)));
     defaults.chain(given.iter().cloned()).collect()
 }

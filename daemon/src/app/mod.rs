@@ -5,6 +5,7 @@ pub mod engine;
 pub mod hooks;
 pub mod init;
 pub mod once;
+pub mod preflight;
 mod verify;
 pub mod watchdog;
 

@@ -29,7 +29,8 @@ use crate::ledger::Ledger;
 use crate::queue::handle::{QueueHandle, Refusal};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use saas_export_api::VerifyReport;
+use saas_export_api::{Preflight, VerifyReport};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -54,6 +55,13 @@ pub struct ControlState {
 pub trait ControlHooks: Send + Sync {
     /// Reads a task's published files, at one destination or at all, and compares them with the ledger.
     fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>>;
+
+    /// Tries one export, or all of them, without exporting anything; `params` are those of that one.
+    fn preflight(
+        &self,
+        export: Option<String>,
+        params: BTreeMap<String, String>,
+    ) -> BoxFuture<'static, Result<Preflight, Refusal>>;
 
     /// The mistakes in the configuration files as they are now, a line each.
     fn check_config(&self) -> BoxFuture<'static, Vec<String>>;

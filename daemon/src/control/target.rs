@@ -1,6 +1,7 @@
 //! The path and the query of a request, decoded strictly: nothing is guessed, dropped or normalised.
 
 use super::reply::Failure;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -69,6 +70,15 @@ impl Query {
                 Err(Failure::invalid(format!("unknown parameter {name:?}: this path takes {}", known.join(", "))))
             }
         }
+    }
+
+    /// The parameters whose names start with `prefix`, without it; refuses all others.
+    pub fn all_below(&self, prefix: &str) -> Result<BTreeMap<String, String>, Failure> {
+        let below = self.0.iter().map(|(name, value)| match name.strip_prefix(prefix) {
+            Some(name) if !name.is_empty() => Ok((name.to_owned(), value.clone())),
+            _ => Err(Failure::invalid(format!("unknown parameter {name:?}: this path takes {prefix}NAME"))),
+        });
+        below.collect()
     }
 
     /// The value of a parameter.

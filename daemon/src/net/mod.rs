@@ -6,6 +6,7 @@ pub mod http;
 pub mod limit;
 pub mod mask;
 pub mod origin;
+pub mod probe;
 pub mod query;
 pub mod retry;
 pub mod stats;

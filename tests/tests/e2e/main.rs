@@ -19,6 +19,7 @@ mod once;
 mod origins;
 mod owner;
 mod paging;
+mod preflight;
 mod queue;
 mod read;
 mod service;

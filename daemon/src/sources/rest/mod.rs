@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod error;
+mod first;
 mod link;
 mod pages;
 mod paginate;
@@ -16,6 +17,7 @@ mod window;
 mod tests;
 
 pub use error::RestError;
+pub use first::{First, Trouble};
 pub use pages::RestPages;
 pub use spec::fingerprint;
 
@@ -111,6 +113,11 @@ impl RestSource {
         fetcher.budget = Arc::new(RetryBudget::new(self.api.retries_per_task));
         fetcher.stats = Arc::default();
         Self { api: self.api.clone(), params: Arc::new(params), fetcher }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.api.name
     }
 
     /// Live figures of this task's requests.

@@ -105,6 +105,14 @@ impl RestPages {
 
     /// The next page, as [`PageStream::next`](crate::sources::PageStream::next) says.
     pub async fn next(&mut self) -> Result<Option<Page>, RestError> {
+        let page = self.take().await?;
+        // The next requests start before this page is used. What is wrong with them is told by the next call.
+        let _ = self.fill();
+        Ok(page)
+    }
+
+    /// The next page alone: nothing behind it is asked for unless it could be foreseen before.
+    pub async fn take(&mut self) -> Result<Option<Page>, RestError> {
         if self.at.cursor == PageCursor::End || self.at.partition as usize >= self.partitions.len() {
             return Ok(None);
         }
@@ -116,8 +124,6 @@ impl RestPages {
             Err(error) if self.is_end(&error) => self.advance(Bytes::new(), Vec::new(), PageCursor::End),
             Err(error) => return Err(self.failed(error)),
         };
-        // The next requests start before this page is used. What is wrong with them is told by the next call.
-        let _ = self.fill();
         Ok(Some(page))
     }
 
