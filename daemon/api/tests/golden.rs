@@ -82,6 +82,7 @@ fn tasks() {
         total: Some(10),
         columns: Some(12),
         extracted: true,
+        limited_by: None,
         error: Some(text("refused by the source: 403")),
         notes: vec![text("the page journal was dropped: the source shifted")],
     };

@@ -1,5 +1,6 @@
 //! What the queue needs of the configuration: checks requests, builds runs, reloads.
 
+use super::windows;
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
@@ -20,7 +21,7 @@ use crate::sources::Source;
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::spool::Spool;
-use crate::transfer::{self, Outcome, StreamPlan, TaskRun};
+use crate::transfer::{Outcome, StreamPlan, TaskRun};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -190,7 +191,7 @@ impl Engine for AppEngine {
 
     fn run(self: Arc<Self>, row: TaskRow, control: RunControl) -> BoxFuture<'static, Outcome> {
         Box::pin(async move {
-            let stop = control.stop.clone();
+            let (stop, engine) = (control.stop.clone(), self.clone());
             // It reads files and makes directories, and the mount that they lie on may hang.
             let build = tokio::task::spawn_blocking(move || self.build(row, control));
             let built = tokio::select! {
@@ -199,7 +200,7 @@ impl Engine for AppEngine {
                 built = build => built,
             };
             match built {
-                Ok(Ok(run)) => transfer::run(Arc::new(run)).await,
+                Ok(Ok(run)) => windows::run(&engine, run).await,
                 Ok(Err(error)) => error.outcome(),
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
             }
@@ -219,6 +220,10 @@ impl Engine for AppEngine {
 
     fn parallel(&self) -> usize {
         self.config.borrow().daemon.parallel as usize
+    }
+
+    fn closed(&self, export: &str) -> Option<Waiting> {
+        windows::closed(&self.config.borrow(), export)
     }
 
     fn reload(&self) -> Result<ReloadReport, Refusal> {

@@ -8,6 +8,7 @@ pub mod once;
 pub mod preflight;
 mod verify;
 pub mod watchdog;
+pub mod windows;
 
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::config::settings::Config;

@@ -20,6 +20,7 @@ pub const POINTS: &[&str] = &[
     "segment.before_commit",
     "segment.committed",
     "journal.removed",
+    "limit.noted",
     "lane.done",
     "stream.extracted",
     "task.extracted",

@@ -111,7 +111,7 @@ pub fn summary(row: &TaskRow, live: Option<&Progress>, streams: &[StreamRow]) ->
     }
 }
 
-fn waiting(waiting: &Waiting) -> api::Waiting {
+pub(super) fn waiting(waiting: &Waiting) -> api::Waiting {
     api::Waiting { reason: waiting.reason.clone(), until: waiting.until.map(time) }
 }
 
@@ -165,6 +165,7 @@ pub fn stream(row: &StreamRow) -> api::StreamDetail {
         total: row.total,
         columns: row.schema.as_ref().and_then(|schema| u32::try_from(schema.fields.len()).ok()),
         extracted: row.extracted,
+        limited_by: row.limited.clone(),
         error: row.error.clone(),
         notes: row.notes.clone(),
     }

@@ -5,3 +5,4 @@ pub mod progress;
 pub mod schema;
 pub mod segment;
 pub mod task;
+pub mod window;

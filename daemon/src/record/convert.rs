@@ -5,6 +5,7 @@
 //! [`RESCUED`](crate::model::schema::RESCUED), so that nothing is lost and no record has to be read twice.
 
 mod column;
+mod keep;
 mod lines;
 mod object;
 mod plan;

@@ -3,6 +3,7 @@
 use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
 use super::keeper::{Growth, Keeper};
+use super::limit::Left;
 use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
 use super::stream::StreamRun;
@@ -30,6 +31,8 @@ pub struct Lane {
     first: bool,
     observed: Option<Schema>,
     total: Option<u64>,
+    /// What is left of the export's limits behind the pages so far.
+    left: Left,
 }
 
 /// The segment in the making, with what is needed to make it again.
@@ -47,7 +50,8 @@ pub fn next_segment(stream: &str, row: &LaneRow) -> SegmentId {
 impl Lane {
     /// A lane at its committed offset.
     pub fn new(run: Arc<StreamRun>, row: LaneRow) -> Self {
-        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None }
+        let left = run.left;
+        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, left }
     }
 
     fn id(&self) -> SegmentId {
@@ -60,6 +64,10 @@ impl Lane {
 
     /// Reads to the end of the lane, or until it is asked to stop. What is open then lies in the journal.
     pub async fn run(mut self, feed: Feed, pump: Pump) -> Result<(), TransferError> {
+        if let Some(reached) = self.left.reached() {
+            // Before anything is asked for.
+            return self.end_at(reached).await;
+        }
         self.keeper = feed.keeper;
         let (out, pages) = mpsc::channel(IN_FLIGHT.max(pump.cpu.threads() + 2));
         let pump = AbortOnDrop(tokio::spawn(pump.run(feed.sampled, feed.pages, out)));
@@ -76,6 +84,9 @@ impl Lane {
     async fn read(&mut self, mut pages: mpsc::Receiver<Item>) -> Result<(), TransferError> {
         let stop = self.run.stop.clone();
         loop {
+            if let Some(reached) = self.left.reached() {
+                return self.end_at(reached).await;
+            }
             let idle = self.open.as_ref().map_or(Duration::from_secs(3600), |open| open.keeper.idle());
             let item = tokio::select! {
                 biased;
@@ -85,15 +96,24 @@ impl Lane {
             };
             let Some(item) = item else { break };
             self.add(item?.await??).await?;
-            if self.open.as_ref().is_some_and(|open| open.segment.counted_bytes() >= self.run.task.chunk_size()) {
+            let full = |open: &Open| open.segment.counted_bytes() >= self.run.task.chunk_size();
+            if self.left.reached().is_none() && self.open.as_ref().is_some_and(full) {
                 self.seal(CutReason::Size).await?;
             }
         }
-        self.end().await
+        self.end(CutReason::End).await
+    }
+
+    /// Ends the lane at a limit of the export; the report says so before the last segment is committed.
+    async fn end_at(&mut self, reached: &'static str) -> Result<(), TransferError> {
+        self.run.limited(reached).await?;
+        crash::point("limit.noted");
+        self.end(CutReason::Limit).await
     }
 
     async fn add(&mut self, work: Work) -> Result<(), TransferError> {
-        let Work { page, converted, at, known, journal } = work;
+        let Work { page, mut converted, at, known, journal } = work;
+        self.left.take(&mut converted);
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.open_segment().await?,
@@ -171,7 +191,7 @@ impl Lane {
         let sealed = tokio::task::spawn_blocking(move || finished.seal()).await??;
         let id = self.id();
         let delta = CheckpointDelta { from: self.row.offset.clone(), to: last };
-        let done = cut == CutReason::End;
+        let done = cut != CutReason::Size;
         let bytes = sealed.bytes;
         let segment = sealed_segment(id, sealed, cut, delta);
         crash::point("segment.before_commit");
@@ -188,10 +208,10 @@ impl Lane {
         Ok(())
     }
 
-    /// The lane has no more pages: its last segment, or only its last offset.
-    async fn end(&mut self) -> Result<(), TransferError> {
+    /// The lane has no more pages, or may read no more: its last segment, or only its last offset.
+    async fn end(&mut self, why: CutReason) -> Result<(), TransferError> {
         if self.open.as_ref().is_some_and(|open| open.segment.counts.read > 0) {
-            self.seal(CutReason::End).await?;
+            self.seal(why).await?;
         } else {
             let to = self.open.as_ref().map_or(&self.row.offset, |open| &open.last).clone();
             let delta = CheckpointDelta { from: self.row.offset.clone(), to };

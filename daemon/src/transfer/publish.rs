@@ -197,6 +197,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], place: (Ch
         primary_key: link.primary_key,
         cursor_field: link.cursor_field,
         shift_protection: "none".into(),
+        limited_by: row.limited.clone(),
         chain,
         offsets: Vec::new(),
         marks: Marks::default(),

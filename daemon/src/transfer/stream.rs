@@ -3,6 +3,7 @@
 use super::error::TransferError;
 use super::extract::{Feed, Pump};
 use super::lane::{Lane, next_segment};
+use super::limit::{self, Left};
 use super::pages::{Open, Pages};
 use super::{StreamPlan, TaskRun, sample};
 use crate::base::budget::ByteBudget;
@@ -31,6 +32,8 @@ pub struct StreamRun {
     pub partitions: usize,
     /// What the task has seen beside its schema, over all lanes.
     pub observed: Mutex<Option<Schema>>,
+    /// What was left of the export's limits when this run of the stream began.
+    pub left: Left,
     /// Stops its lanes: the task's, or when one of them fails.
     pub stop: CancellationToken,
 }
@@ -58,6 +61,12 @@ impl StreamRun {
         Ok(())
     }
 
+    /// Records that a limit of the export ends the stream here.
+    pub async fn limited(&self, reached: &'static str) -> Result<(), TransferError> {
+        let note = limit::note(&self.task.export.limits, reached);
+        Ok(self.task.ledger.stream_limited(&self.task.row.id, self.name.as_str(), reached, &note).await?)
+    }
+
     /// Ends a lane whose last pages hold no records.
     pub async fn finish_lane(&self, lane: u32, delta: &CheckpointDelta) -> Result<(), TransferError> {
         self.task.ledger.finish_lane(&self.task.row.id, self.name.as_str(), lane, delta).await?;
@@ -69,12 +78,19 @@ impl StreamRun {
 pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
     let source_error = |source| TransferError::Source { stream: name.to_owned(), source };
-    let listed = task.until_stopped(task.source.partitions(&stream.name)).await?.map_err(source_error)?;
+    let rows = task.ledger.streams(id).await?;
+    let left = Left::after(&task.export.limits, &rows);
+    let listed = match left.reached() {
+        // Nothing will be asked for.
+        Some(_) => vec![Partition { index: 0, values: BTreeMap::new() }],
+        None => task.until_stopped(task.source.partitions(&stream.name)).await?.map_err(source_error)?,
+    };
     let partitions: Arc<[Partition]> = task.ledger.store_partitions(id, name, &listed).await?.into();
     crash::point("partitions.stored");
     task.progress.expect(partitions.len());
     let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
-    let of = stream.settings.lanes.clamp(1, count.max(1));
+    // The first records are the same in every run only where one lane reads them.
+    let of = if task.export.limits.counts() { 1 } else { stream.settings.lanes.clamp(1, count.max(1)) };
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
     task.spool.prepare(name)?;
@@ -106,6 +122,7 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
         plan,
         partitions: partitions.len(),
         observed,
+        left,
         stop,
     });
     let mut running = JoinSet::new();

@@ -113,6 +113,8 @@ fn points() -> Vec<String> {
     let ended = finish(Command::new(program("saas-export-daemon")).arg("--crash-points"), PATIENCE).expect(0);
     let mut points: Vec<String> = ended.stdout.lines().map(str::to_owned).collect();
     assert!(points.len() >= 25, "{points:?}");
+    // Only an export with limits passes it: limits.rs kills the daemon there.
+    points.retain(|point| point != "limit.noted");
     if elsewhere(&std::env::temp_dir()).is_none() {
         skipped("delivery.copied: /dev/shm is no other file system here");
         points.retain(|point| point != "delivery.copied");

@@ -13,6 +13,7 @@ mod fulldisk;
 mod journal;
 mod lanes;
 mod lifecycle;
+mod limits;
 mod malformed;
 mod memory;
 mod once;
@@ -24,6 +25,7 @@ mod queue;
 mod read;
 mod service;
 mod verify;
+mod windows;
 
 /// Whether the long forms are asked for.
 fn torture() -> bool {

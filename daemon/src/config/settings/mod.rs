@@ -3,12 +3,14 @@
 mod destination;
 mod export;
 mod format;
+mod limits;
 mod source;
 mod stream;
 
 pub use destination::*;
 pub use export::*;
 pub use format::*;
+pub use limits::*;
 pub use source::*;
 pub use stream::*;
 

@@ -7,6 +7,7 @@ mod sources;
 mod streams;
 mod templates;
 mod texts;
+mod windows;
 
 pub use exports::fits;
 
