@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Exports that are written; streams that need other parameters belong to none.
-const MAX_EXPORTS: usize = 20;
+const MAX_EXPORTS: usize = 100;
 
 /// The text. Writing into a string cannot fail.
 pub fn yaml(draft: &Draft) -> String {

@@ -34,6 +34,9 @@ const WHOLE: Duration = Duration::from_secs(300);
 /// Values for an export's parameters, by name.
 pub type Params = BTreeMap<String, String>;
 
+/// Gives the budget of a source's requests.
+type Limiters = Box<dyn Fn(&Name, &settings::Rate) -> Arc<Limiter> + Send + Sync>;
+
 /// What a check needs: the configuration with its secrets, and the budget of each source.
 pub struct Preflight {
     /// The configuration.
@@ -43,7 +46,7 @@ pub struct Preflight {
     /// The ledger, where there is one to look at.
     pub ledger: Option<Ledger>,
     /// The budget of a source's requests, shared with its tasks.
-    pub limiter: Box<dyn Fn(&Name, &settings::Rate) -> Arc<Limiter> + Send + Sync>,
+    pub limiter: Limiters,
 }
 
 /// What is known of a source by now: ready to be asked, or why it is not.
