@@ -17,7 +17,20 @@ pub fn scalar(text: &str) -> String {
 
 /// A text in double quotes, on one line.
 pub fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    json.chars().fold(String::new(), |mut quoted, c| {
+        match disturbs(c) {
+            // All of them lie below U+10000.
+            true => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => quoted.push(c),
+        }
+        quoted
+    })
+}
+
+/// Whether YAML takes a character for the end of a line, or for none that can be written.
+fn disturbs(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// A text of the document's, where `${` must not be read as a secret.
@@ -27,7 +40,7 @@ pub fn value(text: &str) -> String {
 
 /// One line of a text, short enough for a comment.
 pub fn line(text: &str) -> String {
-    let line: String = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    let line: String = text.lines().next().unwrap_or_default().chars().filter(|c| !disturbs(*c)).collect();
     match line.char_indices().nth(MAX_COMMENT) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
@@ -54,6 +67,8 @@ mod tests {
             ("1.5", "\"1.5\""),
             ("a: b # c", "\"a: b # c\""),
             ("", "\"\""),
+            ("a\u{2028}b", "\"a\\u2028b\""),
+            ("a\u{feff}\u{85}b", "\"a\\ufeff\\u0085b\""),
         ] {
             assert_eq!(scalar(text), written);
         }
@@ -71,7 +86,8 @@ mod tests {
 
         #[test]
         fn comments_stay_on_their_line(text in any::<String>()) {
-            prop_assert!(!line(&text).contains(['\n', '\r']));
+            let broken = line(&text).contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
+            prop_assert!(!broken);
         }
     }
 }
