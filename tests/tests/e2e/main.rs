@@ -7,6 +7,7 @@ mod concurrency;
 mod control;
 mod crash;
 mod ends;
+mod examples;
 mod faults;
 mod formats;
 mod fulldisk;
