@@ -102,6 +102,16 @@ Plain output is one absolute path per line, of one destination, for other progra
   duckdb -c \"select count(*) from read_parquet([$(exportctl files shop --latest | sed \"s/.*/'&'/\" | paste -sd,)])\"
   exportctl files shop --latest --json | jq '.files[] | {path, rows, sha256}'")]
     Files(Files),
+    /// Try the way of an export, or of all: names, connections, TLS, credentials, first pages, destinations
+    #[command(after_help = "\
+Nothing is exported: each stream is asked for one page, and a small file is written, read back and deleted.
+Exit code 1 if a step fails; warnings are no failures.
+
+Examples:
+  exportctl check
+  exportctl check crm --param region=eu
+  exportctl check --json | jq '.steps[] | select(.result == \"fail\")'")]
+    Check(Check),
     /// Where the lanes of a task stand in the source
     #[command(subcommand)]
     Offsets(Offsets),
@@ -260,6 +270,16 @@ pub struct Files {
     pub destination: Option<String>,
 }
 
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Name of the export; all of them without it.
+    pub export: Option<String>,
+    /// A parameter that the export declares; repeat for more.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param, requires = "export")]
+    pub params: Vec<(String, String)>,
+}
+
 /// `offsets`.
 #[derive(Debug, Subcommand)]
 pub enum Offsets {
@@ -384,6 +404,8 @@ mod tests {
             "offsets set 2026 -",
             "offsets reset 2026 --stream orders --yes",
             "config check",
+            "check",
+            "check crm --param region=eu --json",
             "reload --wait",
             "completions fish",
             "query POST /v1/pause -d {}",
@@ -412,6 +434,7 @@ mod tests {
             "verify 2026 --dir /srv",
             "verify --dir /srv --destination lake",
             "offsets",
+            "check --param region=eu",
             "completions csh-but-not-really",
         ] {
             assert_eq!(parse(line).err().map(|error| error.exit_code()), Some(2), "{line}");

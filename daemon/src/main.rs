@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         None => runtime.block_on(app::run(&cli)),
         Some(Command::Once(once)) => runtime.block_on(app::once::run(files, once)),
         Some(Command::Auth { command: AuthCommand::Login(login) }) => runtime.block_on(app::login::run(files, login)),
+        Some(Command::Check(check)) => runtime.block_on(app::preflight::foreground::run(&files, check)),
+        Some(Command::Init(init)) => app::init::run(init),
     };
     // A file operation that hangs on a dead mount must not hold up the end.
     runtime.shutdown_timeout(LAST_FILES);

@@ -1,6 +1,7 @@
 //! The commands: each asks the daemon, prints, and says how exportctl ends.
 
 mod act;
+mod check;
 mod daemon;
 mod exports;
 mod files;
@@ -35,6 +36,7 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Retry(args) => act::retry(&args.task, client, out).await,
         Command::Verify(args) => files::verify(args, client, out).await,
         Command::Files(args) => files::files(args, client, out).await,
+        Command::Check(args) => check::check(args, client, out).await,
         Command::Offsets(args) => offsets::offsets(args, client, out).await,
         Command::Schema(args) => schema::schema(args, client, out).await,
         Command::Config(crate::args::Config::Check) => daemon::check_config(client, out).await,

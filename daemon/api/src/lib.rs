@@ -4,6 +4,7 @@
 //! bytes, durations are seconds. A field without a value is left out.
 
 pub mod answer;
+pub mod check;
 pub mod event;
 pub mod export;
 pub mod files;
@@ -13,6 +14,7 @@ pub mod status;
 pub mod task;
 
 pub use answer::{Answer, Error, ErrorCode};
+pub use check::{Preflight, PreflightStep, StepResult};
 pub use event::Event;
 pub use export::{Export, ParamSpec, TaskRef};
 pub use files::{FileEntry, Files, VerifyProblem, VerifyReport};

@@ -216,6 +216,9 @@ pub struct StreamDetail {
     pub mode: Option<String>,
     /// Whether all its data are fetched.
     pub extracted: bool,
+    /// The limit of its export that ended it: `max_rows` or `max_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<String>,
     /// The error that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

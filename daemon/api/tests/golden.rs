@@ -83,6 +83,7 @@ fn tasks() {
         columns: Some(12),
         mode: None,
         extracted: true,
+        limited_by: None,
         error: Some(text("refused by the source: 403")),
         notes: vec![text("the page journal was dropped: the source shifted")],
     };
@@ -223,6 +224,25 @@ fn files_and_offsets() {
         .zip(["a", "b", "c"])
         .map(|(mark, name)| (text(name), StreamOffsets { mark: Some(mark), ..StreamOffsets::default() }));
     check("offsets_export", &OffsetsDoc { task: None, streams: streams.collect(), ..doc });
+}
+
+#[test]
+fn checks() {
+    let step = |name: &str, result, hint: Option<&str>| PreflightStep {
+        subject: text("source shop"),
+        name: text(name),
+        result,
+        ms: 12,
+        message: text("what was found"),
+        hint: hint.map(text),
+    };
+    let steps = vec![
+        step("dns", StepResult::Ok, None),
+        step("tls", StepResult::Warn, Some("it expires soon")),
+        step("auth", StepResult::Fail, Some("check auth.env")),
+        step("first_page", StepResult::Skip, None),
+    ];
+    check("preflight", &Preflight { ok: false, exports: vec![text("shop-nightly")], steps });
 }
 
 #[test]

@@ -41,6 +41,9 @@ pub struct Manifest {
     pub cursor_field: Option<String>,
     /// How a shift of the source's pages would have been noticed; `none` where it could not.
     pub shift_protection: String,
+    /// The limit of the export that ended the stream before its source did: `max_rows` or `max_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<String>,
     /// The place in its chain.
     pub chain: ChainPosition,
     /// What each lane read.

@@ -31,6 +31,7 @@ pub(crate) fn sample() -> Manifest {
         primary_key: vec!["id".into()],
         cursor_field: None,
         shift_protection: "none".into(),
+        limited_by: None,
         chain: ChainPosition { id: "20261121T024501Z-9f86d081".into(), position: 0 },
         offsets: vec![LaneOffsets { lane: 0, first: offset(0), last: offset(2) }],
         marks: Marks::default(),

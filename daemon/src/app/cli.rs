@@ -38,6 +38,10 @@ pub enum Command {
         #[command(subcommand)]
         command: AuthCommand,
     },
+    /// Try the way of an export, or of all, without exporting: names, TLS, credentials, first pages, destinations
+    Check(Check),
+    /// Write a source for config.yaml from an OpenAPI document
+    Init(Init),
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,9 +104,38 @@ pub struct Once {
     pub state_dir: Option<PathBuf>,
 }
 
+/// The check of `exportctl check`, where no daemon runs. Run it as the daemon's user, or the destinations tell little.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Name of the export; all of them without it
+    pub export: Option<String>,
+    /// A parameter of the export; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value, requires = "export")]
+    pub params: Vec<(String, String)>,
+    /// Print JSON with stable field names
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A commented source from an OpenAPI 3.0 or 3.1 document, in YAML or JSON. What is guessed is marked with `# check:`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The document; `-` is stdin
+    #[arg(long, value_name = "FILE|-")]
+    pub openapi: PathBuf,
+    /// Name of the source; made of the document's title by default
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Write to this file, which must not exist yet, instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   saas-export-daemon --check-config                     every mistake, with file:line:column
+  saas-export-daemon check                              does every way work? nothing is exported
+  saas-export-daemon init --openapi spec.yaml           a source from an OpenAPI document
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
   saas-export-daemon auth login shop                    the first refresh token of an OAuth 2.0 source
   systemctl start saas-export-daemon                    as a service; exportctl drives it

@@ -1,12 +1,13 @@
 //! What the queue needs of the configuration: checks requests, builds runs, reloads.
 
+use super::params::{check_params, settle_params, with_defaults};
 use super::scope;
+use super::windows;
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
 use crate::config::secrets::{DEFAULT_PATH, Secrets};
-use crate::config::settings::{self, Config, Format, Param};
-use crate::config::validate::fits;
+use crate::config::settings::{self, Config, Format};
 use crate::config::{self, Problems};
 use crate::destinations::Destination;
 use crate::destinations::local::{Local, PRIVATE};
@@ -23,7 +24,7 @@ use crate::sources::auth::{Place, Registry};
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::spool::Spool;
-use crate::transfer::{self, Outcome, StreamPlan, TaskRun};
+use crate::transfer::{Outcome, StreamPlan, TaskRun};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -37,9 +38,6 @@ const RECHECK_ROOM: Duration = Duration::from_secs(2);
 
 /// The longest that the end waits for a credential that is being renewed.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
-
-/// Names and values of parameters.
-type Params = Vec<(String, String)>;
 
 /// Why the run of a task cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +102,7 @@ pub struct AppEngine {
     config: watch::Sender<Arc<Config>>,
     secrets: Mutex<Arc<Secrets>>,
     limiters: Limiters,
-    credentials: Registry,
+    credentials: Arc<Registry>,
     ledger: Ledger,
     cpu: Cpu,
 }
@@ -115,7 +113,7 @@ impl AppEngine {
         let cpu = Cpu::new(config.daemon.threads as usize);
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let state_key = seal::handed_over(handed_over.as_deref());
-        let credentials = Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key });
+        let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
         Self {
             files,
             config: watch::Sender::new(Arc::new(config)),
@@ -149,8 +147,19 @@ impl AppEngine {
         }
     }
 
+    /// The credentials that sources are given.
+    pub fn credentials(&self) -> Arc<Registry> {
+        self.credentials.clone()
+    }
+
+    /// The configuration in force, and the secrets that go with it.
+    pub fn in_force(&self) -> (Arc<Config>, Arc<Secrets>) {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.config.borrow().clone(), secrets)
+    }
+
     /// The source's budget, shared by all its tasks.
-    fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
+    pub fn limiter(&self, name: &Name, rate: &settings::Rate) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
     }
@@ -215,7 +224,7 @@ impl Engine for AppEngine {
 
     fn run(self: Arc<Self>, row: TaskRow, control: RunControl) -> BoxFuture<'static, Outcome> {
         Box::pin(async move {
-            let stop = control.stop.clone();
+            let (stop, engine) = (control.stop.clone(), self.clone());
             // It reads files and makes directories, and the mount that they lie on may hang.
             let build = tokio::task::spawn_blocking(move || self.build(row, control));
             let built = tokio::select! {
@@ -224,7 +233,7 @@ impl Engine for AppEngine {
                 built = build => built,
             };
             match built {
-                Ok(Ok(run)) => transfer::run(Arc::new(run)).await,
+                Ok(Ok(run)) => windows::run(&engine, run).await,
                 Ok(Err(error)) => error.outcome(),
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
             }
@@ -244,6 +253,10 @@ impl Engine for AppEngine {
 
     fn parallel(&self) -> usize {
         self.config.borrow().daemon.parallel as usize
+    }
+
+    fn closed(&self, export: &str) -> Option<Waiting> {
+        windows::closed(&self.config.borrow(), export)
     }
 
     fn reload(&self) -> Result<ReloadReport, Refusal> {
@@ -350,47 +363,6 @@ fn changed_since(file: &Path, copy: &Path) -> bool {
     // The time of the change of the inode: a file that is moved into place keeps its older time of modification.
     let changed = |path: &Path| std::fs::metadata(path).map(|meta| (meta.ctime(), meta.ctime_nsec())).ok();
     changed(file).zip(changed(copy)).is_some_and(|(file, copy)| file > copy)
-}
-
-pub(super) fn check_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
-    for (name, value) in given {
-        let Some(param) = declared.get(name.as_str()) else {
-            let names: Vec<_> = declared.keys().map(Name::as_str).collect();
-            let known = if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
-            return Err(Refusal::Invalid(format!("the export has no parameter {name:?}: {known}")));
-        };
-        check_value(name, param, value)?;
-    }
-    let missing = declared.iter().find(|(name, param)| param.default.is_none() && !given.contains_key(name.as_str()));
-    match missing {
-        Some((name, _)) => Err(Refusal::Invalid(format!("parameter {name} has no default: give --param {name}=VALUE"))),
-        None => Ok(()),
-    }
-}
-
-fn check_value(name: &str, param: &Param, value: &str) -> Result<(), Refusal> {
-    fits(param.kind, value).map_err(|why| Refusal::Invalid(format!("parameter {name}: {why}")))?;
-    match &param.one_of {
-        Some(allowed) if !allowed.iter().any(|word| word == value) => {
-            Err(Refusal::Invalid(format!("parameter {name}: use one of {}", allowed.join(", "))))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The parameters that a task stores, and those that make it what it is, both in order of name. A value that is the
-/// default is not stored: asked for or not, the data are the same, and only a task without parameters moves the mark.
-fn settle_params(declared: &BTreeMap<Name, Param>, given: &BTreeMap<String, String>) -> (Params, Params) {
-    let default = |name: &str| declared.get(name).and_then(|param| param.default.as_ref());
-    let own = given.iter().filter(|(name, value)| default(name) != Some(value));
-    let own: Params = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let all = with_defaults(declared, &own).into_iter().collect();
-    (own, all)
-}
-
-pub(super) fn with_defaults(declared: &BTreeMap<Name, Param>, given: &[(String, String)]) -> BTreeMap<String, String> {
-    let defaults = declared.iter().filter_map(|(name, param)| Some((name.to_string(), param.default.clone()?)));
-    defaults.chain(given.iter().cloned()).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the control API needs of the configuration: verification of published files, and a check of the files as they are.
 
 use super::engine::{self, AppEngine, Files, Limiters};
+use super::preflight::{Params, Preflight};
 use super::schema::dry_run;
 use super::verify::verify;
 use crate::base::ids::{Name, TaskId};
@@ -9,6 +10,7 @@ use crate::ledger::Ledger;
 use crate::net::limit::Standing;
 use crate::queue::handle::Refusal;
 use futures_util::future::BoxFuture;
+use saas_export_api as api;
 use saas_export_api::{SchemaReport, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +22,8 @@ const VERIFYING: usize = 2;
 
 /// Dry runs at the same time; more wait. Each holds a page of a source in memory.
 const LOOKING: usize = 2;
+/// Checks at the same time; more wait. Each asks every source that it is about.
+const CHECKING: usize = 1;
 
 /// The hooks of the daemon.
 pub struct Hooks {
@@ -29,6 +33,7 @@ pub struct Hooks {
     verifying: Arc<Semaphore>,
     engine: Arc<AppEngine>,
     looking: Arc<Semaphore>,
+    checking: Arc<Semaphore>,
 }
 
 /// The hooks over an engine and its ledger.
@@ -40,6 +45,7 @@ pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger) -> Arc<dyn ControlHooks> 
         verifying: Arc::new(Semaphore::new(VERIFYING)),
         engine: engine.clone(),
         looking: Arc::new(Semaphore::new(LOOKING)),
+        checking: Arc::new(Semaphore::new(CHECKING)),
     })
 }
 
@@ -57,6 +63,14 @@ impl ControlHooks for Hooks {
         Box::pin(async move {
             let _permit = looking.acquire().await;
             dry_run(engine, &ledger, ask).await
+        })
+    }
+
+    fn preflight(&self, export: Option<String>, params: Params) -> BoxFuture<'static, Result<api::Preflight, Refusal>> {
+        let (checking, preflight) = (self.checking.clone(), Preflight::of(&self.engine, &self.ledger));
+        Box::pin(async move {
+            let _permit = checking.acquire().await;
+            preflight.run(export.as_deref(), &params).await
         })
     }
 

@@ -2,14 +2,17 @@
 
 pub mod cli;
 pub mod engine;
-mod glance;
 pub mod hooks;
+pub mod init;
 pub mod login;
 pub mod once;
+mod params;
+pub mod preflight;
 mod schema;
 mod scope;
 mod verify;
 pub mod watchdog;
+pub mod windows;
 
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::config::settings::Config;

@@ -118,6 +118,10 @@ async fn prepare(engine: &AppEngine, ledger: &Ledger, once: &Once) -> Result<Req
     if ledger.paused_exports().await.map_err(failed)?.contains(&once.export) {
         return Err(Told::new(EXIT_CONFLICT, format!("export {} is paused by an operator; {resume}", once.export)));
     }
+    if let Some(waiting) = engine.closed(&once.export) {
+        let until = waiting.until.map(|until| format!(", again from {until:.0} on")).unwrap_or_default();
+        return Err(Told::new(EXIT_CONFLICT, format!("export {}: {}{until}", once.export, waiting.reason)));
+    }
     let states = vec![TaskState::Pending, TaskState::Processing, TaskState::Paused];
     let filter = TaskFilter { export: Some(once.export.clone()), states, limit: OPEN_MOST };
     let open = ledger.tasks(&filter).await.map_err(failed)?;

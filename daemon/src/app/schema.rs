@@ -1,7 +1,7 @@
 //! The dry run of an export's schema: one page of each stream, asked like a task would, and nothing stored.
 
-use super::engine::{AppEngine, check_params, streams_of, with_defaults};
-use super::glance;
+use super::engine::{AppEngine, streams_of};
+use super::params::{check_params, with_defaults};
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::Name;
@@ -107,16 +107,16 @@ impl Look<'_> {
             Rules::new(settings, &self.export.schema).map_err(|error| format!("failed to {}", Chain(&error)))?;
         let last = ledger.last_schema(self.name.as_str(), self.stream.as_str()).await;
         let last = last.map_err(|error| format!("failed to {}", Chain(&error)))?;
-        let page = self.page(rest).await.map_err(|error| format!("failed to {}", Chain(&*error)))?;
+        let page = self
+            .source
+            .first_page(self.stream, clock::now())
+            .await
+            .map_err(|error| format!("failed to {}", Chain(&*error)))?;
         let notes = self.source.stats().notes(self.stream.as_str());
         let (stream, format) = (self.stream.to_string(), self.format.clone());
         // A page may be large, and this thread answers others.
         let told = tokio::task::spawn_blocking(move || tell(stream, &format, (&rules, last), page, notes)).await;
         told.map_err(|error| error.to_string())
-    }
-
-    async fn page(&self, rest: &settings::Rest) -> Result<Option<Page>, crate::sources::SourceError> {
-        glance::first_page(self.source, rest, self.stream).await
     }
 }
 

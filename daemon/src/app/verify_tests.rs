@@ -128,6 +128,7 @@ fn manifest(task: &TaskId, chain: ChainPosition, digests: &Digests) -> Manifest 
         primary_key: vec![],
         cursor_field: None,
         shift_protection: "none".into(),
+        limited_by: None,
         chain,
         offsets: vec![],
         marks: Marks::default(),

@@ -25,6 +25,7 @@ pub const POINTS: &[&str] = &[
     "segment.before_commit",
     "segment.committed",
     "journal.removed",
+    "limit.noted",
     "lane.done",
     "restart.before_commit",
     "restart.committed",

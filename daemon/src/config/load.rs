@@ -50,6 +50,14 @@ pub fn document(text: &str, file: &str) -> Result<Document, Problems> {
     Ok(Document { value, positions, problems })
 }
 
+/// Reads a YAML document of another kind than ours, as JSON. What JSON has no word for is taken as it comes: keys that are no
+/// text become text, tags are dropped, numbers that are too large or not finite become null.
+pub fn foreign(text: &str) -> Result<Value, String> {
+    let mut mistakes = Vec::new();
+    let seed = Node { path: KeyPath::top(), mistakes: &mut mistakes };
+    seed.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| format!("not valid YAML: {error}"))
+}
+
 fn place(file: &str, mark: Mark, message: String) -> Problem {
     Problem { line: mark.line, column: mark.column, ..Problem::of_file(file, message) }
 }

@@ -20,6 +20,7 @@ pub mod reference;
 pub mod schema;
 pub mod secrets;
 pub mod settings;
+pub mod shift;
 pub mod template;
 mod texts;
 pub mod times;

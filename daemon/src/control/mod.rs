@@ -30,7 +30,7 @@ use crate::net::limit::Standing;
 use crate::queue::handle::{QueueHandle, Refusal};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use saas_export_api::{SchemaReport, VerifyReport};
+use saas_export_api::{Preflight, SchemaReport, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,6 +72,13 @@ pub trait ControlHooks: Send + Sync {
 
     /// Fetches a page of each stream of an export and says what a task would make of it; stores nothing.
     fn schema(&self, ask: SchemaAsk) -> BoxFuture<'static, Result<SchemaReport, Refusal>>;
+
+    /// Tries one export, or all of them, without exporting anything; `params` are those of that one.
+    fn preflight(
+        &self,
+        export: Option<String>,
+        params: BTreeMap<String, String>,
+    ) -> BoxFuture<'static, Result<Preflight, Refusal>>;
 
     /// The mistakes in the configuration files as they are now, a line each.
     fn check_config(&self) -> BoxFuture<'static, Vec<String>>;

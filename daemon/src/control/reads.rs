@@ -3,6 +3,7 @@
 use super::ControlState;
 use super::reply::Failure;
 use super::wire;
+use crate::base::clock;
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Export};
 use crate::ledger::rows::{FoundTask, ManifestRow, TaskFilter, TaskRow};
@@ -91,7 +92,7 @@ pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
 /// Tasks with their figures: live ones of those that run, the ledger's sums of the others.
 pub async fn summaries(state: &ControlState, rows: Vec<TaskRow>) -> Result<Vec<TaskSummary>, Failure> {
     let mut live = state.queue.progress().await;
-    let paused = paused(state).await?;
+    let (paused, config) = (paused(state).await?, state.config());
     let mut summaries = Vec::with_capacity(rows.len());
     for row in rows {
         let figures = live.remove(row.id.as_str());
@@ -99,16 +100,22 @@ pub async fn summaries(state: &ControlState, rows: Vec<TaskRow>) -> Result<Vec<T
             Some(_) => Vec::new(),
             None => state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?,
         };
-        summaries.push(with_pause(wire::summary(&row, figures.as_ref(), &streams), &paused));
+        summaries.push(with_hold(wire::summary(&row, figures.as_ref(), &streams), &paused, &config));
     }
     Ok(summaries)
 }
 
-/// A queued task of a paused export says so: nothing else would tell why it does not start.
-fn with_pause(mut task: TaskSummary, paused: &[String]) -> TaskSummary {
-    if task.state == api::TaskState::Pending && task.waiting.is_none() && paused.contains(&task.export) {
+/// A queued task of an export that is paused, or outside of its windows, says so: nothing else would tell why it does not
+/// start.
+fn with_hold(mut task: TaskSummary, paused: &[String], config: &Config) -> TaskSummary {
+    if task.state != api::TaskState::Pending || task.waiting.is_some() {
+        return task;
+    }
+    if paused.contains(&task.export) {
         let reason = format!("its export is paused; exportctl resume {} lets it go on", task.export);
         task.waiting = Some(api::Waiting { reason, until: None });
+    } else if let Some(export) = config.exports.get(task.export.as_str()) {
+        task.waiting = export.closed(clock::now()).as_ref().map(wire::waiting);
     }
     task
 }
@@ -119,7 +126,7 @@ pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Fa
     let streams = state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?;
     let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
     Ok(TaskDetail {
-        task: with_pause(wire::summary(&row, live.as_ref(), &streams), &paused(state).await?),
+        task: with_hold(wire::summary(&row, live.as_ref(), &streams), &paused(state).await?, &state.config()),
         streams: streams.iter().map(wire::stream).collect(),
         manifests: manifests.iter().map(wire::published).collect(),
     })

@@ -40,6 +40,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1/status", Read, |call| Box::pin(daemon::status(call))),
     get("/v1/events", Read, |call| Box::pin(events::events(call))),
     get("/v1/config/check", Operate, |call| Box::pin(daemon::check_config(call))),
+    get("/v1/check", Operate, |call| Box::pin(exports::check_all(call))),
     post("/v1/reload", Admin, |call| Box::pin(daemon::reload(call))),
     post("/v1/pause", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Pause))),
     post("/v1/resume", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Resume))),
@@ -50,6 +51,7 @@ pub static ROUTES: &[Route] = &[
     post("/v1/exports/{export}/pause", Operate, |call| Box::pin(exports::act(call, Act::Pause))),
     post("/v1/exports/{export}/resume", Operate, |call| Box::pin(exports::act(call, Act::Resume))),
     post("/v1/exports/{export}/cancel", Operate, |call| Box::pin(exports::act(call, Act::Cancel))),
+    get("/v1/exports/{export}/check", Operate, |call| Box::pin(exports::check(call))),
     get("/v1/exports/{export}/files", Read, |call| Box::pin(files::of_export(call))),
     get("/v1/exports/{export}/offsets", Operate, |call| Box::pin(offsets::of_export(call))),
     Route {

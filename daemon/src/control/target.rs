@@ -79,6 +79,15 @@ impl Query {
         }
     }
 
+    /// The parameters whose names start with `prefix`, without it; refuses all others.
+    pub fn all_below(&self, prefix: &str) -> Result<BTreeMap<String, String>, Failure> {
+        let below = self.0.iter().map(|(name, value)| match name.strip_prefix(prefix) {
+            Some(name) if !name.is_empty() => Ok((name.to_owned(), value.clone())),
+            _ => Err(Failure::invalid(format!("unknown parameter {name:?}: this path takes {prefix}NAME"))),
+        });
+        below.collect()
+    }
+
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -118,7 +118,7 @@ pub fn summary(row: &TaskRow, live: Option<&Progress>, streams: &[StreamRow]) ->
     }
 }
 
-fn waiting(waiting: &Waiting) -> api::Waiting {
+pub(super) fn waiting(waiting: &Waiting) -> api::Waiting {
     api::Waiting { reason: waiting.reason.clone(), until: waiting.until.map(time) }
 }
 
@@ -202,6 +202,7 @@ pub fn stream(row: &StreamRow) -> api::StreamDetail {
         columns: row.schema.as_ref().and_then(|schema| u32::try_from(schema.fields.len()).ok()),
         mode: row.mode.map(|mode| mode.word().to_owned()),
         extracted: row.extracted,
+        limited_by: row.limited.clone(),
         error: row.error.clone(),
         notes: row.notes.clone(),
     }

@@ -60,6 +60,10 @@ impl Local {
         sweep(parent(&temporary.path))
     }
 
+    pub(super) fn free(&self) -> Result<u64, DestinationError> {
+        fsio::free_space(&self.root).map_err(io_error("look at", &self.root))
+    }
+
     pub(super) fn put_file(&self, key: &str, from: &Path, expected: &Expected) -> Result<(), DestinationError> {
         let to = self.path(key);
         let dir = parent(&to);

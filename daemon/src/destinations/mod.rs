@@ -91,6 +91,13 @@ impl Destination {
         }
     }
 
+    /// Bytes that may still be written; `None` where nobody can say.
+    pub async fn free(&self) -> Result<Option<u64>, DestinationError> {
+        match self {
+            Self::Local(local) => local.blocking(|local| local.free()).await.map(Some),
+        }
+    }
+
     /// Where `key` lies, for a person or for `exportctl files`.
     pub fn location(&self, key: &str) -> String {
         match self {

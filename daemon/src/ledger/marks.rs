@@ -80,8 +80,11 @@ fn begin(tx: &Tx<'_>, id: &TaskId, stream: &str, fingerprint: &str, follows: boo
 /// Gives a stream that was read to its end its place in a chain, and moves its mark.
 pub(super) fn end(tx: &Tx<'_>, task: &TaskRow, end: &StreamEnd) -> Result<(), LedgerError> {
     let begun = stored(tx, &task.id, &end.stream)?.unwrap_or_default();
+    let text = "SELECT 1 FROM task_streams WHERE task = ?1 AND stream = ?2 AND limited IS NOT NULL";
+    // Behind the limit there is more, which a mark would hide for ever.
+    let limited = one(tx, text, (task.id.as_str(), &end.stream), |_| Ok(()))?.is_some();
     let after = match &end.cursor_field {
-        Some(_) if task.chained && !task.scope.back_fill() => advance(tx, task, end, &begun)?,
+        Some(_) if task.chained && !task.scope.back_fill() && !limited => advance(tx, task, end, &begun)?,
         _ => None,
     };
     let link = NewLink {

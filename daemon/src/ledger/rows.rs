@@ -105,6 +105,8 @@ pub struct StreamRow {
     pub total: Option<u64>,
     /// Whether every lane is at its end.
     pub extracted: bool,
+    /// The limit of its export that ended it: `max_rows` or `max_bytes`.
+    pub limited: Option<String>,
     /// The error that ended it.
     pub error: Option<String>,
     /// Remarks for the report, e.g. a dropped journal.

@@ -199,6 +199,7 @@ fn cut_word(cut: CutReason) -> &'static str {
     match cut {
         CutReason::Size => "size",
         CutReason::End => "end",
+        CutReason::Limit => "limit",
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) fn stream_row(row: &Row<'_>) -> rusqlite::Result<StreamRow> {
         segments: count(row, "segments")?,
         total: row.get::<_, Option<U64>>("total")?.map(|total| total.0),
         extracted: row.get("extracted")?,
+        limited: row.get("limited")?,
         error: row.get("error")?,
         notes: json(row, "notes")?,
     })
@@ -195,6 +196,13 @@ fn task_extracted(tx: &Tx<'_>, task: &TaskId, ends: &[StreamEnd]) -> Result<(), 
     Ok(())
 }
 
+fn stream_limited(tx: &Tx<'_>, task: &TaskId, stream: &str, limit: &str, note: &str) -> Result<(), LedgerError> {
+    ensure(tx, task, stream)?;
+    let text = "UPDATE task_streams SET limited = ?3 WHERE task = ?1 AND stream = ?2";
+    run(tx, text, (task.as_str(), stream, limit))?;
+    add_note(tx, task, stream, note)
+}
+
 fn add_note(tx: &Tx<'_>, task: &TaskId, stream: &str, note: &str) -> Result<(), LedgerError> {
     ensure(tx, task, stream)?;
     let text = "SELECT notes FROM task_streams WHERE task = ?1 AND stream = ?2";
@@ -215,6 +223,19 @@ pub(super) fn short(text: &str) -> String {
 }
 
 impl Ledger {
+    /// Records that a limit of the export ends the stream where it stands, with a remark for the report. To be called before
+    /// the segment that ends there is committed.
+    pub async fn stream_limited(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        limit: &'static str,
+        note: &str,
+    ) -> Result<(), LedgerError> {
+        let (task, stream, note) = (task.clone(), stream.to_owned(), note.to_owned());
+        self.write(move |tx| stream_limited(tx, &task, &stream, limit, &note)).await
+    }
+
     /// Fixes the schema of a stream for this task and returns it with its version. If one is fixed already, that one is
     /// returned and counts. Equal to the newest version of (export, stream), it keeps that version's number.
     pub async fn store_schema(

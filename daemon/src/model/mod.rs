@@ -8,3 +8,4 @@ pub mod schema;
 pub mod scope;
 pub mod segment;
 pub mod task;
+pub mod window;

@@ -34,6 +34,8 @@ pub enum CutReason {
     Size,
     /// The lane ended.
     End,
+    /// A limit of the export ended it.
+    Limit,
 }
 
 /// What became of the records of some pages. `read = written + rejected + duplicate + filtered + over_limit`.

@@ -54,6 +54,9 @@ pub enum SetupError {
     /// The client itself.
     #[error("set up the HTTP client")]
     Client(#[source] reqwest::Error),
+    /// Trust and versions of TLS.
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
 }
 
 impl Classify for SetupError {

@@ -8,6 +8,7 @@ pub mod judge;
 pub mod limit;
 pub mod mask;
 pub mod origin;
+pub mod probe;
 pub mod query;
 mod refusal;
 pub mod retry;

@@ -10,10 +10,11 @@ use crate::base::ids::TaskId;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::task::Waiting;
 use crate::transfer::Outcome;
 use crate::transfer::progress::Counters;
 use futures_util::future::BoxFuture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -39,6 +40,10 @@ pub trait Engine: Send + Sync + 'static {
     fn has_export(&self, name: &str) -> bool;
     /// Tasks that may extract at the same time.
     fn parallel(&self) -> usize;
+    /// Why no task of an export may start now, where it has time windows and this is outside of them.
+    fn closed(&self, _export: &str) -> Option<Waiting> {
+        None
+    }
     /// Reads the configuration again.
     fn reload(&self) -> Result<ReloadReport, Refusal>;
 }
@@ -182,6 +187,9 @@ impl<E: Engine> Dispatcher<E> {
         }
         let head = self.ledger.queue_head(self.only.as_deref(), clock::now(), LOOK_AHEAD).await?;
         self.wake = head.next;
+        let exports: BTreeSet<&String> = head.due.iter().map(|task| &task.export).collect();
+        let closed = exports.into_iter().filter(|export| self.engine.closed(export).is_some()).cloned().collect();
+        let slots = Slots { closed, ..slots };
         for id in policy::choose(&head.due, slots) {
             self.start(&id).await?;
         }
@@ -196,6 +204,7 @@ impl<E: Engine> Dispatcher<E> {
             used: extracting.count(),
             chained_exports: plain.map(|(export, _)| export.to_owned()).collect(),
             stopping: self.running.keys().cloned().collect(),
+            closed: BTreeSet::new(),
         }
     }
 

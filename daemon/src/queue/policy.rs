@@ -29,6 +29,8 @@ pub struct Slots {
     pub chained_exports: BTreeSet<String>,
     /// Tasks that are still putting things away.
     pub stopping: BTreeSet<TaskId>,
+    /// Exports outside of their windows.
+    pub closed: BTreeSet<String>,
 }
 
 /// First in, first out: the candidates come in queue order; one that may not start now does not hold up the next.
@@ -39,7 +41,7 @@ pub fn choose(candidates: &[QueuedTask], mut slots: Slots) -> Vec<TaskId> {
             break;
         }
         let twin = candidate.chained && slots.chained_exports.contains(&candidate.export);
-        if twin || slots.stopping.contains(&candidate.id) {
+        if twin || slots.stopping.contains(&candidate.id) || slots.closed.contains(&candidate.export) {
             continue;
         }
         slots.used += 1;
@@ -86,6 +88,12 @@ pub fn after(
             let attempt = Some(task.attempt.saturating_sub(1));
             let reason = "the daemon was stopped; it goes on at the next start";
             Some((TaskEvent::Recover, Change { attempt, queue_head: true, ..because(reason) }))
+        }
+        (Outcome::Closed(waiting), None) => {
+            let attempt = Some(task.attempt.saturating_sub(1));
+            let until = waiting.until.map(|until| format!("; it goes on at {until:.0}")).unwrap_or_default();
+            let reason = format!("{}{until}", waiting.reason);
+            Some((TaskEvent::Recover, Change { attempt, queue_head: true, ..because(&reason) }))
         }
         (Outcome::RetryAfter(wait, class, why), None) => {
             let change = Change { error_class: Some(*class), ..because(why) };

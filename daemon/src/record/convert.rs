@@ -6,6 +6,7 @@
 
 mod column;
 mod fit;
+mod keep;
 mod lines;
 mod object;
 mod plan;

@@ -94,6 +94,14 @@ impl Source {
         }
     }
 
+    /// The first page of a stream's first partition; `None` where there is nothing to ask for. Asks for one page of the
+    /// stream and of each of its ancestors.
+    pub async fn first_page(&self, stream: &Name, now: Timestamp) -> Result<Option<Page>, SourceError> {
+        match self {
+            Self::Rest(source) => Ok(source.first_page(stream, now).await?.page),
+        }
+    }
+
     /// The streams whose records must be known before this stream can be cut into partitions.
     pub fn parents(&self, stream: &Name) -> Result<Vec<Parent>, SourceError> {
         match self {

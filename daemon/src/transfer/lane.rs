@@ -5,6 +5,7 @@ use super::extract::{Feed, Item, Pump, Work};
 use super::family::{Taken, too_many};
 use super::follow::Gathered;
 use super::keeper::{Growth, Keeper};
+use super::limit::Left;
 use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
 use super::stream::StreamRun;
@@ -40,6 +41,8 @@ pub struct Lane {
     newest: Option<Gathered>,
     /// What children need of the records of the open segment.
     taken: Option<Taken>,
+    /// What is left of the export's limits behind the pages so far.
+    left: Left,
 }
 
 /// The segment in the making, with what is needed to make it again.
@@ -58,7 +61,8 @@ impl Lane {
     /// A lane at its committed offset.
     pub fn new(run: Arc<StreamRun>, row: LaneRow) -> Self {
         let taken = run.picker.as_ref().map(|picker| picker.taken());
-        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, newest: None, taken }
+        let left = run.left;
+        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, newest: None, taken, left }
     }
 
     fn id(&self) -> SegmentId {
@@ -71,6 +75,10 @@ impl Lane {
 
     /// Reads to the end of the lane, or until it is asked to stop. What is open then lies in the journal.
     pub async fn run(mut self, feed: Feed, pump: Pump) -> Result<(), TransferError> {
+        if let Some(reached) = self.left.reached() {
+            // Before anything is asked for.
+            return self.end_at(reached).await;
+        }
         self.keeper = feed.keeper;
         let (out, pages) = mpsc::channel(IN_FLIGHT.max(pump.cpu.threads() + 2));
         let pump = AbortOnDrop(tokio::spawn(pump.run(feed.sampled, feed.pages, out)));
@@ -87,6 +95,9 @@ impl Lane {
     async fn read(&mut self, mut pages: mpsc::Receiver<Item>) -> Result<(), TransferError> {
         let stop = self.run.stop.clone();
         loop {
+            if let Some(reached) = self.left.reached() {
+                return self.end_at(reached).await;
+            }
             let idle = self.open.as_ref().map_or(Duration::from_secs(3600), |open| open.keeper.idle());
             let item = tokio::select! {
                 biased;
@@ -96,21 +107,30 @@ impl Lane {
             };
             let Some(item) = item else { break };
             self.add(item?.await??).await?;
-            if self.open.as_ref().is_some_and(|open| open.segment.counted_bytes() >= self.run.task.chunk_size()) {
+            let full = |open: &Open| open.segment.counted_bytes() >= self.run.task.chunk_size();
+            if self.left.reached().is_none() && self.open.as_ref().is_some_and(full) {
                 self.seal(CutReason::Size).await?;
             }
         }
-        self.end().await
+        self.end(CutReason::End).await
+    }
+
+    /// Ends the lane at a limit of the export; the report says so before the last segment is committed.
+    async fn end_at(&mut self, reached: &'static str) -> Result<(), TransferError> {
+        self.run.limited(reached).await?;
+        crash::point("limit.noted");
+        self.end(CutReason::Limit).await
     }
 
     async fn add(&mut self, work: Work) -> Result<(), TransferError> {
-        let Work { page, converted, followed, at, known, journal, values } = work;
+        let Work { page, mut converted, followed, at, known, journal, values } = work;
         if let Some(failed) = &converted.failed {
             return Err(self.refused(&page, failed));
         }
         if let Some(schema) = converted.observed.as_ref().and_then(|seen| self.run.outgrown(seen)) {
             return Err(TransferError::Outgrown { schema: Box::new(schema) });
         }
+        self.left.take(&mut converted);
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.open_segment().await?,
@@ -209,7 +229,7 @@ impl Lane {
         let sealed = tokio::task::spawn_blocking(move || finished.seal()).await??;
         let id = self.id();
         let delta = CheckpointDelta { from: self.row.offset.clone(), to: last };
-        let done = cut == CutReason::End;
+        let done = cut != CutReason::Size;
         let bytes = sealed.bytes;
         let segment = sealed_segment(id, sealed, cut, delta);
         crash::point("segment.before_commit");
@@ -238,11 +258,11 @@ impl Lane {
         Ok(())
     }
 
-    /// The lane has no more pages: its last segment, or only its last offset.
-    async fn end(&mut self) -> Result<(), TransferError> {
+    /// The lane has no more pages, or may read no more: its last segment, or only its last offset.
+    async fn end(&mut self, why: CutReason) -> Result<(), TransferError> {
         let counts = self.open.as_ref().map(|open| open.segment.counts).unwrap_or_default();
         if counts.written + counts.rejected > 0 {
-            self.seal(CutReason::End).await?;
+            self.seal(why).await?;
         } else {
             let to = self.open.as_ref().map_or(&self.row.offset, |open| &open.last).clone();
             let delta = CheckpointDelta { from: self.row.offset.clone(), to };

@@ -14,6 +14,7 @@ pub mod follow;
 pub mod journal;
 pub mod keeper;
 pub mod lane;
+pub mod limit;
 pub mod pages;
 pub mod parents;
 pub mod progress;
@@ -99,6 +100,8 @@ pub enum Outcome {
     Done,
     /// It was asked to stop, and has put everything away.
     Stopped,
+    /// The window of its export closed, and it has put everything away.
+    Closed(Waiting),
     /// It cannot go on until something outside changes; it is looked at again after this time.
     Wait(Waiting, Duration),
     /// It failed; another attempt may help.
@@ -171,7 +174,7 @@ async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
     let rows = task.ledger.streams(&task.row.id).await.map_err(TransferError::from).map_err(before)?;
     task.progress.reset(&rows);
     let delivered = deliver::start(task);
-    let extracted = extract_all(task, &rows).await;
+    let extracted = limit::within_time(task, extract_all(task, &rows)).await;
     let delivered = delivered.finish(extracted.is_ok()).await;
     // What the source's half says comes first: it decides whether the task can still fail.
     extracted.map_err(before)?;
@@ -264,7 +267,8 @@ fn check(task: &TaskRun, row: &StreamRow) -> Result<(), TransferError> {
         return broken(message, ErrorClass::Data);
     }
     // That nothing is new is what an incremental task mostly finds.
-    if row.counts.read == 0 && row.mode != Some(Mode::Incremental) && !task.export.allow_empty {
+    let may_be_empty = task.export.allow_empty || row.mode == Some(Mode::Incremental) || row.limited.is_some();
+    if row.counts.read == 0 && !may_be_empty {
         let message = format!(
             "accept stream {}: the source gave no records. If that can be right, set exports.{}.allow_empty: true",
             row.stream, task.row.export

@@ -199,6 +199,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
         primary_key: link.primary_key,
         cursor_field: link.cursor_field,
         shift_protection: "none".into(),
+        limited_by: row.limited.clone(),
         chain,
         offsets: Vec::new(),
         marks: Marks { before: mark(link.mark_before), after: mark(link.mark_after) },

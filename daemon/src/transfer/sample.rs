@@ -6,6 +6,7 @@ use super::error::TransferError;
 use super::extract::Feed;
 use super::keeper::{Growth, Keeper};
 use super::lane::next_segment;
+use super::limit::Left;
 use super::pages::{Fetched, Known, Open, Pages};
 use crate::ledger::rows::LaneRow;
 use crate::model::schema::Schema;
@@ -24,7 +25,8 @@ pub async fn sample(
     lanes: &[LaneRow],
     opener: &impl Fn(u32) -> Open,
 ) -> Result<(Schema, BTreeMap<u32, Feed>), TransferError> {
-    let mut sample = Sample::default();
+    let left = Left::after(&task.export.limits, &task.ledger.streams(&task.row.id).await?);
+    let mut sample = Sample::default().at_most(left.rows, left.bytes);
     let mut feeds = BTreeMap::new();
     for row in lanes.iter().filter(|row| !row.done) {
         if sample.is_full() {

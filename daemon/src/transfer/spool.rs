@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Room that is left free beside what a task needs, so that the ledger and others can go on.
-const HEADROOM: u64 = 4_000_000;
+pub const HEADROOM: u64 = 4_000_000;
 /// Bytes of rejected records that one segment may keep.
 const MAX_QUARANTINE: usize = 16_000_000;
 

@@ -4,6 +4,7 @@ use super::error::TransferError;
 use super::extract::{Feed, Pump};
 use super::family::{Family, Picker};
 use super::lane::{Lane, next_segment};
+use super::limit::{self, Left};
 use super::pages::{Open, Pages};
 use super::{StreamPlan, TaskRun, follow, parents, restart, sample};
 use crate::base::budget::ByteBudget;
@@ -13,6 +14,7 @@ use crate::formats;
 use crate::ledger::rows::LaneRow;
 use crate::ledger::{Advance, Tail};
 use crate::model::offset::{LaneId, Offset};
+use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
 use crate::model::segment::SealedSegment;
 use crate::record::convert::Plan;
@@ -45,6 +47,8 @@ pub struct StreamRun {
     pub rules: Rules,
     /// The schema, if it may grow while the stream is read.
     pub growing: Option<Schema>,
+    /// What was left of the export's limits when this run of the stream began.
+    pub left: Left,
     /// Stops its lanes: the task's, or when one of them fails.
     pub stop: CancellationToken,
 }
@@ -64,6 +68,18 @@ impl StreamRun {
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Records that a limit of the export ends the stream here.
+    pub async fn limited(&self, reached: &'static str) -> Result<(), TransferError> {
+        let note = limit::note(&self.task.export.limits, reached);
+        Ok(self.task.ledger.stream_limited(&self.task.row.id, self.name.as_str(), reached, &note).await?)
+    }
+
+    /// Converts the pages of its lanes.
+    fn pump(&self, picker: Option<Arc<Picker>>) -> Pump {
+        let (budget, cpu) = (ByteBudget::new(self.task.page_buffer), self.task.cpu.clone());
+        Pump { budget, cpu, plan: self.plan.clone(), picker, follow: self.follow.clone() }
     }
 
     /// The schema that the stream would need for what was seen now, if it may be read again with it.
@@ -107,11 +123,16 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
 
 async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow: bool) -> Result<(), TransferError> {
     let (id, name) = (&task.row.id, stream.name.as_str());
+    let left = Left::after(&task.export.limits, &task.ledger.streams(id).await?);
     let (following, range) = follow::begin(task, stream).await?;
-    let partitions = Arc::new(parents::partitions(task, stream, range).await?);
+    let partitions = Arc::new(match left.reached() {
+        Some(_) => Partitions::single(), // Nothing will be asked for.
+        None => parents::partitions(task, stream, range).await?,
+    });
     let picker = Family::of(task)?.picker(&stream.name)?;
     task.progress.expect(partitions.len() as usize);
-    let of = stream.settings.lanes.clamp(1, partitions.len().max(1));
+    // The first records are the same in every run only where one lane reads them.
+    let of = if task.export.limits.counts() { 1 } else { stream.settings.lanes.clamp(1, partitions.len().max(1)) };
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
     task.spool.prepare(name)?;
@@ -148,16 +169,11 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
         max_boundary: following.max_boundary,
         rules: rules.clone(),
         growing: may_grow.then(|| schema.clone()),
+        left,
         stop,
     });
     let mut running = JoinSet::new();
-    let pump = Pump {
-        budget: ByteBudget::new(task.page_buffer),
-        cpu: task.cpu.clone(),
-        plan: run.plan.clone(),
-        picker,
-        follow: run.follow.clone(),
-    };
+    let pump = run.pump(picker);
     for row in lanes {
         let open = opener(row.lane);
         let feed = match feeds.remove(&row.lane) {

@@ -9,6 +9,7 @@ mod concurrency;
 mod control;
 mod crash;
 mod ends;
+mod examples;
 mod faults;
 mod formats;
 mod fulldisk;
@@ -17,6 +18,7 @@ mod incremental;
 mod journal;
 mod lanes;
 mod lifecycle;
+mod limits;
 mod malformed;
 mod memory;
 mod once;
@@ -24,6 +26,7 @@ mod origins;
 mod owner;
 mod paging;
 mod partitions;
+mod preflight;
 mod queue;
 mod rate;
 mod read;
@@ -31,6 +34,7 @@ mod schema;
 mod service;
 mod transform;
 mod verify;
+mod windows;
 
 /// Whether the long forms are asked for.
 fn torture() -> bool {

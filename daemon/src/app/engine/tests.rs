@@ -1,6 +1,8 @@
 //! Requests and the building of runs.
 
 use super::*;
+use crate::app::params::check_value;
+use crate::config::settings::Param;
 use crate::model::scope::Scope;
 use crate::queue::handle::Actor;
 use crate::transfer::progress::Counters;

@@ -1,8 +1,11 @@
 //! The configured jobs, with their parameters and limits.
 
-use super::{Format, SchemaPolicy};
+use super::{Format, Limits, SchemaPolicy};
 use crate::base::ids::Name;
 use crate::config::units::{Size, Span};
+use crate::model::task::Waiting;
+use crate::model::window::{self, Window};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +34,15 @@ pub struct Export {
     /// Parameters that a run may set, for `{{ param.NAME }}` in the source's templates.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<Name, Param>,
+    /// How much one task may export; no limit by default.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// Times at which it may read its source, e.g. `Mon..Fri 22:00-06:00 Europe/Paris`; always by default. Outside of them its
+    /// tasks wait, and one that runs is put away and goes on when the next window opens. Days (all without them) are those on
+    /// which a window opens; without a time zone it is UTC. Files are delivered and published at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
+    pub windows: Vec<String>,
     /// Whether zero records are a success.
     #[serde(default)]
     pub allow_empty: bool,
@@ -50,6 +62,15 @@ pub struct Export {
     /// What to do with what does not fit the schema of a stream.
     #[serde(default)]
     pub schema: SchemaPolicy,
+}
+
+impl Export {
+    /// Why it may not read its source at `now`, where it has windows and this is outside of them.
+    pub fn closed(&self, now: Timestamp) -> Option<Waiting> {
+        // Each was checked when the configuration was read.
+        let windows: Vec<Window> = self.windows.iter().filter_map(|text| text.parse().ok()).collect();
+        window::closed(&windows, now)
+    }
 }
 
 fn default_chunk_size() -> Size {

@@ -24,6 +24,7 @@ impl Check<'_> {
                 let all = (KeyPath::of(&["destinations"]), &self.config.destinations);
                 self.known(&to.item(index), "destination", destination, all);
             }
+            self.windows(&path, &export.windows);
             for (param, declared) in &export.params {
                 self.param(&path.key("params").key(param.as_str()), param, declared);
             }

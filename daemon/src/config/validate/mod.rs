@@ -13,6 +13,7 @@ mod streams;
 mod templates;
 mod texts;
 mod transforms;
+mod windows;
 
 pub use exports::fits;
 

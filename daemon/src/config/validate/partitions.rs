@@ -39,7 +39,7 @@ impl Check<'_> {
             taken.extend(keys);
             match factor {
                 Factor::List(list) => self.list(&path, list),
-                Factor::Windows(windows) => self.windows(&path, windows, stream),
+                Factor::Windows(windows) => self.time_windows(&path, windows, stream),
                 Factor::Parent(parent) => {
                     self.parent(&path, rest, parent);
                     if !parents.insert(&parent.stream) {
@@ -71,7 +71,7 @@ impl Check<'_> {
         }
     }
 
-    fn windows(&mut self, path: &KeyPath, windows: &WindowPartitions, stream: &Stream) {
+    fn time_windows(&mut self, path: &KeyPath, windows: &WindowPartitions, stream: &Stream) {
         let mut step = |key: &str, text: &str| self.parsed(&path.key(key), Step::parse(text));
         let length = step("step", &windows.step);
         let overlap = windows.overlap.as_deref().map(|text| step("overlap", text));

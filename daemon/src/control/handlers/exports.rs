@@ -9,7 +9,8 @@ use crate::control::reply::{Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
 use crate::queue::handle::{Act, Request, Scope, Target};
-use saas_export_api::{Acted, Export, Submit, Submitted};
+use saas_export_api::{Acted, ErrorCode, Export, Submit, Submitted};
+use std::collections::BTreeMap;
 
 /// `GET /v1/exports`.
 pub async fn list(call: Call) -> Result<Reply, Failure> {
@@ -79,4 +80,25 @@ pub async fn act(call: Call, act: Act) -> Result<Reply, Failure> {
     let target = Target::Export(name.clone());
     let tasks = call.state.queue.act(act, target, call.caller.actor).await.map_err(wire::refusal)?;
     Reply::sync(Acted { tasks: tasks.iter().map(ToString::to_string).collect() })
+}
+
+/// `GET /v1/check`: tries every export. It asks sources and writes to destinations, but changes nothing that stays.
+pub async fn check_all(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    preflight(&call, None, BTreeMap::new()).await
+}
+
+/// `GET /v1/exports/{export}/check?param.NAME=`: tries one export, with these parameters.
+pub async fn check(call: Call) -> Result<Reply, Failure> {
+    let config = call.state.config();
+    let (name, _) = reads::export(&config, call.arg(0))?;
+    let params = call.target.query.all_below("param.")?;
+    preflight(&call, Some(name.to_string()), params).await
+}
+
+async fn preflight(call: &Call, export: Option<String>, params: BTreeMap<String, String>) -> Result<Reply, Failure> {
+    tokio::select! {
+        report = call.state.hooks.preflight(export, params) => Reply::sync(report.map_err(wire::refusal)?),
+        () = call.stop.cancelled() => Err(Failure::new(ErrorCode::Unavailable, "the daemon is going down")),
+    }
 }

@@ -40,6 +40,7 @@ fn the_golden_documents_are_as_described() {
         ("export", "Export"),
         ("files", "Files"),
         ("offsets", "OffsetsDoc"),
+        ("preflight", "Preflight"),
         ("reload_report", "ReloadReport"),
         ("source_rate", "SourceRate"),
         ("source_rate_small", "SourceRate"),

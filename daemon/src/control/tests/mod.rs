@@ -186,6 +186,23 @@ impl ControlHooks for Hooks {
         })
     }
 
+    fn preflight(
+        &self,
+        export: Option<String>,
+        params: BTreeMap<String, String>,
+    ) -> BoxFuture<'static, Result<saas_export_api::Preflight, Refusal>> {
+        let step = saas_export_api::PreflightStep {
+            subject: "source shop".into(),
+            name: "dns".into(),
+            result: saas_export_api::StepResult::Ok,
+            ms: 3,
+            message: format!("{params:?}"),
+            hint: None,
+        };
+        let exports = vec![export.unwrap_or_else(|| "all".into())];
+        Box::pin(async { Ok(saas_export_api::Preflight { ok: true, exports, steps: vec![step] }) })
+    }
+
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {
         Box::pin(async { vec!["config.yaml:1:1: exports: missing".into()] })
     }

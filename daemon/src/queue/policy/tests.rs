@@ -17,13 +17,17 @@ proptest! {
         parallel in 1usize..5,
         used in 0usize..5,
         stopping in 0u8..20,
+        shut in 0u8..8,
     ) {
         let queue: Vec<_> = queue.iter().enumerate().map(|(n, (e, p))| queued(n as u8, *e, *p)).collect();
         let stopping = TaskId::known(format!("t{stopping}"));
-        let slots = Slots { parallel, used, stopping: [stopping.clone()].into(), ..Slots::default() };
+        let closed = [format!("e{shut}")].into();
+        let slots = Slots { parallel, used, stopping: [stopping.clone()].into(), closed, ..Slots::default() };
+        let shut = format!("e{shut}");
         let start = choose(&queue, slots);
         prop_assert!(used + start.len() <= parallel.max(used));
         prop_assert!(!start.contains(&stopping));
+        prop_assert!(queue.iter().all(|task| task.export != shut || !start.contains(&task.id)), "outside of its windows");
         let started: Vec<_> = queue.iter().filter(|task| start.contains(&task.id)).collect();
         for task in &started {
             let twins = started.iter().filter(|other| other.chained && other.export == task.export);
@@ -34,13 +38,14 @@ proptest! {
         let until = if used + start.len() < parallel { queue.len() } else { last };
         for (n, task) in queue.iter().enumerate().take(until).filter(|(_, task)| !start.contains(&task.id)) {
             let twin = |other: &&QueuedTask| other.chained && other.export == task.export && start.contains(&other.id);
-            prop_assert!(task.id == stopping || (task.chained && queue[..n].iter().any(|other| twin(&other))));
+            let held = task.id == stopping || task.export == shut;
+            prop_assert!(held || (task.chained && queue[..n].iter().any(|other| twin(&other))));
         }
     }
 
     #[test]
     fn whatever_the_end_the_ledger_can_take_what_follows(
-        outcome in 0usize..5, state in 0usize..6, attempt in 0u32..5, cancelled in any::<bool>(),
+        outcome in 0usize..6, state in 0usize..6, attempt in 0u32..5, cancelled in any::<bool>(),
     ) {
         let task = task(STATES[state], attempt);
         let actor = Actor("anna".into());
@@ -68,13 +73,14 @@ const STATES: [TaskState; 6] = [
     TaskState::Cancelled,
 ];
 
-fn outcomes() -> [Outcome; 5] {
+fn outcomes() -> [Outcome; 6] {
     [
         Outcome::Done,
         Outcome::Stopped,
         Outcome::Wait(Waiting { reason: "disk full".into(), until: None }, Duration::from_secs(2)),
         Outcome::RetryAfter(None, ErrorClass::Transient, "connect".into()),
         Outcome::Failed(ErrorClass::Auth, "log in".into()),
+        Outcome::Closed(Waiting { reason: "its windows".into(), until: Some(clock::now()) }),
     ]
 }
 
@@ -111,15 +117,23 @@ fn each_end_of_a_running_task_leads_somewhere() {
         })
     };
     use TaskEvent::{Fail, Recover, Succeed, TryAgain};
-    assert_eq!(ends(2), [Succeed, Recover, Recover, TryAgain, Fail].map(Some));
-    assert_eq!(ends(3), [Succeed, Recover, Recover, Fail, Fail].map(Some));
+    assert_eq!(ends(2), [Succeed, Recover, Recover, TryAgain, Fail, Recover].map(Some));
+    assert_eq!(ends(3), [Succeed, Recover, Recover, Fail, Fail, Recover].map(Some));
+}
+
+#[test]
+fn a_window_that_closes_is_no_attempt_and_says_when_it_goes_on() {
+    let closed = outcomes().into_iter().next_back().unwrap();
+    let (_, change) = after(&closed, &task(TaskState::Processing, 2), 3, None, clock::now()).unwrap();
+    assert_eq!((change.attempt, change.queue_head), (Some(1), true));
+    assert!(change.reason.starts_with("its windows; it goes on at 20"), "{}", change.reason);
 }
 
 #[test]
 fn a_stored_pause_stands_unless_all_is_done() {
     let ends = outcomes()
         .map(|outcome| after(&outcome, &task(TaskState::Paused, 0), 3, None, clock::now()).map(|(event, _)| event));
-    assert_eq!(ends, [Some(TaskEvent::Succeed), None, None, None, None]);
+    assert_eq!(ends, [Some(TaskEvent::Succeed), None, None, None, None, None]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::config::settings::Incremental;
 use crate::config::times::TimeFormat;
 use crate::model::mark::CursorValue;
 use crate::model::partitions::Partitions;
-use crate::sources::Cut;
+use crate::sources::{Cut, Range};
 use jiff::tz::TimeZone;
 
 /// Where a partition keeps the lower bound; templates ask for it by the same name.
@@ -20,6 +20,8 @@ pub struct Bounds {
     start: Option<Param>,
     end: Option<Param>,
     format: TimeFormat,
+    /// Where the first task starts.
+    beginning: Option<CursorValue>,
 }
 
 /// The parameters that every request of a partition carries.
@@ -42,7 +44,13 @@ impl Bounds {
             start: param("param", settings.param.as_ref())?,
             end: param("end_param", settings.end_param.as_ref())?,
             format: TimeFormat::parse(&settings.format).map_err(|reason| At::new("incremental.format", &reason))?,
+            beginning: settings.start.as_deref().map(CursorValue::parse),
         })
+    }
+
+    /// What a first task asks for.
+    pub fn first(&self) -> Range {
+        Range { start: self.beginning.clone(), end: None }
     }
 
     /// The values of every partition of the stream in a task. They are stored with it, so that a later attempt asks the

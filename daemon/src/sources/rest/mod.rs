@@ -4,6 +4,7 @@ mod answers;
 mod auth;
 mod body;
 mod error;
+mod first;
 mod include;
 mod incremental;
 mod lane;
@@ -22,6 +23,7 @@ mod windows;
 pub(super) mod tests;
 
 pub use error::RestError;
+pub use first::{First, Trouble};
 pub use lane::RestPages;
 pub use spec::fingerprint;
 
@@ -138,6 +140,11 @@ impl RestSource {
         fetcher.budget = Arc::new(RetryBudget::new(self.api.retries_per_task));
         fetcher.stats = Arc::default();
         Self { api: self.api.clone(), params: Arc::new(params), fetcher }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.api.name
     }
 
     /// Live figures of this task's requests.
