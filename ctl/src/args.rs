@@ -1,7 +1,9 @@
 //! The command line: what can be said to exportctl.
 
+mod offsets;
 mod schema;
 
+pub use offsets::Offsets;
 pub use schema::{Compare, Schema};
 
 use crate::exit;
@@ -278,45 +280,6 @@ pub struct Check {
     /// A parameter that the export declares; repeat for more.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param, requires = "export")]
     pub params: Vec<(String, String)>,
-}
-
-/// `offsets`.
-#[derive(Debug, Subcommand)]
-pub enum Offsets {
-    /// Print the offsets of a task, or the marks of an export with the offsets of its newest open task; what is printed
-    /// is what `set` takes
-    Show {
-        /// A task (id or its unique start) or an export.
-        #[arg(value_name = "TASK|EXPORT")]
-        target: String,
-    },
-    /// Set the offsets of a paused, failed or cancelled task, or the marks of an export without an open task
-    #[command(after_help = "\
-Examples:
-  exportctl offsets show shop-nightly > marks.json && editor marks.json && exportctl offsets set shop-nightly marks.json
-  exportctl pause TASK && exportctl offsets show TASK > offsets.json
-  editor offsets.json && exportctl offsets set TASK offsets.json && exportctl resume TASK")]
-    Set {
-        /// A task (id or its unique start) or an export.
-        #[arg(value_name = "TASK|EXPORT")]
-        target: String,
-        /// The document that `show` printed, edited; `-` is stdin.
-        #[arg(default_value = "-")]
-        file: PathBuf,
-    },
-    /// Read a task's streams, or one of them, again from the start; of an export: forget its marks, so that its next task
-    /// reads everything
-    Reset {
-        /// A task (id or its unique start) or an export.
-        #[arg(value_name = "TASK|EXPORT")]
-        target: String,
-        /// Only this stream.
-        #[arg(long)]
-        stream: Option<String>,
-        /// Really: what was fetched is fetched again.
-        #[arg(long)]
-        yes: bool,
-    },
 }
 
 /// `config`.

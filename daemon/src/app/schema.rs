@@ -261,24 +261,6 @@ mod tests {
         }
     }
 
-    fn page(records: &[&str]) -> Page {
-        let (mut body, mut ranges) = (Vec::new(), Vec::new());
-        for record in records {
-            let start = body.len() as u32;
-            body.extend_from_slice(record.as_bytes());
-            ranges.push(start..body.len() as u32);
-        }
-        let offset = crate::model::offset::Offset::start(0);
-        Page {
-            body: body.into(),
-            records: ranges,
-            offset_before: offset.clone(),
-            offset_after: offset,
-            total: None,
-            permit: None,
-        }
-    }
-
     #[test]
     fn a_page_is_told_against_the_last_version() {
         let text = "version: 1
@@ -293,7 +275,8 @@ exports: { e: { source: s, to: [d], schema: { type_changes: quarantine } } }
         let item = Type::Struct(vec![field("n", Type::Integer)]);
         let fields = vec![field("id", Type::Integer), field("l", Type::List(Box::new(item)))];
         let last = LastSchema { schema: Schema { fields }, version: 3, observed: vec![] };
-        let page = page(&[r#"{"id":"x","l":[{"n":1},{"n":2,"m":3}]}"#, r#"{"id":2,"new":true,"l":[]}"#, r#"{"id":3}"#]);
+        let page =
+            Page::of(&[r#"{"id":"x","l":[{"n":1},{"n":2,"m":3}]}"#, r#"{"id":2,"new":true,"l":[]}"#, r#"{"id":3}"#]);
         let format = Format::from_word("parquet").unwrap();
         let told = tell("x".into(), &format, (&rules, Some(last)), Some(page), vec![]);
         assert_eq!((told.records, told.version, told.rejected), (3, Some(3), 1));

@@ -1,5 +1,9 @@
 //! Every conversion between the daemon's own types and the wire's: exhaustive, and nowhere else.
 
+mod offsets;
+
+pub use offsets::{lane, mark, mark_value, offset};
+
 use super::access::{Access, Caller};
 use super::reply::Failure;
 use crate::base::clock;
@@ -7,9 +11,7 @@ use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{self, Config};
 use crate::ledger::LedgerError;
-use crate::ledger::rows::{AuditRow, LaneRow, ManifestRow, SegmentRow, StreamRow, TaskRow};
-use crate::model::mark::{CursorKind, CursorValue};
-use crate::model::offset::{Offset, PageCursor};
+use crate::ledger::rows::{AuditRow, ManifestRow, SegmentRow, StreamRow, TaskRow};
 use crate::model::progress::Progress;
 use crate::model::schema::Type;
 use crate::model::schema::diff::{Difference, diff};
@@ -311,36 +313,6 @@ pub fn file(
     })
 }
 
-/// Where a lane stands.
-pub fn lane(row: &LaneRow) -> api::LaneOffset {
-    let Offset { partition, cursor, pages, records, partition_records } = &row.offset;
-    let cursor = match cursor {
-        PageCursor::Start => api::Cursor::Start,
-        PageCursor::Token(token) => api::Cursor::Token(token.clone()),
-        PageCursor::Url(url) => api::Cursor::Url(url.clone()),
-        PageCursor::Page(page) => api::Cursor::Page(*page),
-        PageCursor::Record(record) => api::Cursor::Record(*record),
-        PageCursor::End => api::Cursor::End,
-    };
-    let (partition, pages, records, partition_records) = (*partition, *pages, *records, *partition_records);
-    let offset = api::Offset { partition, cursor, pages, records, partition_records };
-    api::LaneOffset { lane: row.lane, revision: row.revision, offset }
-}
-
-/// Where a lane shall stand.
-pub fn offset(offset: api::Offset) -> Offset {
-    let api::Offset { partition, cursor, pages, records, partition_records } = offset;
-    let cursor = match cursor {
-        api::Cursor::Start => PageCursor::Start,
-        api::Cursor::Token(token) => PageCursor::Token(token),
-        api::Cursor::Url(url) => PageCursor::Url(url),
-        api::Cursor::Page(page) => PageCursor::Page(page),
-        api::Cursor::Record(record) => PageCursor::Record(record),
-        api::Cursor::End => PageCursor::End,
-    };
-    Offset { partition, cursor, pages, records, partition_records }
-}
-
 /// What a reload did.
 pub fn reload_report(report: ReloadReport) -> api::ReloadReport {
     let ReloadReport { applied, needs_restart } = report;
@@ -375,49 +347,9 @@ fn line<T: serde::Serialize>(value: &T) -> Bytes {
     line.into()
 }
 
-/// A mark.
-pub fn mark(mark: &CursorValue) -> api::Mark {
-    let text = mark.to_string();
-    match mark.kind() {
-        CursorKind::Number => api::Mark::Number(text),
-        CursorKind::Instant => api::Mark::Instant(text),
-        CursorKind::Text => api::Mark::Text(text),
-    }
-}
-
-/// A mark as an operator gives it; `None` where the text is not of the kind.
-pub fn mark_value(mark: &api::Mark) -> Option<CursorValue> {
-    let (text, kind) = match mark {
-        api::Mark::Number(text) => (text, CursorKind::Number),
-        api::Mark::Instant(text) => (text, CursorKind::Instant),
-        api::Mark::Text(text) => (text, CursorKind::Text),
-    };
-    CursorValue::parse_as(text, kind)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn offsets_go_out_and_come_in_unchanged() {
-        let cursors = [
-            PageCursor::Start,
-            PageCursor::Token("t".into()),
-            PageCursor::Url("https://a.example/?p=2".into()),
-            PageCursor::Page(3),
-            PageCursor::Record(4),
-            PageCursor::End,
-        ];
-        for cursor in cursors {
-            let there = Offset { partition: 1, cursor, pages: 2, records: 3, partition_records: 4 };
-            let start = Offset::start(0);
-            let row = LaneRow { lane: 0, revision: 7, start, offset: there.clone(), next_n: 0, done: false };
-            let text = serde_json::to_string(&lane(&row)).unwrap();
-            let back: api::LaneOffset = serde_json::from_str(&text).unwrap();
-            assert_eq!((back.revision, offset(back.offset)), (7, there));
-        }
-    }
 
     #[test]
     fn the_states_of_both_sides_have_the_same_words() {

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::config::settings::{ParquetCompression, ParquetFormat, TextCompression, TextFormat};
-use crate::model::offset::Offset;
 use crate::model::schema::{Field, Schema, Type};
 use crate::record::page::Page;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -38,25 +37,6 @@ impl Write for Full {
     }
 }
 
-fn page(records: &[String]) -> Page {
-    let mut body = Vec::new();
-    let mut ranges = Vec::new();
-    for record in records {
-        let start = body.len() as u32;
-        body.extend_from_slice(record.as_bytes());
-        ranges.push(start..body.len() as u32);
-    }
-    let offset = Offset::start(0);
-    Page {
-        body: body.into(),
-        records: ranges,
-        offset_before: offset.clone(),
-        offset_after: offset,
-        total: None,
-        permit: None,
-    }
-}
-
 fn schema(fields: &[(&str, &str)]) -> Schema {
     let field = |(name, kind): &(&str, &str)| Field { name: (*name).into(), kind: Type::parse(kind).unwrap() };
     Schema { fields: fields.iter().map(field).collect() }
@@ -69,7 +49,7 @@ fn encode(format: &Format, schema: &Schema, chunk_size: u64, pages: &[Vec<String
     let mut encoder = open(format, &plan, chunk_size, Box::new(file.clone())).unwrap();
     let mut counted = Vec::new();
     for records in pages {
-        encoder.write(plan.convert(&page(records), None)).unwrap();
+        encoder.write(plan.convert(&Page::of(records), None)).unwrap();
         counted.push(encoder.counted_bytes());
     }
     encoder.finish().unwrap();
@@ -256,7 +236,7 @@ fn parquet_holds_what_the_columns_hold() {
         let batches: Vec<RecordBatch> = reader.with_batch_size(100).build().unwrap().map(Result::unwrap).collect();
         assert_eq!(batches.len(), pages.len());
         for (read, records) in batches.iter().zip(&pages) {
-            let written = batch(plan.convert(&page(records), None), "test").unwrap();
+            let written = batch(plan.convert(&Page::of(records), None), "test").unwrap();
             assert_eq!(read.num_columns(), written.num_columns());
             for (read, written) in read.columns().iter().zip(written.columns()) {
                 // The reader calls the same time zone UTC.
@@ -289,13 +269,13 @@ fn errors_keep_their_class_and_no_data() {
     for format in ["parquet", "csv", "ndjson", "json"].map(|word| Format::from_word(word).unwrap()) {
         let plan = Plan::new(&schema, layout(&format));
         let mut result = open(&format, &plan, 1, Box::new(Full)).and_then(|mut encoder| {
-            encoder.write(plan.convert(&page(&record), None))?;
+            encoder.write(plan.convert(&Page::of(&record), None))?;
             encoder.finish()
         });
         assert_eq!(result.as_ref().unwrap_err().class(), ErrorClass::Full, "{format:?}");
         let other = if layout(&format) == Layout::Lines { Layout::Flat } else { Layout::Lines };
         let mut encoder = open(&format, &plan, 1, Box::new(Shared::default())).unwrap();
-        result = encoder.write(Plan::new(&schema, other).convert(&page(&record), None));
+        result = encoder.write(Plan::new(&schema, other).convert(&Page::of(&record), None));
         assert_eq!(result.as_ref().unwrap_err().class(), ErrorClass::Bug);
         assert!(!format!("{:?}", result.unwrap_err()).contains("s3cret"));
     }

@@ -8,6 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Below this many bytes a secret is not replaced but the whole text dropped: a mask over each `a` tells what it hides.
 const SHORTEST: usize = 6;
 
+/// Characters of a server's own words that a message repeats.
+pub const MAX_SAID: usize = 200;
+
 /// What stands where a secret stood.
 const HIDDEN: &str = "[secret]";
 

@@ -4,6 +4,7 @@ use super::error::FetchError;
 use super::fetch::{Ask, Fetcher};
 use super::limit::Told;
 use super::limit::hints::{self, Hint};
+use super::mask::MAX_SAID;
 use super::retry::retry_after;
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
@@ -15,9 +16,6 @@ const MAX_REFUSAL: usize = 16 << 10;
 
 /// How much of it is read where a rule may look into it.
 const MAX_JUDGED: usize = 256 << 10;
-
-/// Characters of the server's own words that are repeated.
-const MAX_SAID: usize = 200;
 
 /// What the headers of an answer say about haste, and the wait that they ask for.
 pub fn haste(status: StatusCode, headers: &HeaderMap) -> (Told, Option<Duration>) {

@@ -175,28 +175,7 @@ fn field<'a>(raw: &'a [u8], path: &[String]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::offset::{Offset, PageCursor};
-    use bytes::Bytes;
     use proptest::prelude::*;
-
-    fn page(records: &[String]) -> Page {
-        let mut body = Vec::new();
-        let ranges = records.iter().map(|record| {
-            let start = body.len() as u32;
-            body.extend_from_slice(record.as_bytes());
-            start..body.len() as u32
-        });
-        let records = ranges.collect();
-        let after = Offset { cursor: PageCursor::End, ..Offset::start(0) };
-        Page {
-            body: Bytes::from(body),
-            records,
-            offset_before: Offset::start(0),
-            offset_after: after,
-            total: None,
-            permit: None,
-        }
-    }
 
     fn follow() -> Follow {
         Follow {
@@ -215,7 +194,7 @@ mod tests {
     fn the_newest_and_all_that_are_as_new() {
         let records = [record(1, "17"), record(2, "20"), record(3, "null"), record(4, "20"), record(5, "\"\"")];
         let follow = follow();
-        let found = follow.page(&page(&records));
+        let found = follow.page(&Page::of(&records));
         assert_eq!(found.newest, Some(CursorValue::parse("20")));
         assert_eq!((found.recent.len(), follow.without.into_inner(), found.keep), (2, 2, vec![true; 5]));
         assert_ne!(found.recent[0].1, found.recent[1].1);
@@ -223,12 +202,13 @@ mod tests {
 
     #[test]
     fn only_equal_records_at_the_boundary_are_dropped() {
-        let seen = follow().page(&page(&[record(1, "20"), record(2, "20")]));
+        let seen = follow().page(&Page::of(&[record(1, "20"), record(2, "20")]));
         let mut next = follow();
         next.boundary = seen.recent.iter().map(|(_, digest)| *digest).collect();
         (next.boundary_end, next.from) = (seen.newest.clone(), seen.newest);
         let changed = record(2, "20").replace('7', "8");
-        let found = next.page(&page(&[record(1, "20"), changed, record(3, "20"), record(4, "19"), record(5, "21")]));
+        let found =
+            next.page(&Page::of(&[record(1, "20"), changed, record(3, "20"), record(4, "19"), record(5, "21")]));
         assert_eq!(found.keep, [false, true, true, false, true]);
         assert_eq!((found.duplicate, found.filtered), (1, 1));
     }
@@ -245,15 +225,15 @@ mod tests {
             record(3, &at("2024-01-02T00:00:00Z")),
             record(4, &at("2024-01-02T00:00:01Z")),
         ];
-        let found = follow.page(&page(&records[..3]));
+        let found = follow.page(&Page::of(&records[..3]));
         assert_eq!((found.recent.len(), found.filtered), (2, 0));
-        assert_eq!(follow.page(&page(&records)).filtered, 1);
+        assert_eq!(follow.page(&Page::of(&records)).filtered, 1);
     }
 
     #[test]
     fn a_record_from_the_future_does_not_hide_those_of_today() {
         let records = [record(1, "\"2029-12-31T23:59:59Z\""), record(2, "\"2099-01-01T00:00:00Z\"")];
-        let found = follow().page(&page(&records));
+        let found = follow().page(&Page::of(&records));
         assert_eq!(found.recent.len(), 1, "kept from the task's creation on");
         assert_eq!(follow().keep_from(found.newest.unwrap()), CursorValue::parse("2030-01-01"));
     }
@@ -261,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_record_is_survived(text in "\\PC{0,40}", id in any::<u64>()) {
-            let found = follow().page(&page(&[text.clone(), record(id, &serde_json::to_string(&text).unwrap())]));
+            let found = follow().page(&Page::of(&[text.clone(), record(id, &serde_json::to_string(&text).unwrap())]));
             prop_assert_eq!(found.keep, vec![true, true]);
         }
 

@@ -42,3 +42,20 @@ impl Page {
         self.records.iter().map(|range| u64::from(range.end - range.start)).sum()
     }
 }
+
+#[cfg(test)]
+impl Page {
+    /// A page of these records at the start of a lane, for tests.
+    pub fn of(records: &[impl AsRef<str>]) -> Self {
+        let mut body = Vec::new();
+        let place = |record: &_| {
+            body.push(b' ');
+            let start = body.len() as u32;
+            body.extend_from_slice(AsRef::<str>::as_ref(record).as_bytes());
+            start..body.len() as u32
+        };
+        let records = records.iter().map(place).collect();
+        let at = Offset::start(0);
+        Self { body: body.into(), records, offset_before: at.clone(), offset_after: at, total: None, permit: None }
+    }
+}

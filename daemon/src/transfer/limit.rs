@@ -85,24 +85,10 @@ pub async fn within_time(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::offset::Offset;
     use crate::model::schema::{Field, Schema, Type};
     use crate::record::convert::{Data, Layout, Plan};
     use crate::record::page::Page;
     use proptest::prelude::*;
-
-    fn page(records: &[String]) -> Page {
-        let mut body = String::new();
-        let mut ranges = Vec::new();
-        for record in records {
-            let from = body.len() as u32;
-            body.push_str(record);
-            ranges.push(from..body.len() as u32);
-            body.push(' ');
-        }
-        let (at, records) = (Offset::start(0), ranges);
-        Page { body: body.into(), records, offset_before: at.clone(), offset_after: at, total: None, permit: None }
-    }
 
     fn rows(data: &Data) -> u64 {
         match data {
@@ -128,7 +114,7 @@ mod tests {
                     id += 1;
                     if *fits { format!("{{\"id\":{id}}}") } else { "7".to_owned() }
                 }).collect();
-                let mut converted = plan.convert(&page(&records), None);
+                let mut converted = plan.convert(&Page::of(&records), None);
                 good += converted.counts.written;
                 left.take(&mut converted);
                 prop_assert!(converted.counts.balanced(), "{:?}", converted.counts);

@@ -77,9 +77,9 @@ impl StreamRun {
     }
 
     /// Converts the pages of its lanes.
-    fn pump(&self, picker: Option<Arc<Picker>>) -> Pump {
+    fn pump(&self) -> Pump {
         let (budget, cpu) = (ByteBudget::new(self.task.page_buffer), self.task.cpu.clone());
-        Pump { budget, cpu, plan: self.plan.clone(), picker, follow: self.follow.clone() }
+        Pump { budget, cpu, plan: self.plan.clone(), picker: self.picker.clone(), follow: self.follow.clone() }
     }
 
     /// The schema that the stream would need for what was seen now, if it may be read again with it.
@@ -163,7 +163,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
         name: stream.name.clone(),
         plan,
         partitions: partitions.len(),
-        picker: picker.clone(),
+        picker,
         observed,
         follow: following.follow,
         max_boundary: following.max_boundary,
@@ -173,7 +173,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
         stop,
     });
     let mut running = JoinSet::new();
-    let pump = run.pump(picker);
+    let pump = run.pump();
     for row in lanes {
         let open = opener(row.lane);
         let feed = match feeds.remove(&row.lane) {

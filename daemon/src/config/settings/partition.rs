@@ -97,8 +97,9 @@ fn default_timezone() -> String {
 pub struct ParentPartitions {
     /// The parent: another stream of the same source.
     pub stream: Name,
-    /// What `{{ parent.NAME }}` is in the templates of the stream: a JSONPath into a record of the parent as the API gives
-    /// it, or a field with dots, e.g. `{ id: id, owner: $.owner.id }`. Each leads to a text, number, true or false.
+    /// What `{{ parent.NAME }}` is in the templates of the stream: a JSONPath into a record of the parent as its
+    /// `transform` leaves it, or a field with dots, e.g. `{ id: id, owner: $.owner.id }`. Each leads to a text, number, true
+    /// or false.
     #[schemars(length(min = 1))]
     pub values: BTreeMap<String, String>,
     /// Fields that are added to each record of the stream, each with the name of one of the values, e.g.

@@ -122,7 +122,7 @@ impl Check<'_> {
         }
         if fixed.query.iter().any(|query| query.contains_key(name)) {
             let mistake = Mistake::value(path, format!("{} is also under the key query", shown(name)));
-            self.wrong(mistake.hint("remove it there: the paginator sets it"));
+            self.wrong(mistake.hint("remove it there: it is set here"));
         }
         if fixed.auth == Some(name) {
             let mistake = Mistake::value(path, format!("{} is also set by auth", shown(name)));

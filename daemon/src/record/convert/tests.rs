@@ -1,7 +1,6 @@
 //! Conversion: nothing is lost, what does not fit is rescued or rejected with its reason.
 
 use super::*;
-use crate::model::offset::Offset;
 use crate::model::schema::{Field, Type};
 use crate::record::infer::Sample;
 use arrow_array::cast::AsArray as _;
@@ -13,21 +12,6 @@ use std::collections::BTreeMap;
 
 mod lossless;
 
-pub fn page(records: &[&str]) -> Page {
-    let mut body = Vec::new();
-    let records = records
-        .iter()
-        .map(|record| {
-            body.push(b' ');
-            let start = body.len() as u32;
-            body.extend_from_slice(record.as_bytes());
-            start..body.len() as u32
-        })
-        .collect();
-    let offset = Offset::start(0);
-    Page { body: body.into(), records, offset_before: offset.clone(), offset_after: offset, total: None, permit: None }
-}
-
 fn schema(fields: &[(&str, &str)]) -> Schema {
     let field = |(name, kind): &(&str, &str)| Field { name: (*name).into(), kind: Type::parse(kind).unwrap() };
     Schema { fields: fields.iter().map(field).collect() }
@@ -35,12 +19,12 @@ fn schema(fields: &[(&str, &str)]) -> Schema {
 
 fn inferred(records: &[&str]) -> Schema {
     let mut sample = Sample::default();
-    sample.add(&page(records));
+    sample.add(&Page::of(records));
     sample.schema()
 }
 
 fn columns(schema: &Schema, records: &[&str]) -> (RecordBatch, Converted) {
-    let mut converted = Plan::new(schema, Layout::Columns).convert(&page(records), None);
+    let mut converted = Plan::new(schema, Layout::Columns).convert(&Page::of(records), None);
     let data = std::mem::replace(&mut converted.data, Data::Lines(Vec::new()));
     let Data::Batch(batch) = data else { panic!("columns expected") };
     assert!(converted.counts.balanced());
@@ -196,7 +180,7 @@ fn bad_records_are_rejected_and_leave_no_trace() {
     assert_eq!(batch, expected);
     assert_eq!((converted.counts.read, converted.counts.written, converted.counts.rescued), (8, 2, 0));
 
-    let mut page = page(&[good, good]);
+    let mut page = Page::of(&[good, good]);
     let mut body = page.body.to_vec();
     let at = body.iter().position(|byte| *byte == b'y').unwrap();
     body[at] = 0xFF;
@@ -239,7 +223,8 @@ fn any_order_of_members_gives_the_same_columns() {
 fn flat_columns_hold_nested_values_as_text() {
     let schema = inferred(&[r#"{"o":{"a":1},"l":[1],"i":1}"#]);
     let plan = Plan::new(&schema, Layout::Flat);
-    let Data::Batch(batch) = plan.convert(&page(&[r#"{"o":{ "b" : 1 },"l":[ ],"i":1}"#, r#"{"o":"x"}"#]), None).data
+    let Data::Batch(batch) =
+        plan.convert(&Page::of(&[r#"{"o":{ "b" : 1 },"l":[ ],"i":1}"#, r#"{"o":"x"}"#]), None).data
     else {
         panic!()
     };
@@ -252,7 +237,7 @@ fn flat_columns_hold_nested_values_as_text() {
 fn lines_are_the_records_without_white_space() {
     let plan = Plan::new(&Schema::default(), Layout::Lines);
     let converted =
-        plan.convert(&page(&["{ \"a b\" : [ 1.50 ,\n\t\"\\u0041 \\\" x\" ] , \"a b\":1e400}", "1", "{}"]), None);
+        plan.convert(&Page::of(&["{ \"a b\" : [ 1.50 ,\n\t\"\\u0041 \\\" x\" ] , \"a b\":1e400}", "1", "{}"]), None);
     let Data::Lines(lines) = converted.data else { panic!() };
     assert_eq!(String::from_utf8(lines).unwrap(), "{\"a b\":[1.50,\"\\u0041 \\\" x\"],\"a b\":1e400}\n{}\n");
     assert_eq!((converted.counts.written, converted.counts.rejected, converted.rejected[0].index), (2, 1, 1));

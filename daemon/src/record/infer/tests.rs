@@ -1,29 +1,14 @@
 //! Inference: the schema that a sample gives, and that it never grows narrower.
 
 use super::*;
-use crate::model::offset::Offset;
 use crate::model::schema::Field;
 use crate::model::schema::Type;
 use proptest::prelude::*;
 
-fn page(records: &[&str]) -> Page {
-    let mut body = Vec::new();
-    let records = records
-        .iter()
-        .map(|record| {
-            let start = body.len() as u32;
-            body.extend_from_slice(record.as_bytes());
-            start..body.len() as u32
-        })
-        .collect();
-    let offset = Offset::start(0);
-    Page { body: body.into(), records, offset_before: offset.clone(), offset_after: offset, total: None, permit: None }
-}
-
 fn infer(records: &[&str], declared: &[(&str, &str)], last: Option<&Schema>) -> Schema {
     let declared = declared.iter().map(|(path, kind)| ((*path).to_owned(), Type::parse(kind).unwrap())).collect();
     let mut sample = Sample::default();
-    sample.add(&page(records));
+    sample.add(&Page::of(records));
     let mut schema = last.map_or(sample.schema(), |last| last.merge(&sample.schema()));
     schema.declare(&declared);
     schema
@@ -121,7 +106,7 @@ fn a_sample_ends_by_count() {
     let mut sample = Sample::default();
     for _ in 0..SAMPLE_PAGES {
         assert!(!sample.is_full());
-        sample.add(&page(&["{}"]));
+        sample.add(&Page::of(&["{}"]));
     }
     assert!(sample.is_full());
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::config::settings::AnyValue;
-use crate::model::offset::Offset;
 use crate::model::schema::Field;
 use crate::record::page::Page;
 use serde_json::json;
@@ -24,23 +23,6 @@ fn schema(fields: &[(&str, Type)]) -> Schema {
 
 fn rules(yaml: &str, new_fields: OnMisfit, type_changes: OnMisfit) -> Rules {
     Rules::new(&stream(yaml), &SchemaPolicy { new_fields, type_changes, ..SchemaPolicy::default() }).unwrap()
-}
-
-fn page(records: &[&str]) -> Page {
-    let (mut body, mut ranges) = (Vec::new(), Vec::new());
-    for record in records {
-        let start = body.len() as u32;
-        body.extend_from_slice(record.as_bytes());
-        ranges.push(start..body.len() as u32);
-    }
-    Page {
-        body: body.into(),
-        records: ranges,
-        offset_before: Offset::start(0),
-        offset_after: Offset::start(0),
-        total: None,
-        permit: None,
-    }
 }
 
 #[test]
@@ -93,7 +75,7 @@ fn records_that_do_not_fit_are_rejected_or_end_the_task() {
         r#"{"a":4}"#,
     ];
     for layout in [Layout::Columns, Layout::Lines] {
-        let converted = |fields, types| rules("", fields, types).plan(&own, layout).convert(&page(&records), None);
+        let converted = |fields, types| rules("", fields, types).plan(&own, layout).convert(&Page::of(&records), None);
         let kept = converted(Evolve, Evolve);
         assert_eq!((kept.counts.written, kept.counts.rejected, kept.failed.is_some()), (5, 0, false));
         let types = converted(Evolve, Quarantine);
@@ -117,7 +99,7 @@ fn invalid_records_follow_the_policy() {
         let convert = |invalid| {
             let rules = Rules::new(&stream, &SchemaPolicy { invalid, ..SchemaPolicy::default() }).unwrap();
             let schema = rules.of_task(None, &Schema::default());
-            rules.plan(&schema, Layout::Columns).convert(&page(&records), None)
+            rules.plan(&schema, Layout::Columns).convert(&Page::of(&records), None)
         };
         let kept = convert(OnInvalid::Quarantine);
         assert_eq!((kept.counts.written, kept.counts.rejected), (1, 3));

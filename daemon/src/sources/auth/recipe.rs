@@ -10,15 +10,12 @@ use super::token::{self, Refusal, Tokens};
 use crate::base::ids::Name;
 use crate::base::secret::Secret;
 use crate::net::error::FetchError;
-use crate::net::mask::{Learned, Mask};
+use crate::net::mask::{Learned, MAX_SAID, Mask};
 use crate::net::origin::Origin;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
-
-/// Characters of the server's own words that are repeated.
-const MAX_SAID: usize = 200;
 
 /// The grant type of a signed assertion (RFC 7523, section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";

@@ -213,7 +213,7 @@ proptest! {
         let records: Vec<&str> = records.iter().map(String::as_str).collect();
         let schema = inferred(&sample);
         let plan = Plan::new(&schema, if flat { Layout::Flat } else { Layout::Columns });
-        let converted = plan.convert(&page(&records), None);
+        let converted = plan.convert(&Page::of(&records), None);
         prop_assert!(converted.rejected.is_empty());
         let Data::Batch(batch) = converted.data else { panic!() };
         prop_assert_eq!(batch.num_rows(), records.len());
@@ -243,10 +243,10 @@ proptest! {
         // The next task's schema knows all that this one did not.
         if let Some(observed) = converted.observed {
             let next = schema.merge(&observed);
-            let observed = Plan::new(&next, plan.layout).convert(&page(&records), None).observed.unwrap_or_default();
+            let observed = Plan::new(&next, plan.layout).convert(&Page::of(&records), None).observed.unwrap_or_default();
             prop_assert_eq!(next.merge(&observed), next);
         }
-        let again = plan.convert(&page(&records), None);
+        let again = plan.convert(&Page::of(&records), None);
         prop_assert!(matches!(again.data, Data::Batch(other) if other == batch));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Say;
 use crate::base::secret::Secret;
+use crate::net::mask::MAX_SAID;
 use crate::sources::auth::error::AuthError;
 use crate::sources::auth::oauth2::param;
 use crate::sources::auth::recipe::{Recipe, TokenServer};
@@ -28,9 +29,6 @@ const MAX_HEAD: usize = 16 << 10;
 const CONNECTION: Duration = Duration::from_secs(10);
 /// Connections at a time; more wait.
 const MAX_CONNECTIONS: usize = 16;
-/// Characters of the server's own words that are repeated.
-const MAX_SAID: usize = 200;
-
 pub(super) async fn login(
     recipe: &Recipe,
     server: &TokenServer,
