@@ -67,6 +67,10 @@ pub struct Offset {
     pub records: u64,
     /// Records of the partition before this offset.
     pub partition_records: u64,
+    /// Where pages are counted: digest of the keys of the records in front of this offset, by which a shift of the pages is
+    /// noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<String>,
 }
 
 /// What to ask the source for next.

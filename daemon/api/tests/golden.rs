@@ -206,10 +206,11 @@ fn files_and_offsets() {
     let lanes = cursors
         .into_iter()
         .zip(0..)
-        .map(|(cursor, lane)| LaneOffset {
-            lane,
-            revision: 1,
-            offset: Offset { partition: lane, cursor, pages: 6, records: 600, partition_records: 60 },
+        .map(|(cursor, lane)| {
+            let counted = matches!(cursor, Cursor::Page(_) | Cursor::Record(_));
+            let tail = counted.then(|| text("0123456789abcdef"));
+            let offset = Offset { partition: lane, cursor, pages: 6, records: 600, partition_records: 60, tail };
+            LaneOffset { lane, revision: 1, offset }
         })
         .collect();
     let doc = OffsetsDoc {

@@ -39,7 +39,9 @@ pub struct Manifest {
     pub primary_key: Vec<String>,
     /// Field that incremental tasks follow.
     pub cursor_field: Option<String>,
-    /// How a shift of the source's pages would have been noticed; `none` where it could not.
+    /// How a shift of the source's pages would have been noticed: `whole` (one answer), `source` (a cursor of its own),
+    /// `overlap` (each page begins with the last record of the page before it), `total` (pages are compared when the number
+    /// of records changes), `repeats` (keys that come again); `none` where it could not.
     pub shift_protection: String,
     /// The limit of the export that ended the stream before its source did: `max_rows` or `max_bytes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,10 +154,17 @@ pub struct Segment {
     pub lane: u32,
     /// Position in the lane, from 0.
     pub n: u64,
+    /// How often the lane had been sent back before it was written; left out where that is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: u32,
     /// The lane's offset before it.
     pub first_offset: Value,
     /// The lane's offset after it.
     pub last_offset: Value,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why bytes are not a manifest, or not a list of manifests.

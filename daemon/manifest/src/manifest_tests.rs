@@ -14,6 +14,7 @@ pub(crate) fn sample() -> Manifest {
         crc32c: crc32c_hex(0x00ab_cdef),
         lane: 0,
         n,
+        revision: 0,
         first_offset: offset(n),
         last_offset: offset(n + 1),
     };

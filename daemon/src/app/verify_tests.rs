@@ -143,6 +143,7 @@ fn manifest(task: &TaskId, chain: ChainPosition, digests: &Digests) -> Manifest 
             crc32c: crc32c_hex(digests.crc32c),
             lane: 0,
             n: 0,
+            revision: 0,
             first_offset: serde_json::Value::Null,
             last_offset: serde_json::Value::Null,
         }],

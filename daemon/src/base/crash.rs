@@ -29,6 +29,8 @@ pub const POINTS: &[&str] = &[
     "lane.done",
     "restart.before_commit",
     "restart.committed",
+    "shift.before_commit",
+    "shift.committed",
     "stream.extracted",
     "task.extracted",
     "delivery.started",

@@ -1,6 +1,6 @@
 //! What a stream's paginator allows against shifts: records that change places while the pages are read.
 
-use super::settings::{Paginate, Stream};
+use super::settings::{OnShift, Paginate, Stream};
 
 /// How a shift of the pages is kept from losing or repeating records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,9 +9,14 @@ pub enum Shift {
     Whole,
     /// The source keeps the place: a cursor or a URL of its own leads on.
     Source,
-    /// Pages are counted, in an order that the request asks for.
-    Order,
-    /// Pages are counted, and nothing is known of their order.
+    /// Each page begins with the last record of the page before it.
+    Overlap,
+    /// Pages are numbered; when the total changes, those around it are asked for again and compared.
+    Total,
+    /// Pages are numbered; records that come again are noticed, and after an interruption the last page is compared. A record
+    /// that vanishes in front of the page being read hides another.
+    Repeats,
+    /// Nothing would be noticed.
     None,
 }
 
@@ -24,7 +29,10 @@ impl Shift {
         match &stream.paginate {
             Paginate::None {} => Self::Whole,
             Paginate::Cursor(_) | Paginate::NextUrl(_) | Paginate::Link(_) => Self::Source,
-            Paginate::Page(_) | Paginate::Offset(_) if ordered(stream) => Self::Order,
+            Paginate::Page(_) | Paginate::Offset(_) if stream.on_shift == OnShift::Keep => Self::None,
+            Paginate::Offset(offset) if offset.overlap && offset.limit > 1 => Self::Overlap,
+            Paginate::Page(_) if stream.total.is_some() => Self::Total,
+            Paginate::Page(_) | Paginate::Offset(_) if !stream.primary_key.is_empty() => Self::Repeats,
             Paginate::Page(_) | Paginate::Offset(_) => Self::None,
         }
     }
@@ -34,14 +42,17 @@ impl Shift {
         match self {
             Self::Whole => "whole",
             Self::Source => "source",
-            Self::Order => "order",
+            Self::Overlap => "overlap",
+            Self::Total => "total",
+            Self::Repeats => "repeats",
             Self::None => "none",
         }
     }
 }
 
-/// Whether a parameter of the request asks for an order: `sort`, `order_by`, `orderBy[]` and the like.
-fn ordered(stream: &Stream) -> bool {
+/// Whether a parameter of the stream's requests asks for an order: `sort`, `order_by`, `orderBy[]` and the like. Without one
+/// many an API gives records in any order, and in another one on the next page.
+pub fn ordered(stream: &Stream) -> bool {
     let asks = |name: &str| {
         // Words of the name: `sort_by`, `page[sort]`, `orderBy`.
         let mut words = vec![String::new()];
@@ -69,24 +80,43 @@ fn name_of(pair: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    fn shift(paginate: serde_json::Value, query: serde_json::Value) -> Shift {
-        let stream = json!({ "path": "/orders", "paginate": paginate, "query": query });
-        Shift::of(&serde_json::from_value(stream).unwrap())
+    fn stream(paginate: Value, more: Value) -> Stream {
+        let mut stream = json!({ "path": "/orders", "paginate": paginate });
+        stream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(stream).unwrap()
     }
 
     #[test]
     fn only_counted_pages_can_shift() {
+        let (page, offset) = (json!({ "page": {} }), json!({ "offset": { "limit": 100 } }));
         let cursor = json!({ "cursor": { "from": "$.next", "param": "cursor" } });
-        assert_eq!(shift(cursor, json!({})), Shift::Source);
-        assert_eq!(shift(json!({ "link": {} }), json!({})), Shift::Source);
-        assert_eq!(shift(json!({ "none": {} }), json!({})), Shift::Whole);
-        assert_eq!(shift(json!({ "page": {} }), json!({})), Shift::None);
-        let offset = json!({ "offset": { "limit": 100 } });
-        assert_eq!(shift(offset.clone(), json!({ "border": "1", "resort": "x", "orders": "all" })), Shift::None);
+        let (key, total) = (json!({ "primary_key": ["id"] }), json!({ "total": "$.total" }));
+        let apart = json!({ "offset": { "limit": 100, "overlap": false } });
+        for (paginate, more, word) in [
+            (&cursor, json!({}), "source"),
+            (&json!({ "link": {} }), key.clone(), "source"),
+            (&json!({ "none": {} }), json!({}), "whole"),
+            (&page, json!({}), "none"),
+            (&page, key.clone(), "repeats"),
+            (&page, total.clone(), "total"),
+            (&offset, json!({}), "overlap"),
+            (&json!({ "offset": { "limit": 1 } }), json!({}), "none"),
+            (&apart, key, "repeats"),
+            (&apart, total, "none"),
+            (&offset, json!({ "on_shift": "keep" }), "none"),
+        ] {
+            assert_eq!(Shift::of(&stream(paginate.clone(), more.clone())).word(), word, "{paginate} {more}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_asked_for_by_many_names() {
+        let asks = |query: Value| ordered(&stream(json!({ "page": {} }), json!({ "query": query })));
+        assert!(!asks(json!({ "border": "1", "resort": "x", "orders": "all" })));
         for order in ["sort", "sort_by", "orderBy", "page[sort]", "$orderby", "order", "ordering", "sortOrder"] {
-            assert_eq!(shift(offset.clone(), json!({ order: "id" })), Shift::Order, "{order}");
+            assert!(asks(json!({ order: "id" })), "{order}");
         }
     }
 }

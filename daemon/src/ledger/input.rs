@@ -134,6 +134,19 @@ pub struct StreamEnd {
     pub look_back: Duration,
     /// How long a unit of the cursor field is, where it is a number that counts time.
     pub unit: Option<Duration>,
+    /// How a shift of the source's pages would have been noticed.
+    pub shift_protection: &'static str,
+}
+
+/// A lane that has to read a partition again.
+#[derive(Clone, Debug)]
+pub struct LaneBack {
+    /// The lane.
+    pub lane: u32,
+    /// The partition.
+    pub partition: u32,
+    /// Why, for the task's report.
+    pub note: String,
 }
 
 /// The newest records of a segment: what the next task may be given once more.

@@ -95,6 +95,8 @@ pub(super) fn end(tx: &Tx<'_>, task: &TaskRow, end: &StreamEnd) -> Result<(), Le
         mark_after: after,
     };
     super::manifests::link(tx, &task.id, &end.stream, &link)?;
+    let text = "UPDATE task_streams SET shift_protection = ?3 WHERE task = ?1 AND stream = ?2";
+    run(tx, text, (task.id.as_str(), &end.stream, end.shift_protection))?;
     Ok(())
 }
 

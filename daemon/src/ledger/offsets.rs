@@ -51,7 +51,7 @@ fn not_composed(tx: &Tx<'_>, task: &TaskRow, stream: &str) -> Result<(), LedgerE
 }
 
 /// The segments of a lane that count, in order.
-fn live(tx: &Tx<'_>, task: &TaskId, stream: &str, lane: u32) -> Result<Vec<SegmentRow>, LedgerError> {
+pub(super) fn live(tx: &Tx<'_>, task: &TaskId, stream: &str, lane: u32) -> Result<Vec<SegmentRow>, LedgerError> {
     let text = format!(
         "SELECT {COLUMNS} FROM segments g
          WHERE g.task = ?1 AND g.stream = ?2 AND g.lane = ?3 AND NOT g.superseded ORDER BY g.n"

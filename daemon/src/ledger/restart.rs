@@ -1,20 +1,25 @@
-//! A stream that its own task reads again from the start, because its schema has to grow.
+//! What a task reads again by itself: a stream whose schema has to grow, a partition whose pages have shifted.
 
 use super::Ledger;
 use super::codec::{U64, one, run};
 use super::error::LedgerError;
-use super::offsets::{back, reopen};
+use super::input::LaneBack;
+use super::offsets::{back, live, reopen};
 use super::rows::SegmentRow;
+use super::segments::lane;
 use super::streams::{lanes, store_schema};
 use super::tasks::must_run;
 use super::writer::Tx;
 use crate::base::ids::TaskId;
+use crate::model::offset::Offset;
 use crate::model::schema::Schema;
 use crate::model::segment::SegmentId;
 use serde_json::json;
 
-/// The audit's word for it.
+/// The audit's word for a stream that is read again.
 const ACTION: &str = "stream_restarted";
+/// The audit's word for a partition that is read again.
+const SHIFTED: &str = "pages_shifted";
 
 fn restarts(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<u32, LedgerError> {
     let text = "SELECT count(*) FROM audit WHERE task = ?1 AND action = ?2 AND json_extract(detail, '$.stream') = ?3";
@@ -50,7 +55,57 @@ fn restart(
     Ok(Some(superseded))
 }
 
+fn restart_partition(
+    tx: &Tx<'_>,
+    (task, stream): (&TaskId, &str),
+    order: &LaneBack,
+    most: u32,
+) -> Result<Option<Vec<SegmentRow>>, LedgerError> {
+    must_run(tx, task, "read a partition again")?;
+    let text = "SELECT count(*) FROM audit WHERE task = ?1 AND action = ?2
+                AND json_extract(detail, '$.stream') = ?3 AND json_extract(detail, '$.partition') = ?4";
+    let key = (task.as_str(), SHIFTED, stream, order.partition);
+    let before: u32 = one(tx, text, key, |row| row.get(0))?.unwrap_or(0);
+    if before >= most {
+        return Ok(None);
+    }
+    let row = lane(tx, task, stream, order.lane)?;
+    // The first segment whose records reach into the partition; what lies in front of it stays.
+    let reaches = |last: &Offset| {
+        last.partition > order.partition || (last.partition == order.partition && last.partition_records > 0)
+    };
+    let segments = live(tx, task, stream, order.lane)?;
+    let kept = segments.iter().take_while(|segment| !reaches(&segment.last)).last();
+    let to = kept.map_or(&row.start, |segment| &segment.last).clone();
+    let superseded = back(tx, task, stream, &row, &to)?;
+    reopen(tx, task, stream)?;
+    super::streams::add_note(tx, task, stream, &order.note)?;
+    let detail = json!({
+        "stream": stream, "lane": order.lane, "partition": order.partition, "superseded": superseded.len(),
+        "revision": row.revision + 1, "restarts": before + 1,
+    });
+    tx.audit_task(task, SHIFTED, detail)?;
+    Ok(Some(superseded))
+}
+
 impl Ledger {
+    /// Sends a lane of a running task back to the start of the first segment that holds records of a partition, under a new
+    /// revision; what it had committed from there on is superseded, and the task's report says why. One transaction. `None`,
+    /// and nothing is changed, where the task has read the partition again `most` times already.
+    ///
+    /// # Errors
+    /// `Refused` where the task does not run.
+    pub async fn restart_partition(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        back: &LaneBack,
+        most: u32,
+    ) -> Result<Option<Vec<SegmentRow>>, LedgerError> {
+        let (task, stream, back) = (task.clone(), stream.to_owned(), back.clone());
+        self.write(move |tx| restart_partition(tx, (&task, &stream), &back, most)).await
+    }
+
     /// Sends every lane of a stream of a running task back to its start, under a new revision, with `schema` as the task's
     /// schema from now on; what it had committed is superseded. One transaction. `None`, and nothing is changed, where the
     /// task has read the stream again `most` times already.

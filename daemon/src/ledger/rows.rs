@@ -107,6 +107,8 @@ pub struct StreamRow {
     pub extracted: bool,
     /// The limit of its export that ended it: `max_rows` or `max_bytes`.
     pub limited: Option<String>,
+    /// How a shift of the source's pages would have been noticed.
+    pub shift_protection: String,
     /// The error that ended it.
     pub error: Option<String>,
     /// Remarks for the report, e.g. a dropped journal.

@@ -64,6 +64,7 @@ pub(super) fn stream_row(row: &Row<'_>) -> rusqlite::Result<StreamRow> {
         total: row.get::<_, Option<U64>>("total")?.map(|total| total.0),
         extracted: row.get("extracted")?,
         limited: row.get("limited")?,
+        shift_protection: row.get("shift_protection")?,
         error: row.get("error")?,
         notes: json(row, "notes")?,
     })
@@ -203,7 +204,7 @@ fn stream_limited(tx: &Tx<'_>, task: &TaskId, stream: &str, limit: &str, note: &
     add_note(tx, task, stream, note)
 }
 
-fn add_note(tx: &Tx<'_>, task: &TaskId, stream: &str, note: &str) -> Result<(), LedgerError> {
+pub(super) fn add_note(tx: &Tx<'_>, task: &TaskId, stream: &str, note: &str) -> Result<(), LedgerError> {
     ensure(tx, task, stream)?;
     let text = "SELECT notes FROM task_streams WHERE task = ?1 AND stream = ?2";
     let mut notes: Vec<String> = one(tx, text, (task.as_str(), stream), |row| json(row, "notes"))?.unwrap_or_default();

@@ -34,12 +34,29 @@ pub struct Offset {
     /// Records of the partition before this offset: what the source's total is compared with at the end.
     #[serde(default)]
     pub partition_records: u64,
+    /// Where pages are counted: digest of the keys of the records in front of this offset, 16 hex digits. Whoever goes on
+    /// here sees by it whether the pages have shifted meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<String>,
 }
 
 impl Offset {
     /// The start of a lane whose first partition is `partition`.
     pub fn start(partition: u32) -> Self {
-        Self { partition, cursor: PageCursor::Start, pages: 0, records: 0, partition_records: 0 }
+        Self { partition, cursor: PageCursor::Start, pages: 0, records: 0, partition_records: 0, tail: None }
+    }
+
+    /// The place behind a page of `count` records that was asked for here.
+    #[must_use]
+    pub fn behind(&self, cursor: PageCursor, count: u64, tail: Option<String>) -> Self {
+        Self {
+            partition: self.partition,
+            cursor,
+            pages: self.pages + 1,
+            records: self.records + count,
+            partition_records: self.partition_records + count,
+            tail,
+        }
     }
 }
 

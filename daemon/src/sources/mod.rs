@@ -24,8 +24,21 @@ impl From<rest::RestError> for SourceError {
 }
 
 /// An error that says its class and may travel between threads.
-pub trait ClassifiedError: Classify + Send + Sync + 'static {}
-impl<E: Classify + Send + Sync + 'static> ClassifiedError for E {}
+pub trait ClassifiedError: Classify + Send + Sync + 'static {
+    /// The partition that has to be read again from its start and how that was noticed, where that is what the error says.
+    fn shifted(&self) -> Option<(u32, &str)> {
+        None
+    }
+}
+
+impl ClassifiedError for rest::RestError {
+    fn shifted(&self) -> Option<(u32, &str)> {
+        match self {
+            Self::Shifted { partition, reason, .. } => Some((*partition, reason)),
+            _ => None,
+        }
+    }
+}
 
 /// What a task knows when it cuts a stream into partitions. With the same cut a source gives the same partitions.
 #[derive(Clone, Debug)]

@@ -64,6 +64,15 @@ pub enum TransferError {
         /// The schema that it would have.
         schema: Box<Schema>,
     },
+    /// The pages of a partition have shifted, and its lane has to read it again; told to nobody unless that comes too often.
+    Shifted {
+        /// The lane.
+        lane: u32,
+        /// The partition.
+        partition: u32,
+        /// How it was noticed.
+        reason: String,
+    },
     /// A worker panicked; a bug.
     Worker(String),
 }
@@ -92,6 +101,7 @@ impl fmt::Display for TransferError {
             Self::JournalDiffers { lane } => {
                 write!(f, "use the page journal of lane {lane}: the source's pages changed")
             }
+            Self::Shifted { partition, reason, .. } => write!(f, "read partition {partition} in one order: {reason}"),
             Self::Outgrown { .. } => f.write_str("keep the schema: it has to grow"),
             Self::Worker(what) => write!(f, "finish a worker: {what}"),
         }
@@ -120,7 +130,9 @@ impl Classify for TransferError {
             Self::Ledger(error) => error.class(),
             Self::Destination { source, .. } => source.class(),
             Self::Spool { source, .. } => io_class(source),
-            Self::ReadBack { .. } | Self::JournalDiffers { .. } | Self::Outgrown { .. } => ErrorClass::Transient,
+            Self::ReadBack { .. } | Self::JournalDiffers { .. } | Self::Outgrown { .. } | Self::Shifted { .. } => {
+                ErrorClass::Transient
+            }
             Self::Broken { class, .. } => *class,
             Self::Worker(_) => ErrorClass::Bug,
         }

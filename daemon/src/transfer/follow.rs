@@ -4,6 +4,7 @@ use super::error::TransferError;
 use super::stream::StreamRun;
 use super::{StreamPlan, TaskRun};
 use crate::config::settings::Incremental;
+use crate::config::shift::Shift;
 use crate::config::times::TimeFormat;
 use crate::ledger::LedgerError;
 use crate::ledger::input::{Newest, StreamEnd};
@@ -86,6 +87,7 @@ pub fn end(stream: &StreamPlan) -> StreamEnd {
         cursor_field: settings.map(|settings| settings.cursor_field.clone()),
         look_back: settings.and_then(|settings| settings.look_back).map(|span| span.0).unwrap_or_default(),
         unit: settings.and_then(unit),
+        shift_protection: Shift::of(&stream.settings).word(),
     }
 }
 

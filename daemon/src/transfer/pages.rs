@@ -102,7 +102,11 @@ impl Pages {
     }
 
     async fn ask(&mut self) -> Result<Option<Page>, TransferError> {
-        let failed = |source| TransferError::Source { stream: self.stream.clone(), source };
+        let (stream, lane) = (self.stream.clone(), self.lane);
+        let failed = |source: SourceError| match source.shifted() {
+            Some((partition, reason)) => TransferError::Shifted { lane, partition, reason: reason.to_owned() },
+            None => TransferError::Source { stream: stream.clone(), source },
+        };
         let source = match &mut self.source {
             Some(source) => source,
             None => self.source.insert((self.open)(self.at.clone()).map_err(failed)?),

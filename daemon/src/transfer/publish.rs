@@ -198,7 +198,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
         schema_version: row.schema_version,
         primary_key: link.primary_key,
         cursor_field: link.cursor_field,
-        shift_protection: "none".into(),
+        shift_protection: row.shift_protection.clone(),
         limited_by: row.limited.clone(),
         chain,
         offsets: Vec::new(),
@@ -223,6 +223,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
                 crc32c: crc32c_hex(segment.crc32c),
                 lane: segment.id.lane,
                 n: segment.id.n,
+                revision: segment.id.revision,
                 first_offset: offset(&segment.first),
                 last_offset: offset(&segment.last),
             })

@@ -116,6 +116,7 @@ pub async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan) -> Result<(), Tra
     loop {
         match read(task, stream, &rules, may_grow).await {
             Err(TransferError::Outgrown { schema }) => may_grow = restart::restart(task, stream, &schema).await?,
+            Err(shifted @ TransferError::Shifted { .. }) => restart::shifted(task, stream, shifted).await?,
             other => return other,
         }
     }

@@ -48,6 +48,16 @@ pub fn refresh_token(api: &SampleApi) -> Value {
     oauth2(api, json!({ "grant": { "refresh_token": { "token": "${FIRST_REFRESH}" } } }))
 }
 
+/// `paginate:` for the changing collection of the sample API, ten rows a page: `page`, `offset`, `cursor` or `next-url`.
+pub fn table_pager(pager: &str) -> Value {
+    match pager {
+        "page" => json!({ "page": { "size_param": "per_page", "size": 10 } }),
+        "offset" => json!({ "offset": { "limit": 10 } }),
+        "cursor" => json!({ "cursor": { "from": "$.next", "param": "cursor" } }),
+        _ => json!({ "next_url": { "from": "$.next" } }),
+    }
+}
+
 /// Every stream of the sample API, by the word for its way of paging.
 pub fn streams() -> Value {
     json!({

@@ -1,6 +1,7 @@
 //! Drives the real programs the way an operator does: files, processes, signals, the command line, the control socket.
 
 pub mod bed;
+pub mod chain;
 pub mod config;
 pub mod daemon;
 pub mod http;

@@ -1,6 +1,8 @@
 //! Incremental exports: what is new or changed is moved, nothing twice, and the chain gives exactly what the source has.
 
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
+use saas_export_tests::harness::chain::chain;
+use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::sample::Options;
 use saas_export_tests::sample::table::Change;
@@ -20,12 +22,6 @@ fn time(at: u64) -> String {
 /// A bed whose export `shop` follows the collection by one way of paging.
 fn bed(pager: &str, incremental: Value) -> Bed {
     let mut bed = Bed::new(Options { records: 0, ..Options::default() });
-    let paginate = match pager {
-        "page" => json!({ "page": { "size_param": "per_page", "size": 10 } }),
-        "offset" => json!({ "offset": { "limit": 10 } }),
-        "cursor" => json!({ "cursor": { "from": "$.next", "param": "cursor" } }),
-        _ => json!({ "next_url": { "from": "$.next" } }),
-    };
     let mut settings = json!({ "cursor_field": "updated_at", "param": "updated_since", "start": time(0) });
     settings.as_object_mut().unwrap().extend(incremental.as_object().unwrap().clone());
     bed.stream(
@@ -34,37 +30,17 @@ fn bed(pager: &str, incremental: Value) -> Bed {
             "path": format!("/table/{pager}/items"),
             "records": "$.data[*]",
             "primary_key": ["id"],
-            "paginate": paginate,
+            "paginate": config::table_pager(pager),
             "incremental": settings,
         }),
     );
-    bed.export("shop", saas_export_tests::harness::config::export("shop", "items", "ndjson", "64kB"));
+    bed.export("shop", config::export("shop", "items", "ndjson", "64kB"));
     bed
-}
-
-/// The manifests that latest.json lists, each with the rows of its files.
-fn chain(bed: &Bed) -> Vec<(Value, Vec<Value>)> {
-    let stream = bed.lake().join("shop/items");
-    let read = |path: &std::path::Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-    let latest = read(&stream.join("latest.json"));
-    let links = latest["manifests"].as_array().unwrap().iter().enumerate().map(|(position, entry)| {
-        let path = stream.join(entry["path"].as_str().unwrap());
-        let manifest = read(&path);
-        assert_eq!(manifest["mode"], entry["mode"]);
-        assert_eq!(manifest["chain"]["position"], position);
-        let rows = manifest["segments"].as_array().unwrap().iter().flat_map(|segment| {
-            let text = std::fs::read_to_string(path.with_file_name(segment["name"].as_str().unwrap())).unwrap();
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
-        });
-        let rows = rows.collect();
-        (manifest, rows)
-    });
-    links.collect()
 }
 
 /// What a reader of the chain has: the newest row of each key.
 fn followed(bed: &Bed) -> BTreeMap<u64, Value> {
-    let rows = chain(bed).into_iter().flat_map(|(_, rows)| rows);
+    let rows = chain(&bed.lake().join("shop/items")).into_iter().flat_map(|(_, rows)| rows);
     rows.map(|row| (row["id"].as_u64().unwrap(), row)).collect()
 }
 
@@ -89,10 +65,12 @@ fn a_second_task_moves_only_what_changed_for_every_paginator() {
         assert!(bed.api.table().queries().iter().all(|query| query.contains(&since)), "{pager}");
         assert_eq!(run(&bed, &daemon), 0, "{pager}: nothing is new");
         assert_eq!(followed(&bed), bed.api.table().rows(), "{pager}");
-        let modes: Vec<_> =
-            chain(&bed).into_iter().map(|(manifest, rows)| (manifest["mode"].clone(), rows.len())).collect();
+        let modes: Vec<_> = chain(&bed.lake().join("shop/items"))
+            .into_iter()
+            .map(|(manifest, rows)| (manifest["mode"].clone(), rows.len()))
+            .collect();
         assert_eq!(modes, [(json!("full"), 35), (json!("incremental"), 3), (json!("incremental"), 0)], "{pager}");
-        let marks = chain(&bed).pop().unwrap().0["marks"].clone();
+        let marks = chain(&bed.lake().join("shop/items")).pop().unwrap().0["marks"].clone();
         assert_eq!(marks["after"], json!({ "kind": "instant", "value": time(41) }), "{pager}");
         assert_eq!(marks["before"], marks["after"], "{pager}");
     }
@@ -158,10 +136,10 @@ fn full_starts_a_new_chain_and_a_back_fill_moves_no_mark() {
 
     bed.api.table().change([Change::Remove(1)]);
     bed.ctl(&["run", "shop", "--full", "--wait"]).expect(0);
-    assert_eq!(chain(&bed).len(), 1);
+    assert_eq!(chain(&bed.lake().join("shop/items")).len(), 1);
     assert_eq!(followed(&bed), bed.api.table().rows(), "what is gone at the source is gone in the new chain");
     assert_eq!(run(&bed, &daemon), 0);
-    assert_eq!(chain(&bed).len(), 2);
+    assert_eq!(chain(&bed.lake().join("shop/items")).len(), 2);
 }
 
 #[test]
@@ -179,7 +157,7 @@ fn marks_are_set_and_reset_with_the_document_that_is_shown() {
     assert_eq!(followed(&bed), bed.api.table().rows());
     bed.ctl(&["offsets", "reset", "shop", "--yes"]).expect(0);
     assert_eq!(run(&bed, &daemon), 20);
-    assert_eq!(chain(&bed).len(), 1, "everything again is a new chain");
+    assert_eq!(chain(&bed.lake().join("shop/items")).len(), 1, "everything again is a new chain");
 }
 
 #[test]
@@ -224,9 +202,9 @@ fn a_killed_incremental_task_ends_as_an_undisturbed_one() {
             assert!(Instant::now() < end, "{point}: the task goes on and on");
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(chain(&bed).len(), 2, "{point}");
+        assert_eq!(chain(&bed.lake().join("shop/items")).len(), 2, "{point}");
         assert_eq!(followed(&bed), bed.api.table().rows(), "{point}");
-        assert_eq!(chain(&bed)[1].1.len(), 21, "{point}");
+        assert_eq!(chain(&bed.lake().join("shop/items"))[1].1.len(), 21, "{point}");
         assert_eq!(run(&bed, &daemon), 0, "{point}");
     }
 }

@@ -32,6 +32,7 @@ mod rate;
 mod read;
 mod schema;
 mod service;
+mod shift;
 mod transform;
 mod verify;
 mod windows;

@@ -5,7 +5,7 @@ use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::config::settings::{Paginate, Rest, Stream};
-use crate::config::shift::Shift;
+use crate::config::shift::{Shift, ordered};
 use crate::model::offset::PageCursor;
 use crate::record::page::Page;
 use crate::sources::rest::{First, RestError, RestSource, Trouble};
@@ -171,14 +171,26 @@ fn number(page: &Page) -> u64 {
 /// What the paginator allows against records that change places meanwhile.
 pub fn shift(stream: &Stream) -> Found {
     let shift = Shift::of(stream);
-    let word = shift.word();
-    match shift {
-        Shift::Whole => Found::ok(format!("{word}: one answer holds everything")),
-        Shift::Source => Found::ok(format!("{word}: the source keeps the place between pages")),
-        Shift::Order => Found::ok(format!("{word}: pages are counted, in the order that the request asks for")),
-        Shift::None => Found::warn(
-            format!("{word}: pages are counted, so that records which appear or vanish meanwhile move the others"),
-            "ask for an order in which new records come last (e.g. by id or creation), or use a cursor if the API has one",
+    let (what, hint) = match shift {
+        Shift::Whole => ("one answer holds everything", None),
+        Shift::Source => ("the source keeps the place between pages", None),
+        Shift::Overlap => ("each page begins with the last record of the page before it", None),
+        Shift::Total => ("pages are counted, and compared when the total changes", None),
+        Shift::Repeats => (
+            "pages are counted; records that come twice are noticed, but one that vanishes meanwhile can hide another",
+            Some("set `total` if the API says how many records there are, or use a cursor if it has one"),
         ),
+        Shift::None => (
+            "pages are counted, so that records which appear or vanish meanwhile move the others, and nothing shows it",
+            Some("set `primary_key`, and `total` if the API says it; a cursor is better, if the API has one"),
+        ),
+    };
+    let counted = matches!(shift, Shift::Overlap | Shift::Total | Shift::Repeats | Shift::None);
+    let unordered = counted && !ordered(stream);
+    let order = if unordered { "; no order is asked for" } else { "" };
+    let words = format!("{}: {what}{order}", shift.word());
+    match hint.or(unordered.then_some("ask for an order in which new records come last (e.g. by id or creation)")) {
+        Some(hint) => Found::warn(words, hint),
+        None => Found::ok(words),
     }
 }

@@ -41,6 +41,9 @@ pub struct Stream {
     /// What follows where fewer records came than `total` says.
     #[serde(default)]
     pub total_mismatch: TotalMismatch,
+    /// What follows where counted pages have shifted while they were read, or a cursor is no longer known to the source.
+    #[serde(default, skip_serializing_if = "OnShift::is_default")]
+    pub on_shift: OnShift,
     /// The most pages of one partition: an API that leads on for ever ends in an error, and not on a full disk.
     #[serde(default = "default_max_pages")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
@@ -87,6 +90,23 @@ pub enum TotalMismatch {
     Note,
     /// The task fails.
     Fail,
+}
+
+/// What follows where the pages of a partition have shifted: records came or went in front of the page that is being read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnShift {
+    /// The partition is read again from its start, a few times at most; then the task fails.
+    #[default]
+    Restart,
+    /// Pages are taken as they come, and nobody looks: records may be missing, or be there twice.
+    Keep,
+}
+
+impl OnShift {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn default_lanes() -> u32 {
@@ -224,6 +244,10 @@ pub struct OffsetPages {
     /// Records per page.
     #[schemars(range(min = 1))]
     pub limit: u32,
+    /// Whether each page but the first begins with the last record of the page before it, so that records which come or go
+    /// meanwhile are noticed. Set it to false where the API takes only multiples of the limit.
+    #[serde(default = "default_overlap", skip_serializing_if = "is_true")]
+    pub overlap: bool,
     /// Where the parameters go.
     #[serde(default, rename = "in")]
     pub place: ParamIn,
@@ -231,6 +255,14 @@ pub struct OffsetPages {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(range(min = 400, max = 499)))]
     pub end_status: Vec<u16>,
+}
+
+fn default_overlap() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn default_offset_param() -> String {

@@ -7,7 +7,7 @@ use saas_export_api as api;
 
 /// Where a lane stands.
 pub fn lane(row: &LaneRow) -> api::LaneOffset {
-    let Offset { partition, cursor, pages, records, partition_records } = &row.offset;
+    let Offset { partition, cursor, pages, records, partition_records, tail } = &row.offset;
     let cursor = match cursor {
         PageCursor::Start => api::Cursor::Start,
         PageCursor::Token(token) => api::Cursor::Token(token.clone()),
@@ -17,13 +17,13 @@ pub fn lane(row: &LaneRow) -> api::LaneOffset {
         PageCursor::End => api::Cursor::End,
     };
     let (partition, pages, records, partition_records) = (*partition, *pages, *records, *partition_records);
-    let offset = api::Offset { partition, cursor, pages, records, partition_records };
+    let offset = api::Offset { partition, cursor, pages, records, partition_records, tail: tail.clone() };
     api::LaneOffset { lane: row.lane, revision: row.revision, offset }
 }
 
 /// Where a lane shall stand.
 pub fn offset(offset: api::Offset) -> Offset {
-    let api::Offset { partition, cursor, pages, records, partition_records } = offset;
+    let api::Offset { partition, cursor, pages, records, partition_records, tail } = offset;
     let cursor = match cursor {
         api::Cursor::Start => PageCursor::Start,
         api::Cursor::Token(token) => PageCursor::Token(token),
@@ -32,7 +32,7 @@ pub fn offset(offset: api::Offset) -> Offset {
         api::Cursor::Record(record) => PageCursor::Record(record),
         api::Cursor::End => PageCursor::End,
     };
-    Offset { partition, cursor, pages, records, partition_records }
+    Offset { partition, cursor, pages, records, partition_records, tail }
 }
 
 /// A mark.
@@ -70,7 +70,8 @@ mod tests {
             PageCursor::End,
         ];
         for cursor in cursors {
-            let there = Offset { partition: 1, cursor, pages: 2, records: 3, partition_records: 4 };
+            let tail = Some("0123456789abcdef".into());
+            let there = Offset { partition: 1, cursor, pages: 2, records: 3, partition_records: 4, tail };
             let start = Offset::start(0);
             let row = LaneRow { lane: 0, revision: 7, start, offset: there.clone(), next_n: 0, done: false };
             let text = serde_json::to_string(&lane(&row)).unwrap();

@@ -1,5 +1,6 @@
 //! Extraction: what is stored once, and the one transaction that moves an offset.
 
+use super::input::LaneBack;
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
 use crate::model::partitions::Partitions;
@@ -328,4 +329,40 @@ async fn a_stream_starts_again_with_a_wider_schema() {
     assert_eq!(ledger.lanes(&task, STREAM).await.unwrap(), before);
     event(&ledger, &task, TaskEvent::Cancel).await;
     assert!(ledger.restart_stream(&task, STREAM, &schema(&["b"]), 9).await.is_err());
+}
+
+/// The place in partition `partition` after `here` of its pages, `pages` pages after the start of the lane.
+fn in_partition(partition: u32, here: u64, pages: u64) -> Offset {
+    Offset { partition, partition_records: here * 10, ..after(pages) }
+}
+
+#[tokio::test]
+async fn a_lane_goes_back_to_the_first_segment_that_holds_the_partition() {
+    // Where the second segment ends: in the middle of partition 1, or right before its first page.
+    for (end, stays) in [(in_partition(1, 1, 4), 1), (in_partition(1, 0, 4), 2)] {
+        let (_dir, ledger) = fresh();
+        let task = running(&ledger, "shop").await;
+        let ends = [after(0), after(2), end.clone(), in_partition(1, 3, 6)];
+        for n in 0..3 {
+            let mut segment = segment(n, 2 * n..2 * n + 2);
+            segment.delta = CheckpointDelta { from: ends[n as usize].clone(), to: ends[n as usize + 1].clone() };
+            commit(&ledger, &task, &segment).await.unwrap();
+        }
+        let back = LaneBack { lane: 0, partition: 1, note: "page 5 has other records".into() };
+        let superseded = ledger.restart_partition(&task, STREAM, &back, 2).await.unwrap().unwrap();
+        assert_eq!(superseded.iter().map(|segment| segment.id.n).collect::<Vec<_>>(), (stays..3).collect::<Vec<_>>());
+        let lane = ledger.lanes(&task, STREAM).await.unwrap().remove(0);
+        assert_eq!((lane.revision, lane.offset, lane.next_n), (1, ends[stays as usize].clone(), stays));
+        let row = ledger.streams(&task).await.unwrap().remove(0);
+        assert_eq!((row.counts.read, row.notes), (stays * 20, vec![back.note.clone()]));
+
+        // Another partition has a count of its own.
+        let first = LaneBack { partition: 0, ..back.clone() };
+        assert!(ledger.restart_partition(&task, STREAM, &back, 2).await.unwrap().is_some());
+        assert!(ledger.restart_partition(&task, STREAM, &back, 2).await.unwrap().is_none(), "often enough");
+        assert!(ledger.restart_partition(&task, STREAM, &first, 2).await.unwrap().is_some());
+        assert_eq!(ledger.lanes(&task, STREAM).await.unwrap()[0].offset, after(0));
+        event(&ledger, &task, TaskEvent::Cancel).await;
+        assert!(ledger.restart_partition(&task, STREAM, &first, 9).await.is_err());
+    }
 }

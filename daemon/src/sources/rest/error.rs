@@ -89,6 +89,18 @@ pub enum RestError {
         /// Records that the source said there are.
         total: u64,
     },
+    /// Counted pages whose records have moved, or a cursor that the source has forgotten: the partition has to be read again.
+    #[error("read partition {partition} of stream {stream} in source {source_name} in one order: {reason}")]
+    Shifted {
+        /// The source.
+        source_name: Name,
+        /// The stream.
+        stream: Name,
+        /// The partition, from 0.
+        partition: u32,
+        /// How it was noticed.
+        reason: String,
+    },
     /// A next page that lies where the source must not lead.
     #[error("follow source {source_name} to its next page")]
     Leave {
@@ -166,7 +178,7 @@ impl Classify for RestError {
             Self::Config { .. } | Self::UnknownStream { .. } => ErrorClass::Config,
             Self::Read { cause, .. } => cause.class(),
             Self::Leave { cause, .. } => cause.class(),
-            Self::Next { .. } | Self::Short { .. } => ErrorClass::Data,
+            Self::Next { .. } | Self::Short { .. } | Self::Shifted { .. } => ErrorClass::Data,
             Self::Offset { .. } | Self::Died { .. } => ErrorClass::Bug,
         }
     }

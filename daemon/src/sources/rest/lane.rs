@@ -117,7 +117,7 @@ impl RestPages {
     fn onward(&self, at: Offset) -> Offset {
         match self.after(at.partition) {
             Some(partition) if at.cursor == PageCursor::End => {
-                Offset { partition, cursor: PageCursor::Start, partition_records: 0, ..at }
+                Offset { partition, cursor: PageCursor::Start, partition_records: 0, tail: None, ..at }
             }
             _ => at,
         }
@@ -126,13 +126,7 @@ impl RestPages {
     /// Takes a page of the partition at hand into the lane's order.
     fn hand_out(&mut self, page: Page) -> Page {
         let (before, count) = (self.at.clone(), page.records.len() as u64);
-        self.at = self.onward(Offset {
-            partition: before.partition,
-            cursor: page.offset_after.cursor,
-            pages: before.pages + 1,
-            records: before.records + count,
-            partition_records: before.partition_records + count,
-        });
+        self.at = self.onward(before.behind(page.offset_after.cursor, count, page.offset_after.tail));
         if self.at.partition != before.partition
             && let Some(done) = self.parts.pop_front()
         {

@@ -5,6 +5,11 @@ mod ahead;
 pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
 
 mod checks;
+mod order;
+
+pub use order::Keys;
+
+use order::Doubt;
 
 use super::error::RestError;
 use super::paginate::{Lead, Pager, Seen};
@@ -19,6 +24,7 @@ use crate::model::partitions::Partitions;
 use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher, Unreadable};
 use crate::net::judge::Verdict;
+use crate::record::identity::Identities;
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
 use crate::record::transform::Rewritten;
@@ -48,6 +54,8 @@ struct Content {
     rewritten: Option<Rewritten>,
     /// Digest of the records, where it is asked for.
     digest: Option<u64>,
+    /// Which records they are, where pages are counted.
+    identities: Identities,
 }
 
 /// An answer and what was found in it.
@@ -71,6 +79,8 @@ pub struct PartitionPages {
     /// Pages that are there, in order.
     ready: VecDeque<Page>,
     failed: Option<RestError>,
+    /// What is to be found out before the page at hand is used.
+    doubt: Doubt,
     /// Whether other partitions come after it: what may be asked in vain is then better asked of those.
     others: bool,
 }
@@ -86,7 +96,10 @@ impl PartitionPages {
         let run = Run::open(reader, partitions, at.partition)?;
         let window = Window::new(weight, finished.clone());
         let (reader, others) = (reader.clone(), partitions.len() > 1);
-        Ok(Self { reader, at, window, run, ready: VecDeque::new(), failed: None, others })
+        let doubt = Doubt::None;
+        let mut pages = Self { reader, at, window, run, ready: VecDeque::new(), failed: None, doubt, others };
+        pages.doubt = pages.doubt_at_start();
+        Ok(pages)
     }
 
     /// Its index.
@@ -126,7 +139,7 @@ impl PartitionPages {
     /// Takes what has come and leads on, so that the next requests can be named.
     pub fn settle(&mut self) {
         while self.failed.is_none() && self.at.cursor != PageCursor::End {
-            if self.window.drop_unless_front(&self.at.cursor) {
+            if self.window.drop_unless_front(&self.wanted()) {
                 // Pages of uneven size: one at a time, until some in a row are of the same size again.
                 self.run.pages = 0;
                 self.run.uneven = true;
@@ -134,21 +147,37 @@ impl PartitionPages {
             let page = match self.window.take() {
                 None => return,
                 Some(Ended::Died) => Err(self.died()),
-                Some(Ended::Done(Ok((answer, content)))) => self.turn(answer, content),
-                Some(Ended::Done(Err(error))) if self.is_end(&error) => {
-                    self.advance(Bytes::new(), Vec::new(), PageCursor::End)
-                }
-                Some(Ended::Done(Err(error))) if error.verdict() == Some(Verdict::Skip) => self.skip(&error),
-                Some(Ended::Done(Err(error))) => Err(self.failed(error)),
+                Some(Ended::Done(fetched)) => self.came(fetched),
             };
             match page {
-                Ok(page) => self.ready.push_back(page),
+                Ok(page) => self.ready.extend(page),
                 Err(error) => self.failed = Some(error),
             }
         }
         if self.at.cursor == PageCursor::End {
             // What was guessed behind the end is not waited for.
             self.window.drop_unless_front(&PageCursor::End);
+        }
+    }
+
+    /// Takes what came for the page that was wanted; `None` where another page has to be seen first.
+    fn came(&mut self, fetched: Fetched) -> Result<Option<Page>, RestError> {
+        if matches!(self.doubt, Doubt::Before(_)) {
+            return self.compare(fetched);
+        }
+        match fetched {
+            Ok(held) if matches!(self.doubt, Doubt::Again) => {
+                self.doubt = Doubt::Before(Some(Box::new(held)));
+                Ok(None)
+            }
+            Ok((_, content)) if self.end_is_open(&content)? => Ok(None),
+            Ok((answer, content)) if self.doubts(&answer, &content) => Ok(None),
+            Ok(held) => self.turn(held).map(Some),
+            Err(error) if self.is_end(&error) => {
+                self.advance(Bytes::new(), Vec::new(), PageCursor::End, None).map(Some)
+            }
+            Err(error) if error.verdict() == Some(Verdict::Skip) => self.skip(&error).map(Some),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -163,21 +192,27 @@ impl PartitionPages {
     }
 
     fn failed(&self, error: FetchError) -> RestError {
+        if let Some(refused) = self.refuses_cursor(&error) {
+            return refused;
+        }
         let pager = &self.reader.spec.pager;
         let behind = (pager.addressable() && self.at.cursor != PageCursor::Start).then(|| pager.kind());
         RestError::read(&self.reader.source, &self.reader.stream, behind, error)
     }
 
     /// Takes a page: finds where it leads, and moves there.
-    fn turn(&mut self, answer: Answer, content: Content) -> Result<Page, RestError> {
-        let Content { located, rewritten, digest } = content;
+    fn turn(&mut self, (answer, content): (Answer, Content)) -> Result<Page, RestError> {
+        let Content { located, rewritten, digest, identities } = content;
         let records = located.records.len() as u64;
         self.check_repetition(records, digest)?;
+        self.check_order(&identities, records)?;
         let seen = Seen { headers: &answer.headers, body: &answer.body, located: &located };
         if let Some(total) = self.told_total(&seen) {
             self.run.total = Some(total);
         }
-        let lead = self.reader.spec.pager.next(&self.at.cursor, &seen).map_err(|reason| self.no_next(reason))?;
+        let overlap = self.overlap();
+        let lead =
+            self.reader.spec.pager.next(&self.at.cursor, overlap, &seen).map_err(|reason| self.no_next(reason))?;
         let cursor = match lead {
             Lead::End => PageCursor::End,
             Lead::Cursor(cursor) => cursor,
@@ -186,13 +221,17 @@ impl PartitionPages {
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
         self.run.skipped = 0;
-        match rewritten {
-            None => self.advance(answer.body, located.records, cursor),
+        let (body, mut records) = match rewritten {
+            None => (answer.body, located.records),
             Some(rewritten) => {
                 self.note_casts(&rewritten);
-                self.advance(rewritten.body, rewritten.records, cursor)
+                (rewritten.body, rewritten.records)
             }
-        }
+        };
+        records.drain(..records.len().min(overlap as usize));
+        let tail = self.tail(identities).filter(|_| !records.is_empty());
+        self.doubt = self.doubt_of_end(&cursor);
+        self.advance(body, records, cursor, tail)
     }
 
     /// Says in the task's report which casts left values as they were.
@@ -205,21 +244,21 @@ impl PartitionPages {
     }
 
     /// Moves on, and makes the page that says so.
-    fn advance(&mut self, body: Bytes, records: Vec<Range<u32>>, cursor: PageCursor) -> Result<Page, RestError> {
+    fn advance(
+        &mut self,
+        body: Bytes,
+        records: Vec<Range<u32>>,
+        cursor: PageCursor,
+        tail: Option<String>,
+    ) -> Result<Page, RestError> {
         let max_pages = self.reader.spec.max_pages;
         self.run.read += 1;
         if self.run.read >= max_pages && cursor != PageCursor::End {
             let key = format!("streams.{}.max_pages", self.reader.stream);
             return Err(self.no_next(format!("it leads on behind {max_pages} pages of one partition (`{key}`)")));
         }
-        let (before, count) = (self.at.clone(), records.len() as u64);
-        let after = Offset {
-            partition: before.partition,
-            cursor,
-            pages: before.pages + 1,
-            records: before.records + count,
-            partition_records: before.partition_records + count,
-        };
+        let before = self.at.clone();
+        let after = before.behind(cursor, records.len() as u64, tail);
         let total = self.run.total;
         let page = Page { body, records, offset_before: before, offset_after: after, total, permit: None };
         if let Some((came, total)) = page.shortfall().filter(|_| self.reader.spec.exact_total) {
@@ -263,7 +302,8 @@ impl PartitionPages {
 
     fn start(&mut self, cursor: PageCursor) -> Result<(), RestError> {
         let spec = self.reader.spec.clone();
-        let ask = self.run.request.ask(&spec.pager, &cursor);
+        let overlap = if matches!(self.doubt, Doubt::End { .. }) { 0 } else { spec.pager.overlap(&cursor) };
+        let ask = self.run.request.ask(&spec.pager, &cursor, overlap);
         let foreign = || RestError::Offset { source_name: self.reader.source.clone() };
         let ask = ask.ok_or_else(foreign)?;
         let (fetcher, request) = (self.reader.fetcher.clone(), self.run.request.clone());
@@ -277,7 +317,7 @@ impl PartitionPages {
 fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Content, Unreadable> {
     if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
         let located = Located { records: Vec::new(), values: Vec::new() };
-        return Ok(Content { located, rewritten: None, digest: None });
+        return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default() });
     }
     let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
     let digest = (spec.pager != Pager::None).then(|| {
@@ -285,7 +325,13 @@ fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Conte
         digest(located.records.iter().map(slice))
     });
     let rewritten = rewrite(spec, request, answer, &located)?;
-    Ok(Content { located, rewritten, digest })
+    let (body, records) = match &rewritten {
+        Some(rewritten) => (&rewritten.body, &rewritten.records),
+        None => (&answer.body, &located.records),
+    };
+    let slice = |range: &Range<u32>| body.get(range.start as usize..range.end as usize).unwrap_or_default();
+    let identities = spec.identity.as_ref().map(|identity| identity.page(records.iter().map(slice)));
+    Ok(Content { identities: identities.unwrap_or_default(), located, rewritten, digest })
 }
 
 /// The records with the fields of their parent, as the transformation leaves them. The paginator looks at the answer as it

@@ -69,6 +69,8 @@ pub enum Pager {
         limit_param: Param,
         /// Records per page.
         limit: u64,
+        /// Whether each page but the first begins with the last record of the page before it.
+        overlap: bool,
         /// Statuses that are the end, behind the first page.
         end_status: Vec<u16>,
     },
@@ -166,8 +168,8 @@ impl Param {
 }
 
 impl Pager {
-    /// Compiles the settings of a paginator; the JSONPaths it needs come along.
-    pub fn compile(settings: &Paginate) -> Result<(Self, Vec<String>), At> {
+    /// Compiles the settings of a paginator; the JSONPaths it needs come along. `watched` says whether shifts are of interest.
+    pub fn compile(settings: &Paginate, watched: bool) -> Result<(Self, Vec<String>), At> {
         let mut paths = Vec::new();
         let mut place = |key: &str, text: &str| {
             Place::compile(text, &mut paths).map_err(|reason| At::new(&format!("paginate.{key}"), &reason))
@@ -198,6 +200,8 @@ impl Pager {
                 param: param("offset.param", &o.param, o.place)?,
                 limit_param: param("offset.limit_param", &o.limit_param, o.place)?,
                 limit: u64::from(o.limit),
+                // A page of one record that overlaps leads nowhere.
+                overlap: watched && o.overlap && o.limit > 1,
                 end_status: o.end_status.clone(),
             },
         };
@@ -214,9 +218,9 @@ impl Pager {
         }
     }
 
-    /// The parameters of the page at `cursor`, each with its text (in a body: its JSON text); `None` where the cursor is
-    /// not one of this paginator's.
-    pub fn parameters(&self, cursor: &PageCursor) -> Option<Vec<(&Param, String)>> {
+    /// The parameters of the page at `cursor`, which begins `overlap` records before it, each with its text (in a body: its
+    /// JSON text); `None` where the cursor is not one of this paginator's.
+    pub fn parameters(&self, cursor: &PageCursor, overlap: u64) -> Option<Vec<(&Param, String)>> {
         Some(match (self, cursor) {
             (Self::None | Self::NextUrl { .. } | Self::Link { .. } | Self::Cursor { .. }, PageCursor::Start) => vec![],
             (Self::NextUrl { .. } | Self::Link { .. }, PageCursor::Url(_)) => vec![],
@@ -227,7 +231,8 @@ impl Pager {
                 std::iter::once(number).chain(size).collect()
             }
             (Self::Offset { param, limit_param, limit, .. }, _) => {
-                vec![(param, self.position(cursor)?.to_string()), (limit_param, limit.to_string())]
+                let first = self.position(cursor)?.saturating_sub(overlap);
+                vec![(param, first.to_string()), (limit_param, limit.to_string())]
             }
             _ => return None,
         })
@@ -240,6 +245,26 @@ impl Pager {
             (Self::Page { .. }, PageCursor::Page(number)) => Some(*number),
             (Self::Offset { .. }, PageCursor::Start) => Some(0),
             (Self::Offset { .. }, PageCursor::Record(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Records at the beginning of the page at `cursor` that were on the page before it.
+    pub fn overlap(&self, cursor: &PageCursor) -> u64 {
+        u64::from(self.overlaps() && self.position(cursor).is_some_and(|position| position > 0))
+    }
+
+    /// Whether its pages overlap.
+    pub fn overlaps(&self) -> bool {
+        matches!(self, Self::Offset { overlap: true, .. })
+    }
+
+    /// The page before the one at `cursor`, where it can be asked for once more to see whether the pages have shifted.
+    pub fn before(&self, cursor: &PageCursor) -> Option<PageCursor> {
+        match (self, cursor) {
+            (Self::Page { start, .. }, PageCursor::Page(number)) if number > start => {
+                Some(PageCursor::Page(number - 1))
+            }
             _ => None,
         }
     }
@@ -281,19 +306,22 @@ impl Pager {
     }
 
     /// The cursor after the page at `cursor`, where that can be told in advance: `seen` records were on the last page, if
-    /// there was one, for an API may give fewer than it is asked for.
+    /// there was one (those included that overlap), for an API may give fewer than it is asked for.
     pub fn guess(&self, cursor: &PageCursor, seen: Option<u64>) -> Option<PageCursor> {
         let position = self.position(cursor)?;
         match self {
             Self::Page { .. } => position.checked_add(1).map(PageCursor::Page),
-            Self::Offset { limit, .. } => position.checked_add(seen.unwrap_or(*limit)).map(PageCursor::Record),
+            Self::Offset { limit, .. } => {
+                let new = seen.unwrap_or(*limit).saturating_sub(self.overlap(cursor));
+                position.checked_add(new).map(PageCursor::Record)
+            }
             _ => None,
         }
     }
 
-    /// Where the page at `cursor` leads.
-    pub fn next(&self, cursor: &PageCursor, seen: &Seen<'_>) -> Result<Lead, String> {
-        let records = seen.located.records.len() as u64;
+    /// Where the page at `cursor` leads, the first `overlap` records of which are not new.
+    pub fn next(&self, cursor: &PageCursor, overlap: u64, seen: &Seen<'_>) -> Result<Lead, String> {
+        let records = (seen.located.records.len() as u64).saturating_sub(overlap);
         match self {
             Self::None => Ok(Lead::End),
             Self::Cursor { from, param } => {

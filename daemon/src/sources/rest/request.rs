@@ -85,9 +85,9 @@ impl Request {
         Ok(Self { method, url, headers, body, fixed, private, every, include: None, judge })
     }
 
-    /// The request for the page at `cursor`; `None` where the cursor is not one of this paginator's.
-    pub fn ask(&self, pager: &Pager, cursor: &PageCursor) -> Option<Ask> {
-        let parameters = pager.parameters(cursor)?;
+    /// The request for the page at `cursor`, from `overlap` records before it on; `None` where the cursor is not one of this paginator's.
+    pub fn ask(&self, pager: &Pager, cursor: &PageCursor, overlap: u64) -> Option<Ask> {
+        let parameters = pager.parameters(cursor, overlap)?;
         let mut url = match cursor {
             PageCursor::Url(next) => {
                 let mut url = Url::parse(next).ok()?;

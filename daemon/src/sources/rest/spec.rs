@@ -7,9 +7,10 @@ use super::split::Split;
 use super::template::{Templates, Text};
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
-use crate::config::settings::{Method, Paginate, ParamIn, Stream, TotalMismatch};
+use crate::config::settings::{Method, OnShift, Paginate, ParamIn, Stream, TotalMismatch};
 use crate::net::judge::Judge;
 use crate::net::mask::Mask;
+use crate::record::identity::Identity;
 use crate::record::locate::Locator;
 use crate::record::transform::Transform;
 use http::HeaderName;
@@ -74,6 +75,9 @@ pub struct StreamSpec {
     pub max_pages: u64,
     /// Whether fewer records than the source said are an error.
     pub exact_total: bool,
+    /// Tells records apart where pages are counted, so that a shift of the pages is noticed; `None` where that is of no
+    /// interest.
+    pub identity: Option<Identity>,
     /// What is done with each record before anything else sees it.
     pub transform: Option<Transform>,
     /// See [`fingerprint`].
@@ -119,7 +123,9 @@ impl StreamSpec {
         }
         let mut compile = |body| Body::compile(body, "body", &mut |text| templates.secret_text(text, secrets, mask));
         let body = stream.body.as_ref().map(&mut compile).transpose()?;
-        let (pager, mut paths) = Pager::compile(&stream.paginate)?;
+        let watched = stream.on_shift == OnShift::Restart;
+        let (pager, mut paths) = Pager::compile(&stream.paginate, watched)?;
+        let identity = (watched && pager.addressable()).then(|| Identity::new(&stream.primary_key));
         let total = stream.total.as_deref().map(|text| Place::compile(text, &mut paths));
         let total = total.transpose().map_err(|reason| At::new("total", &reason))?;
         let method = match stream.method {
@@ -147,7 +153,7 @@ impl StreamSpec {
         #[rustfmt::skip]
         let spec = Self {
             method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, judge, keyed,
-            max_pages, exact_total, transform, fingerprint, split,
+            max_pages, exact_total, identity, transform, fingerprint, split,
         };
         Ok(spec)
     }

@@ -1,6 +1,7 @@
 //! How far requests run ahead of what is read of a partition.
 
 use super::PartitionPages;
+use super::order::Doubt;
 use crate::model::offset::PageCursor;
 use crate::sources::rest::error::RestError;
 
@@ -47,11 +48,9 @@ impl PartitionPages {
                 None if current && held == 0 => {
                     // It must come, whatever its size.
                     let _ = room.take();
-                    self.at.cursor.clone()
+                    self.wanted()
                 }
-                None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => {
-                    self.at.cursor.clone()
-                }
+                None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => self.wanted(),
                 Some(last) if held < self.width() => match self.reader.spec.pager.guess(last, self.run.last) {
                     Some(guess) if self.within_total(&guess) && room.take() => guess,
                     _ => return Ok(()),
@@ -65,7 +64,7 @@ impl PartitionPages {
     /// How many pages may be here or under way. Without a total it doubles with each page, so that a short list costs few in
     /// vain; with one no page is asked for in vain.
     fn width(&self) -> usize {
-        if !self.reader.spec.pager.addressable() {
+        if !self.reader.spec.pager.addressable() || !matches!(self.doubt, Doubt::None) {
             return 1;
         }
         let most = self.reader.fetcher.limiter.concurrency().clamp(1, MAX_AHEAD);
@@ -78,7 +77,7 @@ impl PartitionPages {
 
     /// Whether the last page is probably the last one: it has fewer records than were asked for, and an API that never
     /// gives as many has not shown itself as one.
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         let Some(last) = self.run.last else { return false };
         let asked = self.reader.spec.pager.size();
         last < self.run.largest || (self.run.pages < 2 && asked.is_some_and(|asked| last < asked))

@@ -36,7 +36,7 @@ impl PartitionPages {
         let end = if next.is_none() { "; its partition ends there, for nothing says what comes next" } else { "" };
         let note = format!("page {number} was left out{end}: {error}");
         self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
-        self.advance(Bytes::new(), Vec::new(), next.unwrap_or(PageCursor::End))
+        self.advance(Bytes::new(), Vec::new(), next.unwrap_or(PageCursor::End), None)
     }
 
     /// Refuses a page with the records of the page before it. Where the daemon itself says which page it wants, one is
@@ -98,8 +98,13 @@ impl PartitionPages {
         format!(
             "page {} has the same records as the page before it: either the API does not know the parameters of {at} \
              (check their names), or it repeats its last page for ever (then another paginator is needed, e.g. link, \
-             next_url or cursor)",
-            self.at.pages + 1
+             next_url or cursor){}",
+            self.at.pages + 1,
+            if self.reader.spec.pager.overlaps() {
+                ", or it takes only multiples of the limit (set `overlap: false`)"
+            } else {
+                ""
+            }
         )
     }
 }

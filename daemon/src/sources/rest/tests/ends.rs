@@ -86,7 +86,8 @@ async fn an_empty_page_in_the_middle_is_told_as_a_shortfall() {
 
 #[tokio::test]
 async fn an_api_that_repeats_a_page_for_ever_is_refused() {
-    for paginate in [json!({ "page": {} }), offset(10)] {
+    let apart = json!({ "offset": { "limit": 10, "overlap": false } });
+    for paginate in [json!({ "page": {} }), apart] {
         for concurrency in [1, 8] {
             // One that does not know the parameter, and one that repeats its last page beyond the end.
             for last in [1, 4] {
