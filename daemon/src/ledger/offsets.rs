@@ -88,10 +88,14 @@ pub(super) fn back(
     )?;
     let after = LaneRow { revision: before.revision + 1, offset: to.clone(), next_n, done: false, ..before.clone() };
     move_lane(tx, task, stream, &after)?;
+    let key = (task.as_str(), stream, before.lane, U64(next_n));
+    run(tx, "DELETE FROM boundary WHERE task = ?1 AND stream = ?2 AND lane = ?3 AND n >= ?4", key)?;
+    let key = (task.as_str(), stream, before.lane);
+    run(tx, "UPDATE lanes SET tail = NULL WHERE task = ?1 AND stream = ?2 AND lane = ?3", key)?;
     Ok(superseded)
 }
 
-/// Brings the sums of a stream in line with the segments that still count, and opens it again.
+/// Brings the sums of a stream in line with the segments that still count and the tails of its lanes, and opens it again.
 pub(super) fn reopen(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), LedgerError> {
     run(
         tx,
@@ -103,6 +107,18 @@ pub(super) fn reopen(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), Led
                  coalesce(sum(bytes), 0), count(*)
               FROM segments g WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded),
              extracted = 0, error = NULL
+         WHERE task = ?1 AND stream = ?2",
+        (task.as_str(), stream),
+    )?;
+    run(
+        tx,
+        "UPDATE task_streams SET (read, duplicate, filtered, over_limit, pages) =
+             (SELECT task_streams.read + coalesce(sum(tail ->> 'read'), 0),
+                 task_streams.duplicate + coalesce(sum(tail ->> 'duplicate'), 0),
+                 task_streams.filtered + coalesce(sum(tail ->> 'filtered'), 0),
+                 task_streams.over_limit + coalesce(sum(tail ->> 'over_limit'), 0),
+                 task_streams.pages + coalesce(sum(tail ->> 'pages'), 0)
+              FROM lanes l WHERE l.task = ?1 AND l.stream = ?2 AND l.tail IS NOT NULL)
          WHERE task = ?1 AND stream = ?2",
         (task.as_str(), stream),
     )?;

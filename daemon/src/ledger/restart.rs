@@ -5,7 +5,7 @@ use super::codec::{U64, one, run};
 use super::error::LedgerError;
 use super::input::LaneBack;
 use super::offsets::{back, live, reopen};
-use super::rows::SegmentRow;
+use super::rows::{LaneRow, SegmentRow};
 use super::segments::lane;
 use super::streams::{lanes, store_schema};
 use super::tasks::must_run;
@@ -55,28 +55,47 @@ fn restart(
     Ok(Some(superseded))
 }
 
+/// How often a partition, and the stream, went back since an operator last had a hand in it.
+fn shifts(tx: &Tx<'_>, task: &TaskId, stream: &str, partition: u32) -> Result<(u32, u32), LedgerError> {
+    let text = "SELECT coalesce(sum(json_extract(detail, '$.partition') = ?4), 0), count(*) FROM audit
+                WHERE task = ?1 AND action = ?2 AND json_extract(detail, '$.stream') = ?3 AND seq > coalesce(
+                    (SELECT max(seq) FROM audit WHERE task = ?1 AND action IN ('retry', 'offset_set', 'offsets_reset')), 0)";
+    let counts = one(tx, text, (task.as_str(), SHIFTED, stream, partition), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(counts.unwrap_or_default())
+}
+
+/// Where the lane goes back to: the first segment whose records reach into the partition; what lies in front of it stays. An
+/// incremental stream's lane goes to its start: of the records at its boundary only those of the newest segment are kept.
+fn place_before(
+    tx: &Tx<'_>,
+    (task, stream): (&TaskId, &str),
+    row: &LaneRow,
+    partition: u32,
+) -> Result<Offset, LedgerError> {
+    let text = "SELECT follows FROM task_streams WHERE task = ?1 AND stream = ?2";
+    if one(tx, text, (task.as_str(), stream), |row| row.get(0))?.unwrap_or(false) {
+        return Ok(row.start.clone());
+    }
+    let reaches =
+        |last: &Offset| last.partition > partition || (last.partition == partition && last.partition_records > 0);
+    let segments = live(tx, task, stream, row.lane)?;
+    let kept = segments.iter().take_while(|segment| !reaches(&segment.last)).last();
+    Ok(kept.map_or(&row.start, |segment| &segment.last).clone())
+}
+
 fn restart_partition(
     tx: &Tx<'_>,
     (task, stream): (&TaskId, &str),
     order: &LaneBack,
-    most: u32,
+    (most, most_of_stream): (u32, u32),
 ) -> Result<Option<Vec<SegmentRow>>, LedgerError> {
     must_run(tx, task, "read a partition again")?;
-    let text = "SELECT count(*) FROM audit WHERE task = ?1 AND action = ?2
-                AND json_extract(detail, '$.stream') = ?3 AND json_extract(detail, '$.partition') = ?4";
-    let key = (task.as_str(), SHIFTED, stream, order.partition);
-    let before: u32 = one(tx, text, key, |row| row.get(0))?.unwrap_or(0);
-    if before >= most {
+    let (before, all) = shifts(tx, task, stream, order.partition)?;
+    if before >= most || all >= most_of_stream {
         return Ok(None);
     }
     let row = lane(tx, task, stream, order.lane)?;
-    // The first segment whose records reach into the partition; what lies in front of it stays.
-    let reaches = |last: &Offset| {
-        last.partition > order.partition || (last.partition == order.partition && last.partition_records > 0)
-    };
-    let segments = live(tx, task, stream, order.lane)?;
-    let kept = segments.iter().take_while(|segment| !reaches(&segment.last)).last();
-    let to = kept.map_or(&row.start, |segment| &segment.last).clone();
+    let to = place_before(tx, (task, stream), &row, order.partition)?;
     let superseded = back(tx, task, stream, &row, &to)?;
     reopen(tx, task, stream)?;
     super::streams::add_note(tx, task, stream, &order.note)?;
@@ -91,7 +110,8 @@ fn restart_partition(
 impl Ledger {
     /// Sends a lane of a running task back to the start of the first segment that holds records of a partition, under a new
     /// revision; what it had committed from there on is superseded, and the task's report says why. One transaction. `None`,
-    /// and nothing is changed, where the task has read the partition again `most` times already.
+    /// and nothing is changed, where that was done too often since an operator had a hand in it: `most` says how often for
+    /// a partition and for a stream.
     ///
     /// # Errors
     /// `Refused` where the task does not run.
@@ -100,7 +120,7 @@ impl Ledger {
         task: &TaskId,
         stream: &str,
         back: &LaneBack,
-        most: u32,
+        most: (u32, u32),
     ) -> Result<Option<Vec<SegmentRow>>, LedgerError> {
         let (task, stream, back) = (task.clone(), stream.to_owned(), back.clone());
         self.write(move |tx| restart_partition(tx, (&task, &stream), &back, most)).await

@@ -255,6 +255,12 @@ fn finish_lane(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, tail: &Tail) -> Resul
     run(tx, text, (task.as_str(), &id.stream, read, duplicate, filtered, over, pages))?;
     let after = LaneRow { offset, done: true, ..before };
     move_lane(tx, task, &id.stream, &after)?;
+    let tail = json!({
+        "read": counts.read, "duplicate": counts.duplicate, "filtered": counts.filtered, "over_limit": counts.over_limit,
+        "pages": delta.to.pages.saturating_sub(delta.from.pages),
+    });
+    let text = "UPDATE lanes SET tail = ?4 WHERE task = ?1 AND stream = ?2 AND lane = ?3";
+    run(tx, text, (task.as_str(), &id.stream, id.lane, tail.to_string()))?;
     progressed(tx, task)?;
     tx.audit_task(task, "lane_done", json!({ "stream": id.stream, "lane": id.lane }))?;
     Ok(after)

@@ -34,8 +34,9 @@ pub struct Offset {
     /// Records of the partition before this offset: what the source's total is compared with at the end.
     #[serde(default)]
     pub partition_records: u64,
-    /// Where pages are counted: digest of the keys of the records in front of this offset, 16 hex digits. Whoever goes on
-    /// here sees by it whether the pages have shifted meanwhile.
+    /// Where pages are counted: digest (16 hex digits) of the key of the record in front of this offset, or of the keys of
+    /// the page in front of it behind their number and a colon. Whoever goes on here sees by it whether the pages have
+    /// shifted meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<String>,
 }

@@ -13,6 +13,8 @@ const KEPT: usize = 8;
 pub struct Identity {
     /// Paths of the primary key's fields; none where the stream has no key.
     key: Vec<Vec<String>>,
+    /// Whether a record with the same key and other content is another record for [`Identities::keys`].
+    exact: bool,
 }
 
 /// Which records a page has, in order.
@@ -29,9 +31,11 @@ pub struct Identities {
 }
 
 impl Identity {
-    /// By the fields of a primary key (dots for nested fields).
-    pub fn new(primary_key: &[String]) -> Self {
-        Self { key: primary_key.iter().map(|field| field.split('.').map(str::to_owned).collect()).collect() }
+    /// By the fields of a primary key (dots for nested fields). `exact` where something else shows that pages have shifted,
+    /// so that a key which comes again with other content only shows that the key is none.
+    pub fn new(primary_key: &[String], exact: bool) -> Self {
+        let path = |field: &String| field.split('.').map(str::to_owned).collect();
+        Self { key: primary_key.iter().map(path).collect(), exact }
     }
 
     /// The identities of a page's records.
@@ -43,6 +47,9 @@ impl Identity {
             if self.write_key(raw, &mut text) {
                 let mut hasher = DefaultHasher::new();
                 hasher.write(&text);
+                if self.exact {
+                    hasher.write_u32(crc32c::crc32c(raw));
+                }
                 found.keys.push(hasher.finish());
             } else {
                 // Far cheaper than to digest what may be megabytes, and only ever compared with its neighbours.
@@ -86,7 +93,7 @@ mod tests {
 
     fn identities(key: &[&str], records: &[&str]) -> Identities {
         let key: Vec<String> = key.iter().map(|field| (*field).to_owned()).collect();
-        Identity::new(&key).page(records.iter().map(|record| record.as_bytes()))
+        Identity::new(&key, false).page(records.iter().map(|record| record.as_bytes()))
     }
 
     #[test]
@@ -97,6 +104,15 @@ mod tests {
         assert_eq!(before.first, other.first);
         assert_ne!((&before.all, &before.last), (&other.all, &other.last));
         assert_eq!((before.keys.len(), before.keys[0]), (2, other.keys[0]));
+    }
+
+    #[test]
+    fn where_it_is_exact_other_content_is_another_record_but_the_same_place() {
+        let exact = Identity::new(&["id".to_owned()], true);
+        let page = |record: &str| exact.page([record.as_bytes()].into_iter());
+        let (one, other) = (page(r#"{"id":1,"n":1}"#), page(r#"{"id":1,"n":2}"#));
+        assert_ne!(one.keys, other.keys);
+        assert_eq!(one.last, other.last);
     }
 
     #[test]

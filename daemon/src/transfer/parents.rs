@@ -2,6 +2,7 @@
 
 use super::error::TransferError;
 use super::family::{Family, Taken, too_many};
+use super::restart::MAX_SHIFTS;
 use super::{StreamPlan, TaskRun};
 use crate::base::crash;
 use crate::base::error::ErrorClass;
@@ -144,7 +145,22 @@ async fn read_outside_parents(task: &TaskRun, family: &Family, stream: &Name) ->
     Ok(())
 }
 
+/// Reads an ancestor whole; again from its start where its pages have shifted.
 async fn read_outside(task: &TaskRun, family: &Family, name: &Name, told: &str) -> Result<(), TransferError> {
+    for _ in 0..MAX_SHIFTS {
+        match read_outside_once(task, family, name, told).await {
+            Err(TransferError::Source { source, .. }) if source.shifted().is_some() => {
+                let why = source.shifted().map_or("", |(_, reason)| reason);
+                let note = format!("its parent {name} was read again from its start: {why}");
+                task.ledger.add_note(&task.row.id, told, &note).await?;
+            }
+            other => return other,
+        }
+    }
+    read_outside_once(task, family, name, told).await
+}
+
+async fn read_outside_once(task: &TaskRun, family: &Family, name: &Name, told: &str) -> Result<(), TransferError> {
     let (id, text) = (&task.row.id, name.as_str());
     let Some(picker) = family.picker(name)? else { return Ok(()) };
     let failed = |source| TransferError::Source { stream: text.to_owned(), source };

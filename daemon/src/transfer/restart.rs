@@ -15,7 +15,10 @@ const MAX_RESTARTS: u32 = 5;
 
 /// How often a task reads a partition again because its pages have shifted: a collection that never keeps still needs other
 /// settings, and somebody has to be told.
-const MAX_SHIFTS: u32 = 3;
+pub const MAX_SHIFTS: u32 = 3;
+
+/// How often all partitions of a stream together: each time the open segment is lost, and a task has to get on.
+const MAX_STREAM_SHIFTS: u32 = 100;
 
 /// Sends the stream back to its start with `schema`. False where that was done often enough: then the stream goes on from
 /// where it stands, and what does not fit is rescued.
@@ -45,13 +48,15 @@ pub async fn shifted(task: &TaskRun, stream: &StreamPlan, shifted: TransferError
     crash::point("shift.before_commit");
     let note = format!("partition {partition} was read again from its start: {reason}");
     let back = LaneBack { lane: *lane, partition: *partition, note: note.clone() };
-    let Some(superseded) = task.ledger.restart_partition(id, name, &back, MAX_SHIFTS).await? else {
+    let Some(superseded) = task.ledger.restart_partition(id, name, &back, (MAX_SHIFTS, MAX_STREAM_SHIFTS)).await?
+    else {
         let rest = format!("streams.{name}");
         let message = format!(
-            "read stream {name}: {reason}; its partition {partition} was read again {MAX_SHIFTS} times, and shifted each time. \
-             Ask for an order in which new and changed records come last (`{rest}.query`), cut the stream into smaller \
-             partitions (`{rest}.partition`), use a cursor if the API has one, or take the pages as they come \
-             (`{rest}.on_shift: keep`)"
+            "read stream {name}: {reason}; its partition {partition} was read again {MAX_SHIFTS} times, or its partitions \
+             {MAX_STREAM_SHIFTS} times in all, and the pages shifted each time. Check that `{rest}.primary_key` tells records \
+             apart; ask for an order that changes do not touch and in which new records come last (`{rest}.query`); cut the \
+             stream into smaller partitions (`{rest}.partition`); use a cursor if the API has one; or take the pages as they \
+             come (`{rest}.on_shift: keep`). `retry` goes on from here"
         );
         return Err(TransferError::Broken { message, class: ErrorClass::Data });
     };

@@ -189,7 +189,9 @@ pub fn shift(stream: &Stream) -> Found {
     let unordered = counted && !ordered(stream);
     let order = if unordered { "; no order is asked for" } else { "" };
     let words = format!("{}: {what}{order}", shift.word());
-    match hint.or(unordered.then_some("ask for an order in which new records come last (e.g. by id or creation)")) {
+    let keyless = counted && stream.primary_key.is_empty();
+    let hint = hint.or(unordered.then_some("ask for an order in which new records come last (e.g. by id or creation)"));
+    match hint.or(keyless.then_some("set `primary_key`: without it a record that changes is taken for another one")) {
         Some(hint) => Found::warn(words, hint),
         None => Found::ok(words),
     }

@@ -349,7 +349,7 @@ async fn a_lane_goes_back_to_the_first_segment_that_holds_the_partition() {
             commit(&ledger, &task, &segment).await.unwrap();
         }
         let back = LaneBack { lane: 0, partition: 1, note: "page 5 has other records".into() };
-        let superseded = ledger.restart_partition(&task, STREAM, &back, 2).await.unwrap().unwrap();
+        let superseded = ledger.restart_partition(&task, STREAM, &back, (2, 3)).await.unwrap().unwrap();
         assert_eq!(superseded.iter().map(|segment| segment.id.n).collect::<Vec<_>>(), (stays..3).collect::<Vec<_>>());
         let lane = ledger.lanes(&task, STREAM).await.unwrap().remove(0);
         assert_eq!((lane.revision, lane.offset, lane.next_n), (1, ends[stays as usize].clone(), stays));
@@ -358,11 +358,38 @@ async fn a_lane_goes_back_to_the_first_segment_that_holds_the_partition() {
 
         // Another partition has a count of its own.
         let first = LaneBack { partition: 0, ..back.clone() };
-        assert!(ledger.restart_partition(&task, STREAM, &back, 2).await.unwrap().is_some());
-        assert!(ledger.restart_partition(&task, STREAM, &back, 2).await.unwrap().is_none(), "often enough");
-        assert!(ledger.restart_partition(&task, STREAM, &first, 2).await.unwrap().is_some());
+        assert!(ledger.restart_partition(&task, STREAM, &back, (2, 3)).await.unwrap().is_some());
+        assert!(ledger.restart_partition(&task, STREAM, &back, (2, 3)).await.unwrap().is_none(), "often enough");
+        assert!(ledger.restart_partition(&task, STREAM, &first, (2, 3)).await.unwrap().is_some());
         assert_eq!(ledger.lanes(&task, STREAM).await.unwrap()[0].offset, after(0));
+        assert!(ledger.restart_partition(&task, STREAM, &first, (2, 3)).await.unwrap().is_none(), "all together");
         event(&ledger, &task, TaskEvent::Cancel).await;
-        assert!(ledger.restart_partition(&task, STREAM, &first, 9).await.is_err());
+        assert!(ledger.restart_partition(&task, STREAM, &first, (9, 9)).await.is_err());
+        event(&ledger, &task, TaskEvent::Retry).await;
+        event(&ledger, &task, TaskEvent::Start).await;
+        assert!(
+            ledger.restart_partition(&task, STREAM, &back, (2, 3)).await.unwrap().is_some(),
+            "a retry begins to count anew"
+        );
     }
+}
+
+#[tokio::test]
+async fn what_a_lane_read_behind_its_last_segment_stays_in_the_sums_when_another_goes_back() {
+    let (_dir, ledger) = fresh();
+    let (task, _) = ledger.create_task(new_task("shop", "eu")).await.unwrap();
+    event(&ledger, &task, TaskEvent::Start).await;
+    ledger.open_lanes(&task, STREAM, &[Offset::start(0), Offset::start(1)]).await.unwrap();
+    commit(&ledger, &task, &segment(0, 0..2)).await.unwrap();
+    let counts = Counts { read: 10, filtered: 7, duplicate: 3, ..Counts::default() };
+    let delta = CheckpointDelta { from: after(2), to: Offset { cursor: PageCursor::End, ..after(3) } };
+    ledger.finish_lane(&task, STREAM, 0, Tail { delta, counts }).await.unwrap();
+    let sums = || async { ledger.streams(&task).await.unwrap().remove(0) };
+    let before = sums().await;
+    let back = |lane| LaneBack { lane, partition: lane, note: "shifted".into() };
+    ledger.restart_partition(&task, STREAM, &back(1), (3, 9)).await.unwrap().unwrap();
+    let after = sums().await;
+    assert_eq!((after.counts, after.pages), (before.counts, before.pages));
+    ledger.restart_partition(&task, STREAM, &back(0), (3, 9)).await.unwrap().unwrap();
+    assert_eq!(sums().await.counts, Counts::default(), "a lane that goes back has no tail any more");
 }

@@ -125,13 +125,16 @@ impl RestError {
     }
 
     /// A failed request, with what to look at. `behind` is the paginator's key where the request was for a page behind
-    /// the first one that the paginator numbers itself.
-    pub(super) fn read(source: &Name, stream: &Name, behind: Option<&str>, cause: FetchError) -> Self {
+    /// the first one that the paginator numbers itself, and whether the page overlaps with the one before it.
+    pub(super) fn read(source: &Name, stream: &Name, behind: Option<(&str, bool)>, cause: FetchError) -> Self {
         let mut advice = advice(source, stream, &cause);
-        if let (Some(kind), FetchError::Status { status, .. }) = (behind, &cause)
+        if let (Some((kind, overlaps)), FetchError::Status { status, .. }) = (behind, &cause)
             && matches!(status.as_u16(), 400 | 404 | 410 | 416 | 422)
         {
             let key = format!("sources.{source}.rest.streams.{stream}.paginate.{kind}");
+            if overlaps {
+                advice = format!("{advice}; if this API takes only multiples of the limit, set `{key}.overlap: false`");
+            }
             advice = format!(
                 "{advice}; if this API answers so behind its last page, set `{key}.end_status: [{}]`",
                 status.as_u16()

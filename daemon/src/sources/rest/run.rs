@@ -2,7 +2,7 @@
 
 use super::error::RestError;
 use super::include::Include;
-use super::pages::{Keys, Reader};
+use super::pages::{Reader, Watch};
 use super::request::Request;
 use super::template::Values;
 use crate::model::offset::PageCursor;
@@ -39,8 +39,8 @@ pub struct Run {
     pub total: Option<u64>,
     /// Cursors so far.
     pub loops: LoopCheck,
-    /// Keys of the last pages, where pages are counted.
-    pub keys: Keys,
+    /// What is remembered to notice shifts, where pages are counted.
+    pub watch: Watch,
 }
 
 /// Finds a circle of cursors of any length in constant memory (Brent): one cursor is kept, and replaced after twice as
@@ -91,7 +91,7 @@ impl Run {
             digest: None,
             total: None,
             loops: LoopCheck::default(),
-            keys: Keys::default(),
+            watch: Watch::default(),
         })
     }
 

@@ -125,7 +125,7 @@ impl StreamSpec {
         let body = stream.body.as_ref().map(&mut compile).transpose()?;
         let watched = stream.on_shift == OnShift::Restart;
         let (pager, mut paths) = Pager::compile(&stream.paginate, watched)?;
-        let identity = (watched && pager.addressable()).then(|| Identity::new(&stream.primary_key));
+        let identity = (watched && pager.addressable()).then(|| Identity::new(&stream.primary_key, pager.overlaps()));
         let total = stream.total.as_deref().map(|text| Place::compile(text, &mut paths));
         let total = total.transpose().map_err(|reason| At::new("total", &reason))?;
         let method = match stream.method {
@@ -217,7 +217,11 @@ pub fn fingerprint(stream: &Stream) -> String {
     // How the end is told changes no page in front of it.
     match &mut paginate {
         Paginate::Page(pages) => pages.end_status.clear(),
-        Paginate::Offset(pages) => pages.end_status.clear(),
+        Paginate::Offset(pages) => {
+            pages.end_status.clear();
+            // A place is the number of records before it, whichever of them are asked for once more.
+            pages.overlap = true;
+        }
         Paginate::None {} | Paginate::Cursor(_) | Paginate::NextUrl(_) | Paginate::Link(_) => {}
     }
     let cursor_field = stream.incremental.as_ref().map(|incremental| &incremental.cursor_field);

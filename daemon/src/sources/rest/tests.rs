@@ -2,6 +2,7 @@
 
 mod ends;
 mod faults;
+mod order;
 mod origins;
 mod pages;
 mod parts;

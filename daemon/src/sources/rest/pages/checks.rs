@@ -1,5 +1,6 @@
 //! Whether the pages of a partition lead anywhere: repetitions, circles, pages without records, pages left out.
 
+use super::order::Doubt;
 use super::{PartitionPages, RestError};
 use crate::model::offset::PageCursor;
 use crate::net::error::FetchError;
@@ -32,6 +33,8 @@ impl PartitionPages {
             );
             return Err(self.no_next(reason));
         }
+        // Nothing is known of its records that the next page could be compared with.
+        self.doubt = Doubt::None;
         let next = self.reader.spec.pager.guess(&self.at.cursor, self.run.last);
         let end = if next.is_none() { "; its partition ends there, for nothing says what comes next" } else { "" };
         let note = format!("page {number} was left out{end}: {error}");

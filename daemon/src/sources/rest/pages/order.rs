@@ -5,20 +5,21 @@
 //! page     [ k ] ? [ k + 1 ]   page k again, after a resume and when the total has changed: are its records the same?
 //! both     keys of the last pages are remembered; one that comes again has been pushed here by another record
 //! ```
-//! A shift is never mended in the middle of a partition: the lane reads the whole partition again.
+//! A shift is never mended in the middle of a partition: the lane reads the whole partition again. What a page holds never
+//! depends on which of these questions were asked.
 
-use super::{Content, PartitionPages, RestError};
+use super::watch::Told;
+use super::{Content, Fetched, Held, PartitionPages, RestError};
 use crate::model::offset::PageCursor;
 use crate::net::error::FetchError;
-use crate::net::fetch::Answer;
+use crate::net::judge::Verdict;
 use crate::record::identity::Identities;
 use crate::record::page::Page;
 use crate::sources::rest::paginate::Seen;
 use http::StatusCode;
-use std::collections::HashSet;
 
-/// Keys after which the older half of those that are remembered goes.
-const REMEMBERED: usize = 1 << 15;
+/// Comparisons in a row whose answers say another total each; then it is no total that tells shifts.
+const MAX_TRIES: u32 = 3;
 
 /// What is to be found out before the page at hand may be used.
 #[derive(Debug, Default)]
@@ -29,73 +30,60 @@ pub enum Doubt {
     /// The page at hand is asked for again, because it came with another total than the one before it.
     Again,
     /// The page before it is asked for once more; the one at hand may be here already.
-    Before(Option<Box<(Answer, Content)>>),
+    Before(Option<Box<Held>>),
     /// Whether there is a page at all where pages overlap: what lies behind the last record is asked for.
-    End {
-        /// Whether the page that overlaps had nothing else, so that what is found now is taken as it is.
-        alone: bool,
-    },
+    End(Why),
+    /// What was found there, behind a page that had but the record it overlaps with: that page is asked for once more.
+    Alone(Box<Held>),
 }
 
-/// Keys of the last pages of a partition; never more than twice [`REMEMBERED`], and those of one page.
-#[derive(Debug, Default)]
-pub struct Keys {
-    newer: HashSet<u64>,
-    older: HashSet<u64>,
-    /// Whether the key has shown itself as one that does not tell records apart.
-    useless: bool,
-}
-
-/// What the keys of a page say.
+/// Why it is asked what lies behind the last record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// They are new.
-    New,
-    /// One of them was on a page before this one.
-    Again,
-    /// Records of this very page have the same key.
-    Useless,
-}
-
-impl Keys {
-    /// Remembers the keys of a page.
-    pub fn add(&mut self, keys: &[u64]) -> Told {
-        if self.useless {
-            return Told::New;
-        }
-        if keys.iter().any(|key| self.newer.contains(key) || self.older.contains(key)) {
-            return Told::Again;
-        }
-        if self.newer.len() >= REMEMBERED {
-            self.older = std::mem::take(&mut self.newer);
-        }
-        let before = self.newer.len();
-        self.newer.extend(keys);
-        self.useless = self.newer.len() - before < keys.len();
-        if self.useless { Told::Useless } else { Told::New }
-    }
+pub enum Why {
+    /// The last page was short, so that nothing may be left.
+    Short,
+    /// The page had but the record that it overlaps with; an API may give pages of any size.
+    Alone,
+    /// The API says by a failure that there is not even that record.
+    Refused,
 }
 
 impl PartitionPages {
     /// What has to be found out before the first page is used: a place in counted pages may hold other records by now.
     pub(super) fn doubt_at_start(&self) -> Doubt {
-        let checks = self.reader.spec.identity.is_some() && self.at.tail.is_some();
-        let before = self.reader.spec.pager.before(&self.at.cursor);
-        if checks && before.is_some() { Doubt::Before(None) } else { Doubt::None }
+        if self.comparable() { Doubt::Before(None) } else { Doubt::None }
+    }
+
+    /// Whether the page before the one at hand can be compared with what it was.
+    fn comparable(&self) -> bool {
+        let watched = self.reader.spec.identity.is_some() && !self.run.watch.blind;
+        watched && self.at.tail.is_some() && self.reader.spec.pager.before(&self.at.cursor).is_some()
     }
 
     /// What is to be asked for next.
     pub(super) fn wanted(&self) -> PageCursor {
         let before = match self.doubt {
             Doubt::Before(_) => self.reader.spec.pager.before(&self.at.cursor),
-            Doubt::None | Doubt::Again | Doubt::End { .. } => None,
+            _ => None,
         };
         before.unwrap_or_else(|| self.at.cursor.clone())
     }
 
     /// Records at the beginning of the page at hand that were on the page before it.
     pub(super) fn overlap(&self) -> u64 {
-        if matches!(self.doubt, Doubt::End { .. }) { 0 } else { self.reader.spec.pager.overlap(&self.at.cursor) }
+        if matches!(self.doubt, Doubt::End(_)) { 0 } else { self.reader.spec.pager.overlap(&self.at.cursor) }
+    }
+
+    /// Asks something else first. What runs ahead was asked for before the doubt, and is of no use.
+    fn wonder(&mut self, doubt: Doubt) -> Result<Option<Page>, RestError> {
+        self.window.drop_unless_front(&PageCursor::End);
+        if matches!(doubt, Doubt::Again | Doubt::Before(_)) {
+            // In a lively collection it would be dropped with each page.
+            self.run.pages = 0;
+            self.run.uneven = true;
+        }
+        self.doubt = doubt;
+        Ok(None)
     }
 
     /// What to do behind a page that leads to `cursor`: where it was short nothing may be left, and then one request is
@@ -103,83 +91,191 @@ impl PartitionPages {
     pub(super) fn doubt_of_end(&self, cursor: &PageCursor) -> Doubt {
         let read = self.at.partition_records + self.run.last.unwrap_or(0);
         let short = self.is_short() && self.run.total.is_none_or(|total| read >= total);
-        if short && self.reader.spec.pager.overlaps() && *cursor != PageCursor::End {
-            Doubt::End { alone: false }
-        } else {
-            Doubt::None
+        let ends = short && self.reader.spec.pager.overlaps() && *cursor != PageCursor::End;
+        if ends { Doubt::End(Why::Short) } else { Doubt::None }
+    }
+
+    /// Takes an answer that has come for the page at hand; `None` where another one has to be seen first.
+    pub(super) fn weigh(&mut self, held: Held) -> Result<Option<Page>, RestError> {
+        let records = held.1.located.records.len() as u64;
+        if self.overlap() > 0 && self.is_other(held.1.identities.first.as_ref())? {
+            return Ok(None);
+        }
+        match std::mem::take(&mut self.doubt) {
+            Doubt::Again => self.wonder(Doubt::Before(Some(Box::new(held)))),
+            Doubt::End(why) if records > 0 => match why {
+                Why::Short => {
+                    // The pages are smaller than was asked for. Like any other the next one has to overlap.
+                    self.run.pages = self.run.pages.max(2);
+                    self.wonder(Doubt::None)
+                }
+                Why::Alone => self.wonder(Doubt::Alone(Box::new(held))),
+                Why::Refused => Err(self.no_next(self.only_multiples())),
+            },
+            Doubt::End(Why::Refused) => Err(self.shifted(self.gone())),
+            Doubt::Alone(behind) if records <= self.overlap() => {
+                self.doubt = Doubt::End(Why::Alone);
+                self.turn(*behind).map(Some)
+            }
+            Doubt::None if self.overlap() > 0 && records <= self.overlap() => self.wonder(Doubt::End(Why::Alone)),
+            Doubt::None if self.total_moved(&held) => self.wonder(Doubt::Again),
+            Doubt::None if records == 0 && self.end_is_doubtful() => self.wonder(Doubt::Before(None)),
+            _ => self.turn(held).map(Some),
         }
     }
 
-    /// Whether another request has to show where the partition ends: behind a page that has but the record it overlaps
-    /// with, for an API may give pages of any size; and where there is something behind a short page, which then has to
-    /// overlap like any other. What is taken never depends on which of the two was asked for first.
-    pub(super) fn end_is_open(&mut self, content: &Content) -> Result<bool, RestError> {
-        let records = content.located.records.len() as u64;
-        let next = match self.doubt {
-            Doubt::End { alone: false } if records > 0 => Doubt::None,
-            Doubt::None if self.overlap() > 0 && records <= self.overlap() => {
-                self.check_overlap(&content.identities)?;
-                Doubt::End { alone: true }
-            }
-            _ => return Ok(false),
-        };
-        self.window.drop_unless_front(&PageCursor::End);
-        self.doubt = next;
-        Ok(true)
+    /// Takes a failure that says that there are no more pages.
+    pub(super) fn ended(&mut self) -> Result<Option<Page>, RestError> {
+        if matches!(self.doubt, Doubt::End(Why::Refused)) {
+            return Err(self.shifted(self.gone()));
+        }
+        if self.overlap() > 0 {
+            return self.wonder(Doubt::End(Why::Refused));
+        }
+        if matches!(self.doubt, Doubt::None | Doubt::Again) && self.end_is_doubtful() {
+            return self.wonder(Doubt::Before(None));
+        }
+        self.advance(bytes::Bytes::new(), Vec::new(), PageCursor::End, None).map(Some)
+    }
+
+    fn gone(&self) -> String {
+        format!("in front of page {} there is no longer the last record of the page before it", self.at.pages + 1)
+    }
+
+    fn only_multiples(&self) -> String {
+        format!(
+            "the API refuses an offset that is no multiple of the limit: set `streams.{}.paginate.offset.overlap: false`",
+            self.reader.stream
+        )
     }
 
     /// Whether the total says that records came or went while the last two pages were read. Both may then be of different
     /// times: this one is asked for again, and then the one before it.
-    pub(super) fn doubts(&mut self, answer: &Answer, content: &Content) -> bool {
-        if self.reader.spec.identity.is_none() || self.reader.spec.pager.before(&self.at.cursor).is_none() {
+    fn total_moved(&mut self, (answer, content): &Held) -> bool {
+        if !self.comparable() {
             return false;
         }
         let seen = Seen { headers: &answer.headers, body: &answer.body, located: &content.located };
-        let moved = self.run.total.zip(self.told_total(&seen)).is_some_and(|(before, now)| before != now);
-        if moved && self.at.tail.is_some() {
-            // What runs ahead was asked for before the doubt.
-            self.window.drop_unless_front(&PageCursor::End);
-            self.doubt = Doubt::Again;
-            return true;
+        let told = self.told_total(&seen);
+        if told.is_none() && self.run.total.is_some() && !content.located.records.is_empty() {
+            let note = "the source says only on some pages how many records there are: the others may shift unnoticed";
+            self.reader.fetcher.stats.note(self.reader.stream.as_str(), note.to_owned());
         }
-        false
+        self.run.total.zip(told).is_some_and(|(before, now)| before != now)
+    }
+
+    /// Whether the partition seems to end elsewhere than the total says, and the last page was not yet looked at for that.
+    fn end_is_doubtful(&mut self) -> bool {
+        let elsewhere = self.run.total.is_some_and(|total| total != self.at.partition_records);
+        let doubtful = elsewhere && self.comparable() && self.run.watch.compared != Some(self.at.pages);
+        if doubtful {
+            self.run.watch.compared = Some(self.at.pages);
+        }
+        doubtful
     }
 
     /// Takes the page before the one at hand, asked for once more.
-    pub(super) fn compare(&mut self, fetched: super::Fetched) -> Result<Option<Page>, RestError> {
-        let again = match fetched {
-            Ok((_, content)) => content.identities.all,
-            Err(error) if self.is_end(&error) => String::new(),
+    pub(super) fn compare(&mut self, fetched: Fetched) -> Result<Option<Page>, RestError> {
+        let (answer, content) = match fetched {
+            Ok(held) => held,
+            Err(error) if self.is_end(&error) => return Err(self.shifted(self.other_records())),
+            // A page that a rule leaves out cannot be compared with anything.
+            Err(error) if error.verdict() == Some(Verdict::Skip) => return self.believe(None),
             Err(error) => return Err(self.failed(error)),
         };
-        if self.at.tail.as_ref() != Some(&again) {
-            return Err(self.shifted(format!("page {} has other records than before", self.at.pages)));
+        // What has come behind the records that were read of it is no shift.
+        let read = self.at.tail.as_deref().and_then(count_of).unwrap_or(0);
+        let identity = self.reader.spec.identity.clone().unwrap_or_default();
+        let found = identity.page(content.raw_records(&answer).take(read));
+        let records = content.located.records.len();
+        let again = Some(tail_of(&found, read.min(records)));
+        if again != self.at.tail && self.is_volatile(again.as_ref(), self.other_records())? {
+            return Ok(None);
         }
-        match std::mem::take(&mut self.doubt) {
-            Doubt::Before(Some(held)) => self.turn(*held).map(Some),
-            _ => Ok(None),
+        self.run.watch.mistrusted = None;
+        self.run.watch.grew = records > read && again == self.at.tail;
+        // The page after it goes on where this answer ends.
+        self.run.watch.keys.add(&found.keys);
+        let seen = Seen { headers: &answer.headers, body: &answer.body, located: &content.located };
+        let total = self.told_total(&seen);
+        self.believe(total)
+    }
+
+    /// The page before the one at hand stands where it stood, and said that there are `total` records.
+    fn believe(&mut self, total: Option<u64>) -> Result<Option<Page>, RestError> {
+        let Doubt::Before(held) = std::mem::take(&mut self.doubt) else { return Ok(None) };
+        let Some(held) = held else {
+            self.run.total = total.or(self.run.total);
+            return Ok(None);
+        };
+        let seen = Seen { headers: &held.0.headers, body: &held.0.body, located: &held.1.located };
+        let told = self.told_total(&seen);
+        if total.is_some() && total != told && self.run.watch.tries < MAX_TRIES {
+            self.run.watch.tries += 1;
+            return self.wonder(Doubt::Again);
+        }
+        self.run.watch.tries = 0;
+        self.turn(*held).map(Some)
+    }
+
+    /// Whether records are others than expected only because they change with each answer, as records without a key may.
+    /// They are asked for a second time to see it; true where that is still to be done.
+    fn is_volatile(&mut self, found: Option<&String>, shift: String) -> Result<bool, RestError> {
+        if self.reader.spec.keyed {
+            return Err(self.shifted(shift));
+        }
+        match self.run.watch.mistrusted.take() {
+            None => {
+                self.run.watch.mistrusted = Some(found.cloned().unwrap_or_default());
+                self.window.drop_unless_front(&PageCursor::End);
+                Ok(true)
+            }
+            Some(before) if found == Some(&before) || (before.is_empty() && found.is_none()) => {
+                Err(self.shifted(format!("{shift} (if records change by themselves, set `primary_key`)")))
+            }
+            Some(_) => {
+                let note = format!(
+                    "records change with each answer: without `streams.{}.primary_key` nothing shows whether pages shift",
+                    self.reader.stream
+                );
+                self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
+                self.run.watch.blind = true;
+                Ok(false)
+            }
         }
     }
 
-    /// Refuses a page that does not go on where the one before it ended.
+    /// Whether the page has to be asked for again, because it does not begin with the last record of the one before it.
+    fn is_other(&mut self, first: Option<&String>) -> Result<bool, RestError> {
+        if self.run.watch.blind || self.at.tail.is_none() || first == self.at.tail.as_ref() {
+            self.run.watch.mistrusted = None;
+            return Ok(false);
+        }
+        let page = self.at.pages + 1;
+        self.is_volatile(first, format!("page {page} does not begin with the last record of the page before it"))
+    }
+
+    /// Refuses a page that has records of a page before it, or behind one that has grown meanwhile.
     pub(super) fn check_order(&mut self, found: &Identities, records: u64) -> Result<(), RestError> {
         if self.reader.spec.identity.is_none() {
             return Ok(());
         }
-        self.check_overlap(found)?;
         let (page, overlap) = (self.at.pages + 1, self.overlap());
+        if std::mem::take(&mut self.run.watch.grew) && records > 0 {
+            return Err(self.shifted(self.other_records()));
+        }
         if found.keys.len() as u64 != records {
             return Ok(()); // Records without a key cannot be told from one another.
         }
-        match self.run.keys.add(found.keys.get(overlap as usize..).unwrap_or_default()) {
+        match self.run.watch.keys.add(found.keys.get(overlap as usize..).unwrap_or_default()) {
             Told::New => {}
             Told::Again => {
-                let reason = format!("page {page} has a record whose primary key was on a page before it");
+                let reason = format!("page {page} has a record whose `primary_key` was on a page before it");
                 return Err(self.shifted(reason));
             }
             Told::Useless => {
                 let note = format!(
-                    "`streams.{}.primary_key` does not tell records apart: page {page} has several with the same key; \
+                    "`streams.{}.primary_key` does not tell records apart: some pages have several with the same key; \
                      records that come twice are not noticed",
                     self.reader.stream
                 );
@@ -189,19 +285,11 @@ impl PartitionPages {
         Ok(())
     }
 
-    fn check_overlap(&self, found: &Identities) -> Result<(), RestError> {
-        if self.overlap() > 0 && self.at.tail.is_some() && found.first != self.at.tail {
-            let page = self.at.pages + 1;
-            return Err(self.shifted(format!("page {page} does not begin with the last record of the page before it")));
-        }
-        Ok(())
-    }
-
-    /// What the offset behind a page keeps of it.
-    pub(super) fn tail(&self, found: Identities) -> Option<String> {
-        self.reader.spec.identity.as_ref()?;
+    /// What the offset behind a page of `records` new records keeps of it.
+    pub(super) fn tail(&self, found: Identities, records: usize) -> Option<String> {
+        let watched = self.reader.spec.identity.is_some() && !self.run.watch.blind && records > 0;
         let overlaps = self.reader.spec.pager.overlaps();
-        if overlaps { found.last } else { Some(found.all) }
+        watched.then(|| if overlaps { found.last } else { Some(tail_of(&found, records)) }).flatten()
     }
 
     /// Whether the source no longer knows the cursor at which the lane stands: at once after a resume, or where it says so.
@@ -213,10 +301,34 @@ impl PartitionPages {
             .then(|| self.shifted(format!("the source refuses the cursor of page {} with {status}", self.at.pages + 1)))
     }
 
+    fn other_records(&self) -> String {
+        format!("page {} has other records than before", self.at.pages)
+    }
+
     fn shifted(&self, reason: String) -> RestError {
         let (source_name, stream) = (self.reader.source.clone(), self.reader.stream.clone());
         RestError::Shifted { source_name, stream, partition: self.at.partition, reason }
     }
+}
+
+impl Content {
+    /// The records as they go on.
+    pub(super) fn raw_records<'a>(&'a self, answer: &'a super::Answer) -> impl Iterator<Item = &'a [u8]> {
+        let (body, records) = match &self.rewritten {
+            Some(rewritten) => (&rewritten.body, &rewritten.records),
+            None => (&answer.body, &self.located.records),
+        };
+        records.iter().map(|range| body.get(range.start as usize..range.end as usize).unwrap_or_default())
+    }
+}
+
+/// What an offset keeps of a numbered page: how many records, and which.
+fn tail_of(found: &Identities, records: usize) -> String {
+    format!("{records}:{}", found.all)
+}
+
+fn count_of(tail: &str) -> Option<usize> {
+    tail.split_once(':')?.0.parse().ok()
 }
 
 #[cfg(test)]
@@ -224,21 +336,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_comes_again_is_noticed_for_a_long_while_in_bounded_memory() {
-        let mut keys = Keys::default();
-        let pages = 10 * REMEMBERED as u64 / 100;
-        for page in 0..pages {
-            let new: Vec<u64> = (page * 100..(page + 1) * 100).collect();
-            assert_eq!(keys.add(&new), Told::New, "{page}");
-            assert!(keys.newer.len() + keys.older.len() <= 2 * REMEMBERED + 200);
-        }
-        assert_eq!(keys.add(&[pages * 100 - REMEMBERED as u64]), Told::Again);
-        assert_eq!(keys.add(&[pages * 100, pages * 100 - 1]), Told::Again);
-    }
-
-    #[test]
-    fn a_key_that_is_none_is_no_shift() {
-        let mut keys = Keys::default();
-        assert_eq!([keys.add(&[1, 2]), keys.add(&[3, 4, 3]), keys.add(&[1])], [Told::New, Told::Useless, Told::New]);
+    fn a_tail_says_how_many_records_it_is_of() {
+        let found = Identities { all: "0123456789abcdef".into(), ..Identities::default() };
+        assert_eq!(count_of(&tail_of(&found, 17)), Some(17));
+        assert_eq!(count_of("0123456789abcdef"), None);
     }
 }
