@@ -25,6 +25,7 @@ pub async fn sample(
     lanes: &[LaneRow],
     opener: &impl Fn(u32) -> Open,
 ) -> Result<(Schema, BTreeMap<u32, Feed>), TransferError> {
+    task.progress.forget_sampled();
     let left = Left::after(&task.export.limits, &task.ledger.streams(&task.row.id).await?);
     let mut sample = Sample::default().at_most(left.rows, left.bytes);
     let mut feeds = BTreeMap::new();
@@ -63,6 +64,11 @@ async fn read(
             keeper.sync()?;
         }
         sample.add(&fetched.page);
+        let page = &fetched.page;
+        task.progress.sampled(page.records.len() as u64, page.record_bytes());
+        if let Some(total) = page.total {
+            task.progress.total(stream.name.as_str(), page.offset_before.partition, total);
+        }
         feed.sampled.push_back(fetched);
     }
     keeper.sync()?;
