@@ -5,6 +5,7 @@ mod ahead;
 pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
 
 mod checks;
+mod end;
 
 use super::error::RestError;
 use super::paginate::{Lead, Pager, Seen};
@@ -25,6 +26,7 @@ use crate::record::transform::Rewritten;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use saas_export_api::plural;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -156,18 +158,6 @@ impl PartitionPages {
         RestError::Died { source_name: self.reader.source.clone() }
     }
 
-    /// Whether the API says by a failure that there are no more pages.
-    fn is_end(&self, error: &FetchError) -> bool {
-        let FetchError::Status { status, .. } = error else { return error.verdict() == Some(Verdict::Empty) };
-        self.reader.spec.pager.ends_with(&self.at.cursor, status.as_u16())
-    }
-
-    fn failed(&self, error: FetchError) -> RestError {
-        let pager = &self.reader.spec.pager;
-        let behind = (pager.addressable() && self.at.cursor != PageCursor::Start).then(|| pager.kind());
-        RestError::read(&self.reader.source, &self.reader.stream, behind, error)
-    }
-
     /// Takes a page: finds where it leads, and moves there.
     fn turn(&mut self, answer: Answer, content: Content) -> Result<Page, RestError> {
         let Content { located, rewritten, digest } = content;
@@ -210,7 +200,10 @@ impl PartitionPages {
         self.run.read += 1;
         if self.run.read >= max_pages && cursor != PageCursor::End {
             let key = format!("streams.{}.max_pages", self.reader.stream);
-            return Err(self.no_next(format!("it leads on behind {max_pages} pages of one partition (`{key}`)")));
+            return Err(self.no_next(format!(
+                "it leads on behind {max_pages} {} of one partition (`{key}`)",
+                plural(max_pages, "page")
+            )));
         }
         let (before, count) = (self.at.clone(), records.len() as u64);
         let after = Offset {
@@ -310,7 +303,7 @@ fn rewrite(
 }
 
 fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {
-    let cut = matches!(error, LocateError::Utf8(_) | LocateError::Json(_));
+    let cut = matches!(error, LocateError::Empty | LocateError::Utf8(_) | LocateError::Json(_));
     let mut reason = Chain(error).to_string();
     // A page for people, with status 200, is what many an API shows when it is ill.
     let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());

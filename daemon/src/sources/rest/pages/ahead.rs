@@ -78,7 +78,7 @@ impl PartitionPages {
 
     /// Whether the last page is probably the last one: it has fewer records than were asked for, and an API that never
     /// gives as many has not shown itself as one.
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         let Some(last) = self.run.last else { return false };
         let asked = self.reader.spec.pager.size();
         last < self.run.largest || (self.run.pages < 2 && asked.is_some_and(|asked| last < asked))
