@@ -14,6 +14,9 @@ pub const BEHIND_END: [u16; 5] = [400, 404, 410, 416, 422];
 /// Those of them that say that nothing is there. The others may as well refuse to page any deeper.
 const NOTHING_THERE: [u16; 2] = [404, 416];
 
+/// A total of so many, or a multiple of it, that a full page reaches may be where the API stops to count and to page.
+const ROUND: u64 = 100;
+
 impl PartitionPages {
     /// Whether the API says by a failure that there are no more pages.
     pub(super) fn is_end(&self, error: &FetchError) -> bool {
@@ -30,7 +33,9 @@ impl PartitionPages {
             return false;
         }
         if let Some(total) = self.run.total {
-            return self.at.partition_records >= total;
+            let may_be_capped = total.is_multiple_of(ROUND) && !self.is_short();
+            let ends = NOTHING_THERE.contains(&status) || !may_be_capped;
+            return ends && self.at.partition_records >= total;
         }
         let ends = NOTHING_THERE.contains(&status) && self.is_short();
         if ends {

@@ -243,6 +243,25 @@ async fn a_refusal_behind_all_that_the_total_promises_is_the_end() {
             assert_eq!(ids(&pages), (0..50).collect::<Vec<_>>(), "{status}");
         }
     }
+    // A round one may be where the API stops to count, and what refuses may be how deep it pages; a short page tells that.
+    for (records, size) in [(200, 10), (200, 15)] {
+        let server = Server::start(move |got, _| {
+            let data = list(got, size, records);
+            if data.is_empty() {
+                Reply::status(400, &[], "{}")
+            } else {
+                Reply::json(&json!({ "total": records, "data": data }))
+            }
+        })
+        .await;
+        let of = source(&server.url, json!({ "paginate": { "page": {} }, "total": "$.total" }), json!({}));
+        if size == 15 {
+            assert_eq!(read(open_all(&of)).await.len(), 15);
+        } else {
+            let (_, text) = failure(&of).await;
+            assert!(text.contains("end_status: [400]"), "{text}");
+        }
+    }
     // Before that it is none, and the error says so.
     let server = Server::start(|got, _| match got.number("page") {
         Some(1..=3) => Reply::json(&json!({ "data": list(got, 10, 50), "total": 50 })),
