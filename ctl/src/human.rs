@@ -1,7 +1,7 @@
 //! Numbers, sizes, times and texts as people read them.
 
 use jiff::Timestamp;
-use saas_export_api::{Progress, TaskState, TaskSummary};
+use saas_export_api::{Progress, TaskState, TaskSummary, plural};
 
 /// `1234567` as `1,234,567`.
 pub fn count(number: u64) -> String {
@@ -14,6 +14,11 @@ pub fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number of things: `1 record`, `1,234 records`.
+pub fn many(number: u64, one: &str) -> String {
+    format!("{} {}", count(number), plural(number, one))
 }
 
 /// A size in decimal units: `999 B`, `1.5 kB`, `48.0 MB`.
@@ -96,9 +101,9 @@ pub fn progress(progress: &Progress) -> String {
     let mut text = match progress.total {
         Some(total) if total > 0 => {
             let part = percent(progress.records, total);
-            format!("{} of {} records ({part})", count(progress.records), count(total))
+            format!("{} of {} ({part})", count(progress.records), many(total, "record"))
         }
-        _ => format!("{} records", count(progress.records)),
+        _ => many(progress.records, "record"),
     };
     if progress.rate > 0.0 {
         text.push_str(&format!(", {}", rate(progress.rate)));
@@ -132,6 +137,7 @@ mod tests {
             assert_eq!(count(number), text);
         }
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!([many(0, "file"), many(1, "file"), many(1000, "file")], ["0 files", "1 file", "1,000 files"]);
         let sizes = [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_960, "1.0 MB"), (48_000_000, "48.0 MB")];
         for (number, text) in sizes {
             assert_eq!(bytes(number), text);
@@ -188,5 +194,6 @@ mod tests {
         };
         assert_eq!(progress(&known), "120,000 of 1,000,000 records (12 %), 4,000/s, 48.0 MB, ETA 3m 40s");
         assert_eq!(progress(&Progress::default()), "0 records, 0 B");
+        assert_eq!(progress(&Progress { records: 1, ..Progress::default() }), "1 record, 0 B");
     }
 }

@@ -66,7 +66,6 @@ fn done(verb: &str) -> &'static str {
 fn changed(verb: &str, tasks: usize) -> String {
     match tasks {
         0 => "no task had to change".to_owned(),
-        1 => format!("1 task {}", done(verb)),
-        many => format!("{many} tasks {}", done(verb)),
+        some => format!("{} {}", human::many(some as u64, "task"), done(verb)),
     }
 }

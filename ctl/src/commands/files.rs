@@ -81,7 +81,7 @@ pub async fn verify(args: Verify, client: &Client, out: Out) -> Result<Exit, Fai
             out.data(&format!("{}: {}\n", human::clean(place.trim_start()), human::clean(&problem.problem)))?;
         }
     }
-    let read = format!("{} files, {} read", human::count(report.files), human::bytes(report.bytes));
+    let read = format!("{}, {} read", human::many(report.files, "file"), human::bytes(report.bytes));
     if report.ok {
         let good = Colour::Green.paint(&format!("all as {measure} says"), out.live && out.colours);
         out.say(&format!("{good}: {read}"));

@@ -48,8 +48,8 @@ pub async fn schema(args: Schema, client: &Client, out: Out) -> Result<Exit, Fai
 fn tell(stream: &StreamSchema, out: Out) -> Result<(), Failure> {
     let version = stream.version.map_or_else(|| "no version yet".to_owned(), |version| format!("version {version}"));
     let name = human::clean(&stream.stream);
-    let records = human::count(stream.records);
-    out.data(&format!("{name}: {records} records in the first page, {version} in the ledger\n"))?;
+    let records = human::many(stream.records, "record");
+    out.data(&format!("{name}: {records} in the first page, {version} in the ledger\n"))?;
     if let Some(error) = &stream.error {
         out.data(&format!("  {}\n", Colour::Red.paint(&human::clean(error), out.colours)))?;
         return Ok(());
@@ -76,10 +76,10 @@ fn tell(stream: &StreamSchema, out: Out) -> Result<(), Failure> {
             _ => "the column does not take them",
         };
         let field = human::clean(&misfit.field);
-        out.data(&format!("would be rescued: {} values of {field}: {why}\n", human::count(misfit.values)))?;
+        out.data(&format!("would be rescued: {} of {field}: {why}\n", human::many(misfit.values, "value")))?;
     }
     if stream.rejected > 0 {
-        out.data(&format!("would be rejected: {} records\n", human::count(stream.rejected)))?;
+        out.data(&format!("would be rejected: {}\n", human::many(stream.rejected, "record")))?;
     }
     for note in &stream.notes {
         out.data(&format!("note: {}\n", human::clean(note)))?;

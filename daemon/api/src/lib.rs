@@ -9,6 +9,7 @@ pub mod event;
 pub mod export;
 pub mod files;
 pub mod offsets;
+mod plural;
 pub mod schema;
 pub mod status;
 pub mod task;
@@ -19,6 +20,7 @@ pub use event::Event;
 pub use export::{Export, ParamSpec, TaskRef};
 pub use files::{FileEntry, Files, VerifyProblem, VerifyReport};
 pub use offsets::{Cursor, LaneOffset, Mark, Offset, OffsetsDoc, StreamOffsets};
+pub use plural::plural;
 pub use schema::{FieldDiff, SchemaColumn, SchemaDiff, SchemaMisfit, SchemaReport, StreamDiff, StreamSchema};
 pub use status::{
     Access, Caller, CheckReport, LedgerHealth, RateLimit, RateWindow, ReloadReport, SourceRate, Status, TaskCounts,

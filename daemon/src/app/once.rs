@@ -17,6 +17,7 @@ use crate::queue::dispatcher::{Dispatcher, Engine as _};
 use crate::queue::handle::{Actor, QueueHandle, Refusal, Request, Scope};
 use bar::Bar;
 use indicatif::{HumanBytes, HumanCount};
+use saas_export_api::plural;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -220,10 +221,12 @@ async fn follow(queue: &QueueHandle, ledger: &Ledger, request: Request) -> ExitC
 async fn tell_end(ledger: &Ledger, task: &TaskId) {
     for stream in ledger.streams(task).await.unwrap_or_default() {
         eprintln!(
-            "{}: {} records in {} files, {}",
+            "{}: {} {} in {} {}, {}",
             stream.stream,
             HumanCount(stream.counts.written),
+            plural(stream.counts.written, "record"),
             stream.segments,
+            plural(stream.segments, "file"),
             HumanBytes(stream.bytes)
         );
     }

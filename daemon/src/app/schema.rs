@@ -19,7 +19,7 @@ use crate::record::page::Page;
 use crate::record::rules::Rules;
 use crate::sources::Source;
 use arrow_array::cast::AsArray as _;
-use saas_export_api::{SchemaColumn, SchemaMisfit, SchemaReport, StreamSchema};
+use saas_export_api::{SchemaColumn, SchemaMisfit, SchemaReport, StreamSchema, plural};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,7 +144,8 @@ fn tell(
     }
     let mut columns = columns(format, &next, last.as_ref().map(|last| &last.schema));
     if columns.len() > MAX_COLUMNS {
-        notes.push(format!("{} more columns are not shown", columns.len() - MAX_COLUMNS));
+        let more = columns.len() - MAX_COLUMNS;
+        notes.push(format!("not shown: {more} more {}", plural(more, "column")));
         columns.truncate(MAX_COLUMNS);
     }
     let records = page.map_or(0, |page| page.records.len() as u64);

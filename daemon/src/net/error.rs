@@ -65,6 +65,15 @@ impl Classify for SetupError {
     }
 }
 
+/// What a server calls a failure of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCode {
+    /// JSONPath at which it stands in the body.
+    pub path: &'static str,
+    /// An identifier; masked like all of the server's words.
+    pub code: String,
+}
+
 /// A request that did not bring an answer that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -113,6 +122,8 @@ pub enum FetchError {
         status: StatusCode,
         /// The server's own words, masked; may be empty.
         message: String,
+        /// The server's own code for it.
+        code: Option<Box<OwnCode>>,
         /// Retry-After.
         wait: Option<Duration>,
     },
@@ -126,6 +137,18 @@ pub enum FetchError {
         /// Retry-After.
         wait: Option<Duration>,
     },
+    /// An answer to a request that makes something.
+    #[error(
+        "the server answered 201 Created: this request makes something new; is it a search? (If nothing is made, a rule of \
+         `answers` can say so: `{{ status: [201], then: page }}`)"
+    )]
+    Created,
+    /// An answer that is still to come.
+    #[error(
+        "the server answered 202 Accepted: it has begun to prepare an answer, and this is no page (if asking again brings it, a \
+         rule of `answers` can say so: `{{ status: [202], then: retry }}`)"
+    )]
+    Accepted,
     /// A head that is larger than any that means well.
     #[error("the head of the answer is too large: more than {MAX_HEADERS} fields or {} kB", MAX_HEAD >> 10)]
     Head,
@@ -139,10 +162,15 @@ pub enum FetchError {
     #[error("more than {0} redirects in a row")]
     RedirectLoop(usize),
     /// A redirect that would turn a POST into a GET, or that names no place.
-    #[error("the server answered {0} to a request that cannot be redirected")]
-    RedirectMethod(StatusCode),
+    #[error("the server answered {status}, a redirect that is not followed: {}", led(.to))]
+    RedirectMethod {
+        /// The status.
+        status: StatusCode,
+        /// Where it leads, without query, masked; empty where it does not say.
+        to: String,
+    },
     /// No retries left in the task.
-    #[error("all {size} retries of the task are used up (`retry.per_task`)")]
+    #[error("all {size} {} of the task are used up (`retry.per_task`)", retries(.size))]
     Budget {
         /// How many there were.
         size: u32,
@@ -162,6 +190,17 @@ fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(" and says {message:?}") }
 }
 
+fn retries(size: &u32) -> &'static str {
+    if *size == 1 { "retry" } else { "retries" }
+}
+
+fn led(to: &str) -> String {
+    if to.is_empty() {
+        return "it does not say where to".to_owned();
+    }
+    format!("a POST would become a GET. It leads to {to}: write that in `base_url` and `path`")
+}
+
 fn ruled(ruling: &Ruling) -> String {
     let word = match ruling.verdict {
         Verdict::Retry => "retry",
@@ -169,6 +208,7 @@ fn ruled(ruling: &Ruling) -> String {
         Verdict::Fail => "fail",
         Verdict::Empty => "empty",
         Verdict::RefreshToken => "refresh_token",
+        Verdict::Page => "page",
     };
     ruling.message.as_ref().map_or(word.to_owned(), |message| format!("{word}: {message}"))
 }
@@ -252,7 +292,7 @@ impl Classify for FetchError {
             Self::Ruled { ruling, wait, .. } => match ruling.verdict {
                 Verdict::Retry => wait.map_or(ErrorClass::Transient, ErrorClass::Throttled),
                 Verdict::RefreshToken => ErrorClass::Auth,
-                Verdict::Skip | Verdict::Fail | Verdict::Empty => ErrorClass::Data,
+                Verdict::Skip | Verdict::Fail | Verdict::Empty | Verdict::Page => ErrorClass::Data,
             },
             Self::Status { wait: Some(wait), .. } if self.for_haste() => ErrorClass::Throttled(*wait),
             Self::Credential(failure) => failure.class(),
@@ -266,7 +306,9 @@ impl Classify for FetchError {
             | Self::Redirect(_)
             | Self::Origin(_)
             | Self::RedirectLoop(_)
-            | Self::RedirectMethod(_)
+            | Self::RedirectMethod { .. }
+            | Self::Created
+            | Self::Accepted
             | Self::Request(_) => ErrorClass::Config,
         }
     }

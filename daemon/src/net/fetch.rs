@@ -2,7 +2,7 @@
 
 use super::credential::{Credential, CredentialProvider};
 use super::error::FetchError;
-use super::judge::Judge;
+use super::judge::{Judge, Ruling, Verdict};
 use super::limit::{Held, Limiter, RequestPermit, Why};
 use super::mask::Mask;
 use super::origin::{OriginError, OriginRule, Reach};
@@ -19,6 +19,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use reqwest::{Client, Response};
+use saas_export_api::plural;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ use url::Url;
 
 /// Redirects in a row that are followed.
 const MAX_REDIRECTS: usize = 5;
+
+/// Characters of what a reader says of a body; the names in it are the server's.
+const MAX_REASON: usize = 1000;
 
 /// Waits shorter than this are not worth a word in the status.
 const SHOWN_WAIT: Duration = Duration::from_secs(1);
@@ -154,7 +158,9 @@ impl Fetcher {
             let error = match self.once(ask).await {
                 Ok(answer) => match read(&answer) {
                     Ok(value) => return Ok((answer, value)),
-                    Err(Unreadable { reason, cut }) => FetchError::Unreadable { reason, cut },
+                    Err(Unreadable { reason, cut }) => {
+                        FetchError::Unreadable { reason: self.mask.clean(&reason, MAX_REASON), cut }
+                    }
                 },
                 Err(error) => error,
             };
@@ -280,7 +286,7 @@ impl Fetcher {
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         match location.filter(|_| keeps_method || ask.method == Method::GET) {
             Some(location) => Ok(Said::Elsewhere(location.to_owned())),
-            None => Err(FetchError::RedirectMethod(status)),
+            None => Err(FetchError::RedirectMethod { status, to: self.shown(hop.url, location) }),
         }
     }
 
@@ -325,8 +331,13 @@ impl Fetcher {
         let body = self.body(response).await?;
         self.stats.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
-        if let Some(ruling) = judge.and_then(|judge| judge.judge(status, &body)) {
-            return Err(FetchError::Ruled { status, ruling, wait: retry_after(&headers) });
+        match judge.and_then(|judge| judge.judge(status, &body)) {
+            Some(Ruling { verdict: Verdict::Page, .. }) => {}
+            Some(ruling) => return Err(FetchError::Ruled { status, ruling, wait: retry_after(&headers) }),
+            // Each page of such a request would make something more, for ever; what is only accepted is not there yet.
+            None if status == StatusCode::CREATED => return Err(FetchError::Created),
+            None if status == StatusCode::ACCEPTED => return Err(FetchError::Accepted),
+            None => {}
         }
         Ok(Answer { url, status, headers, body })
     }
@@ -368,10 +379,16 @@ pub fn held_reason(source: &str, held: &Held) -> String {
         Why::Refused => format!("source {source} answers 429; it is asked again after a pause"),
         Why::Server => format!("source {source} has nothing left in its window, as its rate-limit headers say"),
         Why::PerMinute(limit) => {
-            format!("source {source} has had its {limit} requests of this minute (`rate.per_minute`)")
+            format!("source {source} has had its {} of this minute (`rate.per_minute`)", requests(limit))
         }
-        Why::PerHour(limit) => format!("source {source} has had its {limit} requests of this hour (`rate.per_hour`)"),
+        Why::PerHour(limit) => {
+            format!("source {source} has had its {} of this hour (`rate.per_hour`)", requests(limit))
+        }
     }
+}
+
+fn requests(limit: impl std::fmt::Display + Copy + PartialEq + From<u8>) -> String {
+    format!("{limit} {}", plural(limit, "request"))
 }
 
 /// Whether the server refuses the credential that came with the request (RFC 9110, section 15.5.2), or a rule says so.

@@ -15,6 +15,8 @@ pub enum Verdict {
     Empty,
     /// The credential is renewed, and the request sent again.
     RefreshToken,
+    /// It is a page, whatever its status says; only of a 2xx.
+    Page,
 }
 
 /// What a rule says of an answer.

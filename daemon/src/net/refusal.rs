@@ -1,7 +1,8 @@
 //! What an answer other than 2xx is taken for: the server's own words, how long it asks to wait, what the rules say of it.
 
-use super::error::FetchError;
+use super::error::{FetchError, OwnCode};
 use super::fetch::{Ask, Fetcher};
+use super::judge::Verdict;
 use super::limit::Told;
 use super::limit::hints::{self, Hint};
 use super::mask::MAX_SAID;
@@ -10,12 +11,16 @@ use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use url::Url;
 
 /// How much of a refusal's body is read for the server's own words.
 const MAX_REFUSAL: usize = 16 << 10;
 
 /// How much of it is read where a rule may look into it.
 const MAX_JUDGED: usize = 256 << 10;
+
+/// Characters of an identifier; what is longer is a sentence, or a secret.
+const MAX_CODE: usize = 60;
 
 /// What the headers of an answer say about haste, and the wait that they ask for.
 pub fn haste(status: StatusCode, headers: &HeaderMap) -> (Told, Option<Duration>) {
@@ -51,10 +56,24 @@ impl Fetcher {
             }
         }
         let message = self.mask.clean(&own_words(&body), MAX_SAID);
-        match judge.and_then(|judge| judge.judge(status, &body)) {
+        match judge.and_then(|judge| judge.judge(status, &body)).filter(|ruling| ruling.verdict != Verdict::Page) {
             Some(ruling) => FetchError::Ruled { status, ruling, wait },
-            None => FetchError::Status { status, message, wait },
+            None => {
+                let code = own_code(&body).filter(|own| !self.mask.finds(&own.code)).map(Box::new);
+                FetchError::Status { status, message, code, wait }
+            }
         }
+    }
+
+    /// Where a redirect leads, as an error may show it: not its query, where keys and customers' names are.
+    pub(super) fn shown(&self, from: &Url, location: Option<&str>) -> String {
+        let Some(mut to) = location.and_then(|location| from.join(location).ok()) else { return String::new() };
+        if !matches!(to.scheme(), "http" | "https") || to.set_username("").is_err() || to.set_password(None).is_err() {
+            return String::new();
+        }
+        to.set_query(None);
+        to.set_fragment(None);
+        self.mask.clean(to.as_str(), MAX_SAID)
     }
 }
 
@@ -69,6 +88,25 @@ fn own_words(body: &[u8]) -> String {
         .to_owned()
 }
 
+/// The identifier that a JSON body gives the failure, and where: the usual places only.
+fn own_code(body: &[u8]) -> Option<OwnCode> {
+    let value = serde_json::from_slice::<serde_json::Value>(body).ok()?;
+    let places = [
+        ("$.code", "/code"),
+        ("$.error.code", "/error/code"),
+        ("$.errors[0].code", "/errors/0/code"),
+        ("$.error", "/error"),
+    ];
+    let is_code = |code: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        code.len() <= MAX_CODE && code.starts_with(|c: char| c.is_ascii_alphabetic()) && code.chars().all(plain)
+    };
+    places.into_iter().find_map(|(path, pointer)| {
+        let code = value.pointer(pointer)?.as_str().filter(|code| is_code(code))?;
+        Some(OwnCode { path, code: code.to_owned() })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +116,28 @@ mod tests {
         let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
         let (told, wait) = haste(StatusCode::from_u16(status).unwrap(), &fields.collect());
         (told.refused, wait.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn a_code_is_an_identifier_in_a_usual_place() {
+        for (body, code) in [
+            (
+                r#"{"code": "rest_post_invalid_page_number", "message": "x"}"#,
+                Some(("$.code", "rest_post_invalid_page_number")),
+            ),
+            (r#"{"error": {"code": "not.found"}}"#, Some(("$.error.code", "not.found"))),
+            (r#"{"errors": [{"code": "E-7"}]}"#, Some(("$.errors[0].code", "E-7"))),
+            (r#"{"code": 404, "error": "gone"}"#, Some(("$.error", "gone"))),
+            (r#"{"error": "no such page"}"#, None),
+            (r#"{"code": "404"}"#, None),
+            ("<html>", None),
+        ] {
+            assert_eq!(
+                own_code(body.as_bytes()),
+                code.map(|(path, code)| OwnCode { path, code: code.to_owned() }),
+                "{body}"
+            );
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::input::{AuditEntry, Change};
 use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::model::task::{TaskEvent, TaskState};
+use saas_export_api::plural;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
@@ -132,7 +133,10 @@ impl<E: Engine> Dispatcher<E> {
                 Ok(Acted::Left) => {}
                 Err(Refusal::Unavailable(why)) if !changed.is_empty() || !left.is_empty() => {
                     let before = changed.len() + left.len();
-                    return Err(Refusal::Unavailable(format!("{why} ({before} tasks before it are changed)")));
+                    return Err(Refusal::Unavailable(format!(
+                        "{why} (changed before it: {before} {})",
+                        plural(before, "task")
+                    )));
                 }
                 Err(refused) => return Err(refused),
             }

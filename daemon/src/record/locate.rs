@@ -5,6 +5,7 @@
 //! a record is always the text that the source wrote.
 
 mod path;
+mod there;
 mod tree;
 mod walk;
 
@@ -57,6 +58,9 @@ impl Classify for PathError {
 /// Why a body gives no records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocateError {
+    /// There is nothing in it.
+    #[error("the body is empty")]
+    Empty,
     /// It is not UTF-8.
     #[error("read the answer as UTF-8: byte {0} does not belong there")]
     Utf8(usize),
@@ -67,10 +71,12 @@ pub enum LocateError {
     #[error("read the answer: it is larger than 4 GiB")]
     TooLarge,
     /// The records are not where they should be.
-    #[error("find the records: the answer has nothing at {path}")]
+    #[error("find the records: the answer has nothing at {path}{there}")]
     Missing {
         /// Where they should be.
         path: String,
+        /// What is there instead; the names of keys, and no value.
+        there: String,
     },
 }
 
@@ -78,7 +84,7 @@ impl Classify for LocateError {
     fn class(&self) -> ErrorClass {
         match self {
             // A cut or garbled answer may come whole the next time.
-            Self::Utf8(_) | Self::Json(_) => ErrorClass::Transient,
+            Self::Empty | Self::Utf8(_) | Self::Json(_) => ErrorClass::Transient,
             Self::TooLarge => ErrorClass::Data,
             Self::Missing { .. } => ErrorClass::Config,
         }
@@ -116,6 +122,9 @@ impl Locator {
         if u32::try_from(body.len()).is_err() {
             return Err(LocateError::TooLarge);
         }
+        if walk::without_mark(body).trim_ascii().is_empty() {
+            return Err(LocateError::Empty);
+        }
         if simdutf8::basic::from_utf8(body).is_err() {
             let offset = simdutf8::compat::from_utf8(body).err().map_or(0, |error| error.valid_up_to());
             return Err(LocateError::Utf8(offset));
@@ -124,15 +133,19 @@ impl Locator {
             Some(targets) => {
                 let mut found = Found::new(self.values.len());
                 targets.walk(body, &mut found)?;
-                self.require(found.reached, &self.records)?;
+                self.require(found.reached, body)?;
                 Ok(Located { records: found.records, values: found.slots })
             }
             None => self.locate_in_tree(body),
         }
     }
 
-    fn require(&self, found: bool, path: &Path) -> Result<(), LocateError> {
-        if found { Ok(()) } else { Err(LocateError::Missing { path: path.text.clone() }) }
+    fn require(&self, found: bool, body: &[u8]) -> Result<(), LocateError> {
+        let missing = || LocateError::Missing {
+            path: self.records.text.clone(),
+            there: there::what_is_there(body, &self.records.steps),
+        };
+        if found { Ok(()) } else { Err(missing()) }
     }
 
     /// The slow way: a tree of values for the paths that need one. Slots: the values, then the part of the records' path
@@ -157,9 +170,9 @@ impl Locator {
         targets.walk(body, &mut found)?;
         let Found { mut slots, mut records, reached } = found;
         if self.records.direct {
-            self.require(reached, &self.records)?;
+            self.require(reached, body)?;
         } else {
-            self.require(slots.get(must_exist).is_some_and(Option::is_some), &self.records)?;
+            self.require(slots.get(must_exist).is_some_and(Option::is_some), body)?;
             for range in slots.drain(first_record..).flatten() {
                 self.push_records(body, range, &mut records)?;
             }

@@ -18,6 +18,7 @@ use crate::model::schema::Schema;
 use crate::model::segment::{CheckpointDelta, CutReason, SealedSegment, SegmentId};
 use crate::record::convert::Failed;
 use crate::record::page::Page;
+use saas_export_api::plural;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,8 +153,10 @@ impl Lane {
         }
         if let Some((came, total)) = page.shortfall() {
             let partition = page.offset_before.partition;
-            let note =
-                format!("partition {partition} ended after {came} records, but the source said {total}: compare");
+            let note = format!(
+                "partition {partition} ended after {came} {}, but the source said {total}: compare",
+                plural(came, "record")
+            );
             self.run.task.ledger.add_note(&self.run.task.row.id, self.run.name.as_str(), &note).await?;
         }
         progress.add_page(converted.counts.read, converted.source_bytes);

@@ -38,6 +38,7 @@ use cpu::Cpu;
 use error::TransferError;
 use family::Family;
 use progress::Counters;
+use saas_export_api::plural;
 use saas_export_manifest::Mode;
 use spool::Spool;
 use std::sync::Arc;
@@ -258,10 +259,11 @@ fn check(task: &TaskRun, row: &StreamRow) -> Result<(), TransferError> {
     let most = limit.count.min((limit.rate * row.counts.read as f64) as u64);
     if row.counts.rejected > most {
         let message = format!(
-            "accept stream {}: {} of {} records were rejected, max_rejected allows {most}; see {}",
+            "accept stream {}: of {} {}, {} did not pass; max_rejected allows {most}; see {}",
             row.stream,
-            row.counts.rejected,
             row.counts.read,
+            plural(row.counts.read, "record"),
+            row.counts.rejected,
             task.spool.quarantine().join(&row.stream).display(),
         );
         return broken(message, ErrorClass::Data);

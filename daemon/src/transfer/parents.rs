@@ -10,6 +10,7 @@ use crate::base::ids::Name;
 use crate::model::offset::{LaneId, Offset};
 use crate::model::partitions::{Partitions, TooMany};
 use crate::sources::{Cut, Parent, Range};
+use saas_export_api::plural;
 use saas_export_manifest::Mode;
 use std::sync::Arc;
 
@@ -173,7 +174,10 @@ async fn read_outside_once(task: &TaskRun, family: &Family, name: &Name, told: &
     let (mut taken, mut batch) = (picker.taken(), 0);
     while let Some(page) = task.until_stopped(pages.next()).await?.map_err(failed)? {
         if let Some((came, total)) = page.shortfall() {
-            let note = format!("its parent {text} ended after {came} records, but the source said {total}: compare");
+            let note = format!(
+                "its parent {text} ended after {came} {}, but the source said {total}: compare",
+                plural(came, "record")
+            );
             task.ledger.add_note(id, told, &note).await?;
         }
         let pick = picker.clone();

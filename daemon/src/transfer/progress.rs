@@ -24,11 +24,29 @@ pub struct Counters {
     records: AtomicU64,
     source_bytes: AtomicU64,
     pages: AtomicU64,
+    sampled: Sampled,
     committed: AtomicU64,
     open: Mutex<BTreeMap<u32, u64>>,
     totals: Mutex<Totals>,
     readings: Mutex<Vec<(Instant, u64)>>,
     source: OnceLock<Arc<SourceStats>>,
+}
+
+/// What the sample has read and no lane has taken yet.
+#[derive(Debug, Default)]
+struct Sampled {
+    records: AtomicU64,
+    source_bytes: AtomicU64,
+    pages: AtomicU64,
+}
+
+impl Sampled {
+    /// Takes a page off, as far as there is something left.
+    fn take(&self, records: u64, source_bytes: u64) {
+        for (of, less) in [(&self.records, records), (&self.source_bytes, source_bytes), (&self.pages, 1)] {
+            let _ = of.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(less)));
+        }
+    }
 }
 
 /// What the source says that there is in all.
@@ -65,13 +83,29 @@ impl Counters {
         self.source_bytes.store(sum(|row| row.source_bytes), Relaxed);
         self.pages.store(sum(|row| row.pages), Relaxed);
         self.committed.store(sum(|row| row.bytes), Relaxed);
+        self.forget_sampled();
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner) = Totals::default();
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// The sample has read a page; a lane will count it once more when it takes it.
+    pub fn sampled(&self, records: u64, source_bytes: u64) {
+        self.sampled.records.fetch_add(records, Relaxed);
+        self.sampled.source_bytes.fetch_add(source_bytes, Relaxed);
+        self.sampled.pages.fetch_add(1, Relaxed);
+    }
+
+    /// The sample begins again, or no lane takes its pages any more.
+    pub fn forget_sampled(&self) {
+        for of in [&self.sampled.records, &self.sampled.source_bytes, &self.sampled.pages] {
+            of.store(0, Relaxed);
+        }
+    }
+
     /// Counts a page.
     pub fn add_page(&self, records: u64, source_bytes: u64) {
+        self.sampled.take(records, source_bytes);
         self.records.fetch_add(records, Relaxed);
         self.source_bytes.fetch_add(source_bytes, Relaxed);
         self.pages.fetch_add(1, Relaxed);
@@ -91,7 +125,7 @@ impl Counters {
     /// Takes a reading for the rate. Called about every second, so that a single look later on has something to compare
     /// with.
     pub fn note(&self) {
-        self.rate(self.records.load(Relaxed));
+        self.rate(self.records.load(Relaxed) + self.sampled.records.load(Relaxed));
     }
 
     /// The rate over the readings of the last seconds; this is one, too.
@@ -112,14 +146,15 @@ impl Counters {
 
     /// The figures now. The rate is that of the last seconds.
     pub fn read(&self) -> Progress {
-        let records = self.records.load(Relaxed);
+        let sampled = &self.sampled;
+        let records = self.records.load(Relaxed) + sampled.records.load(Relaxed);
         let rate = self.rate(records);
         let open: u64 = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().sum();
         Progress {
             records,
-            source_bytes: self.source_bytes.load(Relaxed),
+            source_bytes: self.source_bytes.load(Relaxed) + sampled.source_bytes.load(Relaxed),
             bytes: self.committed.load(Relaxed) + open,
-            pages: self.pages.load(Relaxed),
+            pages: self.pages.load(Relaxed) + sampled.pages.load(Relaxed),
             rate,
             total: self.known_total(),
             retries: self.source.get().map_or(0, |stats| stats.retries.load(Relaxed)),
@@ -137,6 +172,24 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_sample_reads_counts_at_once_and_only_once() {
+        let counters = Counters::default();
+        let read = || (counters.read().records, counters.read().source_bytes, counters.read().pages);
+        counters.sampled(100, 1000);
+        counters.sampled(50, 500);
+        assert_eq!(read(), (150, 1500, 2));
+        counters.add_page(100, 1000);
+        assert_eq!(read(), (150, 1500, 2));
+        counters.add_page(50, 500);
+        counters.add_page(7, 70);
+        assert_eq!(read(), (157, 1570, 3));
+        // A limit may cut what was sampled; and a sample may be read again.
+        counters.sampled(10, 100);
+        counters.forget_sampled();
+        assert_eq!(read(), (157, 1570, 3));
+    }
 
     #[test]
     fn one_look_after_a_reading_knows_the_rate() {

@@ -13,6 +13,7 @@ use crate::destinations::{Destination, DestinationError, LATEST};
 use crate::ledger::rows::{ChainManifest, LaneRow, Link, SegmentRow, StreamRow};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
+use saas_export_api::plural;
 use saas_export_manifest::{
     Counts, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, ParseError, SUMS_NAME, Segment,
     crc32c_hex, sha256sums,
@@ -78,7 +79,8 @@ async fn write_manifest(
     let location = destination.location(&key(task, stream, MANIFEST_NAME));
     tracing::info!(
         EXPORT_TASK = %id, EXPORT_NAME = %task.row.export, EXPORT_STREAM = %stream,
-        "wrote {} records in {} files: {location}", row.counts.written, manifest.segments.len()
+        "wrote {} {} in {} {}: {location}", row.counts.written, plural(row.counts.written, "record"),
+        manifest.segments.len(), plural(manifest.segments.len(), "file")
     );
     Ok(manifest)
 }

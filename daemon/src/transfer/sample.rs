@@ -11,63 +11,96 @@ use super::pages::{Fetched, Known, Open, Pages};
 use crate::ledger::rows::LaneRow;
 use crate::model::schema::Schema;
 use crate::record::infer::Sample;
+use crate::record::page::Page;
 use crate::record::rules::Rules;
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::pin::pin;
 
 /// Until a schema is known nothing is encoded, so that nothing says how far the segment has grown.
 const UNKNOWN: Growth = Growth { bytes: 0, target: u64::MAX };
 
-/// Reads the first pages, lane after lane, and settles the task's schema by them, the last version and the stream's rules.
+/// Reads the first pages, one of each lane in turn, and settles the task's schema by them, the last version and the stream's
+/// rules. The lanes are asked side by side, but their pages are looked at in an order that knows no time.
 pub async fn sample(
     task: &TaskRun,
     (stream, rules): (&StreamPlan, &Rules),
     lanes: &[LaneRow],
     opener: &impl Fn(u32) -> Open,
 ) -> Result<(Schema, BTreeMap<u32, Feed>), TransferError> {
+    task.progress.forget_sampled();
     let left = Left::after(&task.export.limits, &task.ledger.streams(&task.row.id).await?);
     let mut sample = Sample::default().at_most(left.rows, left.bytes);
-    let mut feeds = BTreeMap::new();
-    for row in lanes.iter().filter(|row| !row.done) {
-        if sample.is_full() {
-            break;
+    let lanes = lanes.iter().filter(|row| !row.done);
+    let mut lanes = lanes.map(|row| Sampled::new(task, stream, row, opener)).collect::<Result<Vec<_>, _>>()?;
+    while !sample.is_full() && lanes.iter().any(|lane| !lane.ended) {
+        let pages = lanes.iter_mut().filter(|lane| !lane.ended).map(Sampled::next);
+        for page in try_join_all(pages).await?.into_iter().flatten() {
+            task.progress.sampled(page.records.len() as u64, page.record_bytes());
+            if let Some(total) = page.total {
+                task.progress.total(stream.name.as_str(), page.offset_before.partition, total);
+            }
+            // What came beside the last page that is wanted waits for its lane.
+            if !sample.is_full() {
+                sample.add(page);
+            }
         }
-        feeds.insert(row.lane, read(task, stream, row, opener(row.lane), &mut sample).await?);
+    }
+    let mut feeds = BTreeMap::new();
+    for lane in lanes {
+        feeds.insert(lane.lane, lane.finish()?);
     }
     let last = task.ledger.last_schema(&task.row.export, stream.name.as_str()).await?;
     let last = last.as_ref().map(|last| (&last.schema, last.observed.as_slice()));
     Ok((rules.of_task(last, &sample.schema()), feeds))
 }
 
-/// Reads a lane from its committed offset until the sample is complete.
-async fn read(
-    task: &TaskRun,
-    stream: &StreamPlan,
-    row: &LaneRow,
-    open: Open,
-    sample: &mut Sample,
-) -> Result<Feed, TransferError> {
-    let segment = next_segment(stream.name.as_str(), row);
-    let path = task.spool.journal(&segment);
-    let mut keeper = Keeper::new(path, segment, row.offset.clone(), task.replay_limit);
-    let mut feed = Feed::new(Pages::of_lane(&task.spool, stream.name.as_str(), row, open)?);
-    while !sample.is_full() {
-        let Some(mut fetched) = next(&mut feed.pages, &mut keeper).await? else { break };
+/// A lane that the sample reads from its committed offset.
+struct Sampled {
+    lane: u32,
+    feed: Feed,
+    keeper: Keeper,
+    ended: bool,
+}
+
+impl Sampled {
+    fn new(
+        task: &TaskRun,
+        stream: &StreamPlan,
+        row: &LaneRow,
+        opener: &impl Fn(u32) -> Open,
+    ) -> Result<Self, TransferError> {
+        let segment = next_segment(stream.name.as_str(), row);
+        let path = task.spool.journal(&segment);
+        let keeper = Keeper::new(path, segment, row.offset.clone(), task.replay_limit);
+        let feed = Feed::new(Pages::of_lane(&task.spool, stream.name.as_str(), row, opener(row.lane))?);
+        Ok(Self { lane: row.lane, feed, keeper, ended: false })
+    }
+
+    /// Reads its next page, which then waits for the lane.
+    async fn next(&mut self) -> Result<Option<&Page>, TransferError> {
+        let Some(mut fetched) = next(&mut self.feed.pages, &mut self.keeper).await? else {
+            self.ended = true;
+            return Ok(None);
+        };
         if let Some(journal) = fetched.journal.take() {
-            keeper.adopt(journal);
+            self.keeper.adopt(journal);
         }
         if fetched.known == Known::No {
-            fetched.known = keeper.add(&fetched.page, fetched.at, UNKNOWN, false)?;
+            fetched.known = self.keeper.add(&fetched.page, fetched.at, UNKNOWN, false)?;
         }
-        if keeper.wants_sync() {
-            keeper.sync()?;
+        if self.keeper.wants_sync() {
+            self.keeper.sync()?;
         }
-        sample.add(&fetched.page);
-        feed.sampled.push_back(fetched);
+        self.feed.sampled.push_back(fetched);
+        Ok(self.feed.sampled.back().map(|fetched| &fetched.page))
     }
-    keeper.sync()?;
-    feed.keeper = Some(keeper);
-    Ok(feed)
+
+    fn finish(mut self) -> Result<Feed, TransferError> {
+        self.keeper.sync()?;
+        self.feed.keeper = Some(self.keeper);
+        Ok(self.feed)
+    }
 }
 
 /// The next page; what is in the journal becomes durable while the source takes its time.

@@ -184,6 +184,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
         running.spawn(run_lane(run.clone(), row, feed, open, pump.clone()));
     }
     let ended = join(&run.stop, running).await;
+    task.progress.forget_sampled();
     follow::report(task, &run).await?;
     for note in task.source.stats().notes(name) {
         task.ledger.add_note(id, name, &note).await?;

@@ -61,22 +61,70 @@ fn a_page_that_comes_for_ever_fails_the_task() {
 }
 
 #[test]
-fn a_status_behind_the_last_page_is_the_end_where_the_config_says_so() {
-    let mut bed = bed(vec![Fault::new(Kind::BehindEnd)]);
+fn a_status_behind_the_last_page_is_the_end_where_the_total_or_the_config_says_so() {
+    // The last page is full, so that only a total can tell.
+    let mut bed = Bed::with_records(700);
+    for pager in NUMBERED {
+        bed.export(pager, config::export("shop", pager, "ndjson", "100kB"));
+    }
+    let total = bed.config["sources"]["shop"]["rest"]["streams"]["offset"].as_object_mut().unwrap().remove("total");
+    bed.api.set_faults(vec![Fault::new(Kind::BehindEnd)]);
     let daemon = bed.start();
     let id = daemon.run("offset");
     let detail = daemon.wait_for(&id, &["failed"], PATIENCE);
     let reason = detail["task"]["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("streams.offset.paginate.offset.end_status: [404]"), "{reason}");
+    assert!(reason.contains("the page of \"/offset/orders\" at offset=700"), "{reason}");
     assert_eq!(reason.matches("stream offset").count(), 1, "no part of the reason is said twice: {reason}");
     drop(daemon);
-    for (pager, kind) in [("paged", "page"), ("offset", "offset")] {
-        bed.config["sources"]["shop"]["rest"]["streams"][pager]["paginate"][kind]["end_status"] =
-            serde_json::json!([404]);
+    let streams = bed.config["sources"]["shop"]["rest"]["streams"].as_object_mut().unwrap();
+    let ends = [
+        ("end_status", serde_json::json!({ "paginate": { "offset": { "limit": 100, "end_status": [404] } } })),
+        ("a rule", serde_json::json!({ "answers": [{ "status": [404], "then": "empty" }] })),
+        ("the total", serde_json::json!({ "total": total })),
+    ];
+    let plain = streams["offset"].clone();
+    for (how, more) in ends {
+        let mut stream = plain.clone();
+        stream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bed.stream("offset", stream);
+        let daemon = bed.start();
+        let id = daemon.run_to_success("offset");
+        assert_exact(&bed, "offset");
+        assert_eq!(notes(&daemon.task(&id)), "[]", "{how}");
     }
+}
+
+#[test]
+fn a_request_that_makes_something_fails_at_once() {
+    let mut bed = Bed::with_records(300);
+    bed.export("search", config::export("shop", "search", "ndjson", "100kB"));
+    bed.api.set_faults(vec![Fault { status: Some(201), ..Fault::new(Kind::Status).path("/search/") }]);
     let daemon = bed.start();
-    for pager in NUMBERED {
-        daemon.run_to_success(pager);
-        assert_exact(&bed, pager);
+    let id = daemon.run("search");
+    let detail = daemon.wait_for(&id, &["failed"], PATIENCE);
+    let reason = detail["task"]["reason"].as_str().unwrap();
+    assert!(reason.contains("answered 201 Created: this request makes something new; is it a search?"), "{reason}");
+    assert_eq!(bed.api.requests(), 1);
+}
+
+#[test]
+fn what_the_sample_has_read_is_progress() {
+    let bed = Bed::with_records(2000);
+    // Twenty pages, all of them in the sample.
+    bed.api.set_faults(vec![Fault::new(Kind::Stall).ms(100)]);
+    let daemon = bed.start();
+    let id = daemon.run("shop");
+    let mut seen = Vec::new();
+    loop {
+        let detail = daemon.task(&id);
+        match detail["task"]["state"].as_str().unwrap() {
+            "pending" | "processing" => seen.push(detail["task"]["progress"]["records"].as_u64().unwrap()),
+            state => break assert_eq!(state, "succeeded", "{detail}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
+    assert!(seen.iter().any(|records| (1..=1000).contains(records)), "{seen:?}");
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_exact(&bed, "shop");
 }

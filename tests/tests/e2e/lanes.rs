@@ -47,3 +47,17 @@ fn a_lane_with_two_partitions_shares_its_segments() {
     let view = |name| saas_export_tests::sample::View::region(name).unwrap().ids(9000);
     assert_eq!(lane0, view("eu").chain(view("ap")).collect::<Vec<_>>(), "partitions 0 and 2, one after the other");
 }
+
+#[test]
+fn the_sample_that_fixes_the_schema_asks_all_lanes_side_by_side() {
+    // Nine pages in all: the sample reads everything.
+    let mut bed = Bed::new(Options { records: 900, ..Options::default() });
+    bed.stream("regions", config::regions(3));
+    bed.export("shop", config::export("shop", "regions", "parquet", "150kB"));
+    bed.api.set_faults(vec![Fault::new(Kind::Stall).ms(100)]);
+    let daemon = bed.start();
+    daemon.run_to_success("shop");
+    assert_complete(&bed, "shop");
+    assert_eq!(bed.api.truth().most_at_once, 3);
+    assert_eq!(bed.api.truth().repeated_requests(), 0);
+}

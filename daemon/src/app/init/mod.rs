@@ -21,6 +21,7 @@ use crate::base::fsio;
 use crate::config::{self, load};
 use document::Document;
 use draft::Draft;
+use saas_export_api::plural;
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
@@ -142,7 +143,8 @@ pub fn make(text: &str, path: &str, source: Option<&str>) -> Result<Made, InitEr
     }
     loadable(&mut draft)?;
     let left = draft.streams.iter().filter(|stream| stream.refused.is_some()).count();
-    let mut summary = format!("{} streams", draft.streams.len() - left);
+    let made = draft.streams.len() - left;
+    let mut summary = format!("{made} {}", plural(made, "stream"));
     if left > 0 {
         summary.push_str(&format!(", {left} left out (see the comments)"));
     }

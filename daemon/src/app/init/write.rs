@@ -3,6 +3,7 @@
 use super::draft::{Draft, Stream};
 use super::words::{line, scalar};
 use crate::base::ids::MAX_NAME;
+use saas_export_api::plural;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -93,7 +94,8 @@ fn exports(text: &mut String, draft: &Draft, streams: &[&Stream]) {
     }
     if groups.len() > MAX_EXPORTS {
         let left: usize = groups.iter().skip(MAX_EXPORTS).map(|(_, names)| names.len()).sum();
-        let _ = writeln!(text, "  # check: {left} streams that need other parameters are in no export");
+        let _ =
+            writeln!(text, "  # check: in no export for want of other parameters: {left} {}", plural(left, "stream"));
     }
     if !draft.auth.secrets.is_empty() && draft.auth_refused.is_none() {
         text.push_str("\n# auth.env (root:root 0600) needs:\n");

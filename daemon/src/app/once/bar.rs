@@ -3,6 +3,7 @@
 use crate::base::clock;
 use crate::model::progress::Progress;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use saas_export_api::plural;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -31,8 +32,9 @@ impl Bar {
     /// Shows how far the task is.
     pub fn show(&mut self, progress: &Progress) {
         let mut text = format!(
-            "{} records, {} read, {} written, {:.0} records/s",
+            "{} {}, {} read, {} written, {:.0} records/s",
             HumanCount(progress.records),
+            plural(progress.records, "record"),
             HumanBytes(progress.source_bytes),
             HumanBytes(progress.bytes),
             progress.rate

@@ -8,6 +8,7 @@ use crate::config::settings::{Rest, Tls};
 use crate::net::error::SetupError;
 use crate::net::probe::{self, Certificate, Handshake, ProbeError, Trust, Way};
 use rustls::{AlertDescription, CertificateError};
+use saas_export_api::plural;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
@@ -120,7 +121,8 @@ fn agreed(version: &str, certificate: Option<&Certificate>, days: i64) -> Found 
     let Some(found) = certificate else { return Found::ok(version) };
     let day = found.expires.strftime("%Y-%m-%d");
     let names = found.names.join(", ");
-    let text = format!("{version}; certificate of {names} by {}, until {day} ({days} days)", found.issuer);
+    let text =
+        format!("{version}; certificate of {names} by {}, until {day} ({days} {})", found.issuer, plural(days, "day"));
     if days < EXPIRES_SOON_DAYS {
         let hint = format!("it expires on {day}: from then on every export from here fails until it is renewed");
         return Found::warn(text, hint);

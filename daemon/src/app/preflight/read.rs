@@ -9,6 +9,7 @@ use crate::config::shift::{Shift, ordered};
 use crate::model::offset::PageCursor;
 use crate::record::page::Page;
 use crate::sources::rest::{First, RestError, RestSource, Trouble};
+use saas_export_api::plural;
 use serde_json::Value;
 
 /// Numbers of records that look like the default size of a page.
@@ -102,6 +103,7 @@ fn failed(error: &RestError) -> Found {
         Trouble::Credentials => "see the step auth",
         Trouble::Rights => "the credentials need the right (scope) to read this stream",
         Trouble::Way => "see the steps above; with a proxy, whether it lets this through",
+        Trouble::Makes => "this check has probably made one: look for it at the API, and correct path, method and body",
         Trouble::Request => "try it by hand, e.g. with curl, and compare with the API's documentation",
     };
     Found::fail(format!("failed to {}", Chain(error)), hint)
@@ -113,10 +115,7 @@ fn page_found(stream: &Stream, first: &First) -> Found {
         return Found::warn("there is nothing to ask for: a parent of the stream has no records", "");
     };
     let count = page.records.len();
-    let mut text = match count {
-        1 => format!("1 record at {}", stream.records),
-        count => format!("{count} records at {}", stream.records),
-    };
+    let mut text = format!("{count} {} at {}", plural(count, "record"), stream.records);
     if first.partitions > 1 {
         text.push_str(&format!(" in the first of {} partitions", first.partitions));
     }

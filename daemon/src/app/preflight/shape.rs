@@ -12,6 +12,7 @@ use crate::record::convert::Converted;
 use crate::record::infer::Sample;
 use crate::record::page::Page;
 use crate::record::rules::Rules;
+use saas_export_api::plural;
 
 /// Columns that are named; the others are counted.
 const NAMED: usize = 8;
@@ -58,12 +59,16 @@ fn told(stream: &Stream, schema: &Schema, converted: &Converted) -> Found {
         more => format!(", and {more} more"),
     };
     let count = schema.fields.len();
-    let columns = if count == 1 { "column" } else { "columns" };
+    let columns = plural(count, "column");
     let mut text = format!("{count} {columns}: {}{more}", named.join(", "));
     let counts = &converted.counts;
     if let Some(rejected) = converted.rejected.first() {
         let (bad, of) = (counts.rejected, counts.read);
-        text.push_str(&format!("; {bad} of {of} records would be rejected, the first because {}", rejected.reason));
+        text.push_str(&format!(
+            "; {bad} of {of} {} would be rejected, the first because {}",
+            plural(of, "record"),
+            rejected.reason
+        ));
         return Found::warn(
             text,
             "`records` should lead to objects; max_rejected says how many rejected ones are borne",
@@ -74,7 +79,8 @@ fn told(stream: &Stream, schema: &Schema, converted: &Converted) -> Found {
         return Found::warn(text, format!("no record has the field {field:?} of primary_key: check its name"));
     }
     if counts.rescued > 0 {
-        text.push_str(&format!("; {} values do not fit their column and would go to _rescued", counts.rescued));
+        let (rescued, values) = (counts.rescued, plural(counts.rescued, "value"));
+        text.push_str(&format!("; {rescued} {values} would go to _rescued, not fitting the column"));
         return Found::warn(text, "nothing is lost; declare the column's type in `types` if another one is meant");
     }
     Found::ok(text)

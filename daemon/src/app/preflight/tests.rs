@@ -95,6 +95,12 @@ async fn refused_credentials_are_told_once_and_no_other_stream_is_tried() {
 async fn what_is_wrong_with_a_page_is_told() {
     let cases = [
         ("404 Not Found", "{}", StepResult::Fail, "404"),
+        (
+            "201 Created",
+            r#"{"data": [{"id": 1}]}"#,
+            StepResult::Fail,
+            "this request makes something new; is it a search?",
+        ),
         ("500 Oops", "{}", StepResult::Fail, "500"),
         ("200 OK", r#"{"items": []}"#, StepResult::Fail, "nothing at $.data[*]"),
         ("200 OK", r#"{"data": []}"#, StepResult::Warn, "0 records at $.data[*]"),

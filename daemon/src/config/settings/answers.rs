@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::ops::RangeInclusive;
 
 /// A rule for answers. It matches where everything that it names does; the first rule that matches counts, those of the
-/// stream before those of the source. Without rules, 2xx is a page, 408, 425, 429 and 5xx are tried again, others fail.
+/// stream before those of the source. Without rules, 2xx is a page (204 one without records), but 201 Created and 202 Accepted
+/// fail; 408, 425, 429 and 5xx are tried again, others fail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerRule {
@@ -44,6 +45,9 @@ pub enum Then {
     Empty,
     /// The credential is renewed once, and the request sent again.
     RefreshToken,
+    /// It is a page like any other, with a 2xx: for an API that answers a search with 201 Created, which fails otherwise, because
+    /// every page of a request that makes something would make one more.
+    Page,
 }
 
 /// The statuses that an item of `status` names; none where it is no status, class or range.

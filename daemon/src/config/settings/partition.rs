@@ -59,7 +59,8 @@ pub struct WindowPartitions {
     /// Length of a window: `15m`, `1h`, `1d`, `1w`, `1mo`, `1y`. Days and longer follow the calendar of `timezone`.
     pub step: String,
     /// How far each window but the first begins before the end of the one before it, for an API that shows records late.
-    /// Records then come twice, so that the stream needs a `primary_key`.
+    /// Records then come twice and are written twice, so that the stream needs a `primary_key` by which readers keep one: which
+    /// window shows a late record, and with what content, cannot be told from its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<String>,
     /// For an API that takes the end itself as a part of the window: how far `{{ partition.end }}` lies before the start

@@ -213,6 +213,7 @@ pub struct NumberPages {
     #[serde(rename = "in")]
     pub place: ParamIn,
     /// Statuses that also are the end, behind the first page, e.g. `[400, 404]`: some APIs refuse pages behind the last one.
+    /// Not needed for a 404 where `total` is told and reached, or behind a page that is shorter than the others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(range(min = 400, max = 499)))]
     pub end_status: Vec<u16>,
@@ -252,6 +253,7 @@ pub struct OffsetPages {
     #[serde(default, rename = "in")]
     pub place: ParamIn,
     /// Statuses that also are the end, behind the first page, e.g. `[400, 404]`: some APIs refuse pages behind the last one.
+    /// Not needed where `total` is told and reached, nor for a 404 behind a page that is shorter than the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(range(min = 400, max = 499)))]
     pub end_status: Vec<u16>,

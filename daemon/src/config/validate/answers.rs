@@ -35,6 +35,12 @@ impl Check<'_> {
                 {
                     self.wrong(Mistake::value(&here, "is a redirect, which is followed or refused before any rule"));
                 }
+                Some(range) if rule.then == Then::Page && !(200..300).contains(range.start()) => {
+                    let mistake = Mistake::value(&here, "is no status of a page");
+                    self.wrong(
+                        mistake.hint("only a 2xx can be one, e.g. 201; a failure can be then: empty or then: skip"),
+                    );
+                }
                 Some(range) => self.overlooked(&here, rule, range.start() == range.end(), *range.start()),
             }
         }

@@ -8,7 +8,7 @@ use crate::control::wire;
 use crate::ledger::input::AuditEntry;
 use crate::ledger::rows::TaskFilter;
 use crate::queue::handle::{Act, Target};
-use saas_export_api::{Acted, ErrorCode};
+use saas_export_api::{Acted, ErrorCode, plural};
 use std::time::Duration;
 
 /// Tasks that a list has unless it is asked for more.
@@ -102,9 +102,11 @@ pub async fn verify(call: Call) -> Result<Reply, Failure> {
         report = call.state.hooks.verify(row.id.clone(), destination) => report.map_err(wire::refusal)?,
         () = call.stop.cancelled() => return Err(going_down()),
     };
+    let files = format!("{} {}", report.files, plural(report.files, "file"));
     let found = match report.problems.len() {
-        0 => format!("{} files as the ledger says", report.files),
-        wrong => format!("{wrong} of {} files are not what the ledger says", report.files),
+        0 => format!("{files} as the ledger says"),
+        1 => format!("1 of {files} is not what the ledger says"),
+        wrong => format!("{wrong} of {files} are not what the ledger says"),
     };
     let entry = AuditEntry {
         task: Some(row.id),

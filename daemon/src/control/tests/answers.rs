@@ -246,7 +246,7 @@ async fn a_verification_is_told_and_audited() {
     assert_eq!(bad.body["result"]["problems"][0]["problem"], "it is gone");
     let audit = fixture.state.ledger.audit_since(0, 100).await.unwrap();
     let reasons: Vec<_> = audit.iter().filter(|row| row.action == "verify").map(|row| row.reason.as_str()).collect();
-    assert_eq!(reasons, ["3 files as the ledger says", "1 of 3 files are not what the ledger says"]);
+    assert_eq!(reasons, ["3 files as the ledger says", "1 of 3 files is not what the ledger says"]);
 }
 
 #[tokio::test]

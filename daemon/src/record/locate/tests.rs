@@ -37,10 +37,10 @@ fn what_counts_as_records() {
     for path in ["$.d", "$.d[*]", "$.d.*", "$['d']"] {
         assert_eq!(records(r#"{"d":null}"#, path).unwrap(), none, "{path}");
         assert_eq!(records(r#"{"d":[]}"#, path).unwrap(), none, "{path}");
-        let missing = Err(LocateError::Missing { path: path.into() });
-        assert_eq!(records(r#"{"e":[{}]}"#, path), missing);
-        assert_eq!(records("[]", path), missing);
-        assert_eq!(records("null", path), missing);
+        let missing = |there: &str| Err(LocateError::Missing { path: path.into(), there: format!("; $ is {there}") });
+        assert_eq!(records(r#"{"e":[{}]}"#, path), missing("an object with the keys e"));
+        assert_eq!(records("[]", path), missing("an empty array"));
+        assert_eq!(records("null", path), missing("null"));
     }
     assert_eq!(records(r#"{"d":[1],"d":[2]}"#, "$.d").unwrap(), ["2"]);
     assert_eq!(texts(r#"{"d":{"v":1},"d":{}}"#, "$", &["$.d.v"]).unwrap().1, [None]);
@@ -61,7 +61,8 @@ fn paths_that_need_a_tree_keep_the_text() {
         texts(body, "$.g", &["$['a.b'][-1]", "$['a.b']", "$.g[9:].x"]).unwrap().1[..2],
         [Some("1.50".into()), Some("[1.50]".into())]
     );
-    assert_eq!(records(body, "$.x[*].items"), Err(LocateError::Missing { path: "$.x[*].items".into() }));
+    let there = "; $ is an object with the keys g, a.b".to_owned();
+    assert_eq!(records(body, "$.x[*].items"), Err(LocateError::Missing { path: "$.x[*].items".into(), there }));
     assert!(matches!(records("[1", "$[::2]"), Err(LocateError::Json(_))));
 }
 

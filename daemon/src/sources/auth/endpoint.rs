@@ -134,6 +134,7 @@ impl Endpoint {
 
 /// The failure of an answer that may be another one a moment later.
 fn temporary(got: &Got) -> Option<FetchError> {
-    let error = FetchError::Status { status: got.status, message: String::new(), wait: retry_after(&got.headers) };
+    let error =
+        FetchError::Status { status: got.status, message: String::new(), code: None, wait: retry_after(&got.headers) };
     error.retryable().then_some(error)
 }

@@ -63,6 +63,7 @@ fn verdict(then: Then) -> Verdict {
         Then::Fail => Verdict::Fail,
         Then::Empty => Verdict::Empty,
         Then::RefreshToken => Verdict::RefreshToken,
+        Then::Page => Verdict::Page,
     }
 }
 

@@ -3,9 +3,11 @@
 use super::spec::At;
 use crate::base::error::{Classify, ErrorClass};
 use crate::base::ids::Name;
-use crate::net::error::{FetchError, SetupError};
+use crate::net::error::{FetchError, OwnCode, SetupError};
 use crate::net::origin::OriginError;
 use crate::sources::auth::AuthError;
+use http::StatusCode;
+use saas_export_api::plural;
 
 /// An error of a REST source. It never holds a URL's query, a header or a body of ours. Whoever reads a stream names the
 /// stream; these name the source.
@@ -54,12 +56,12 @@ pub enum RestError {
         source_name: Name,
     },
     /// A request that failed.
-    #[error("ask source {source_name}{advice}")]
+    #[error("ask source {source_name} for {place}")]
     Read {
         /// The source.
         source_name: Name,
-        /// What to look at; empty or ` (…)`.
-        advice: String,
+        /// Which page, and in brackets what to look at.
+        place: String,
         /// Why.
         #[source]
         cause: FetchError,
@@ -74,8 +76,8 @@ pub enum RestError {
     },
     /// A partition with fewer records than the source said, where that is an error.
     #[error(
-        "read partition {partition} of stream {stream} in source {source_name} whole: it ended after {came} records, but the \
-         source said {total} (`total_mismatch: fail`)"
+        "read partition {partition} of stream {stream} in source {source_name} whole: it ended after {came} {}, but the \
+         source said {total} (`total_mismatch: fail`)", plural(*came, "record")
     )]
     Short {
         /// The source.
@@ -124,24 +126,67 @@ impl RestError {
         Self::Config { source_name: source.clone(), key: key.to_owned(), reason: reason.to_owned() }
     }
 
-    /// A failed request, with what to look at. `behind` is the paginator's key where the request was for a page behind
-    /// the first one that the paginator numbers itself, and whether the page overlaps with the one before it.
-    pub(super) fn read(source: &Name, stream: &Name, behind: Option<(&str, bool)>, cause: FetchError) -> Self {
-        let mut advice = advice(source, stream, &cause);
-        if let (Some((kind, overlaps)), FetchError::Status { status, .. }) = (behind, &cause)
-            && matches!(status.as_u16(), 400 | 404 | 410 | 416 | 422)
-        {
-            let key = format!("sources.{source}.rest.streams.{stream}.paginate.{kind}");
-            if overlaps {
-                advice = format!("{advice}; if this API takes only multiples of the limit, set `{key}.overlap: false`");
-            }
-            advice = format!(
-                "{advice}; if this API answers so behind its last page, set `{key}.end_status: [{}]`",
-                status.as_u16()
-            );
+    /// A failed request, with what to look at.
+    pub(super) fn read(source: &Name, failed: Failed<'_>, cause: FetchError) -> Self {
+        let mut advice = advice(source, failed.stream, &cause);
+        if let (Some(behind), FetchError::Status { status, code, .. }) = (failed.behind, &cause) {
+            advice.push_str(&behind.advice(
+                &format!("sources.{source}.rest.streams.{}", failed.stream),
+                *status,
+                code.as_deref(),
+            ));
         }
-        let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
-        Self::Read { source_name: source.clone(), advice, cause }
+        let place = if advice.is_empty() { failed.place } else { format!("{} ({advice})", failed.place) };
+        Self::Read { source_name: source.clone(), place, cause }
+    }
+}
+
+/// What is known of a request that failed.
+pub(super) struct Failed<'a> {
+    /// The stream.
+    pub stream: &'a Name,
+    /// Which page was asked for.
+    pub place: String,
+    /// Where it may have been behind the last page.
+    pub behind: Option<Behind>,
+}
+
+/// A page behind the first one was refused, whose number the daemon itself counts.
+pub(super) struct Behind {
+    /// The paginator's key.
+    pub kind: &'static str,
+    /// Whether the source said that there are more records.
+    pub before: bool,
+    /// Whether the page begins in front of the records that are new in it.
+    pub overlaps: bool,
+}
+
+impl Behind {
+    /// How to say that this is the end, if it is. `here` is the stream's key path.
+    fn advice(self, here: &str, status: StatusCode, code: Option<&OwnCode>) -> String {
+        let status = status.as_u16();
+        if self.before && !self.overlaps {
+            return "; the source said that there are more records than came so far".to_owned();
+        }
+        let multiples = if self.overlaps {
+            format!(
+                "; if this API takes only multiples of the limit, set `{here}.paginate.{}.overlap: false`",
+                self.kind
+            )
+        } else {
+            String::new()
+        };
+        let end = format!(
+            "{multiples}; if this API answers so behind its last page, set `{here}.paginate.{}.end_status: [{status}]`",
+            self.kind
+        );
+        match code {
+            None => end,
+            Some(OwnCode { path, code }) => format!(
+                "{end}, or, where {status} can mean something else, add to `{here}.answers`: \
+                 `{{ status: [{status}], json: {path}, equals: {code}, then: empty }}`"
+            ),
+        }
     }
 }
 
@@ -154,8 +199,17 @@ impl At {
 
 /// What an operator can do about a status that no retry mends.
 fn advice(source: &Name, stream: &Name, cause: &FetchError) -> String {
-    let FetchError::Status { status, .. } = cause else { return String::new() };
     let rest = format!("sources.{source}.rest");
+    let status = match cause {
+        FetchError::Status { status, .. } => status,
+        FetchError::Redirect(OriginError::NotAllowed(origin)) => {
+            return format!(
+                "if the API has moved there, write it in `{rest}.base_url`; if it may lead there without credentials, \
+                 `{rest}.allowed_origins: [\"{origin}\"]`"
+            );
+        }
+        _ => return String::new(),
+    };
     let here = format!("{rest}.streams.{stream}");
     match status.as_u16() {
         401 => format!(

@@ -35,6 +35,8 @@ pub enum Trouble {
     Way,
     /// The request, or the answer to it.
     Request,
+    /// The request makes something at the API.
+    Makes,
 }
 
 impl RestSource {
@@ -91,6 +93,7 @@ impl RestError {
                 cause: FetchError::Connect(_) | FetchError::Tls(_) | FetchError::ProxyAuth | FetchError::TimedOut(_),
                 ..
             } => Trouble::Way,
+            Self::Read { cause: FetchError::Created, .. } => Trouble::Makes,
             error if error.class() == ErrorClass::Auth => Trouble::Credentials,
             _ => Trouble::Request,
         }

@@ -5,6 +5,7 @@ mod ahead;
 pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
 
 mod checks;
+mod end;
 mod order;
 
 mod watch;
@@ -33,6 +34,7 @@ use crate::record::transform::Rewritten;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use saas_export_api::plural;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -182,21 +184,6 @@ impl PartitionPages {
         RestError::Died { source_name: self.reader.source.clone() }
     }
 
-    /// Whether the API says by a failure that there are no more pages.
-    fn is_end(&self, error: &FetchError) -> bool {
-        let FetchError::Status { status, .. } = error else { return error.verdict() == Some(Verdict::Empty) };
-        self.reader.spec.pager.ends_with(&self.at.cursor, status.as_u16())
-    }
-
-    fn failed(&self, error: FetchError) -> RestError {
-        if let Some(refused) = self.refuses_cursor(&error) {
-            return refused;
-        }
-        let pager = &self.reader.spec.pager;
-        let behind = (pager.addressable() && self.at.cursor != PageCursor::Start).then(|| pager.kind());
-        RestError::read(&self.reader.source, &self.reader.stream, behind.map(|kind| (kind, self.overlap() > 0)), error)
-    }
-
     /// Takes a page: finds where it leads, and moves there.
     fn turn(&mut self, (answer, content): Held) -> Result<Page, RestError> {
         let Content { located, rewritten, digest, identities } = content;
@@ -255,7 +242,10 @@ impl PartitionPages {
         self.run.read += 1;
         if self.run.read >= max_pages && cursor != PageCursor::End {
             let key = format!("streams.{}.max_pages", self.reader.stream);
-            return Err(self.no_next(format!("it leads on behind {max_pages} pages of one partition (`{key}`)")));
+            return Err(self.no_next(format!(
+                "it leads on behind {max_pages} {} of one partition (`{key}`)",
+                plural(max_pages, "page")
+            )));
         }
         let before = self.at.clone();
         let after = before.behind(cursor, records.len() as u64, tail);
@@ -354,7 +344,7 @@ fn rewrite(
 }
 
 fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {
-    let cut = matches!(error, LocateError::Utf8(_) | LocateError::Json(_));
+    let cut = matches!(error, LocateError::Empty | LocateError::Utf8(_) | LocateError::Json(_));
     let mut reason = Chain(error).to_string();
     // A page for people, with status 200, is what many an API shows when it is ill.
     let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());

@@ -38,33 +38,41 @@ pub struct Run {
     /// Records in all, as the source said last.
     pub total: Option<u64>,
     /// Cursors so far.
-    pub loops: LoopCheck,
+    pub loops: LoopCheck<PageCursor>,
+    /// Digests of pages so far.
+    pub circle: LoopCheck<u64>,
     /// What is remembered to notice shifts, where pages are counted.
     pub watch: Watch,
 }
 
-/// Finds a circle of cursors of any length in constant memory (Brent): one cursor is kept, and replaced after twice as
-/// many steps each time.
-#[derive(Debug, Default)]
-pub struct LoopCheck {
-    kept: Option<PageCursor>,
+/// Finds a circle of any length in constant memory (Brent): one item is kept, and replaced after twice as many steps each
+/// time.
+#[derive(Debug)]
+pub struct LoopCheck<T> {
+    kept: Option<T>,
     steps: u32,
     limit: u32,
 }
 
-impl LoopCheck {
-    /// Whether `cursor` was there before.
-    pub fn seen(&mut self, cursor: &PageCursor) -> bool {
-        if self.kept.as_ref() == Some(cursor) {
-            return true;
-        }
+impl<T> Default for LoopCheck<T> {
+    fn default() -> Self {
+        Self { kept: None, steps: 0, limit: 0 }
+    }
+}
+
+impl<T: PartialEq + Clone> LoopCheck<T> {
+    /// How many steps ago the same item was there, if it is the one that is kept.
+    pub fn seen(&mut self, item: &T) -> Option<u32> {
         self.steps += 1;
+        if self.kept.as_ref() == Some(item) {
+            return Some(self.steps);
+        }
         if self.steps >= self.limit {
             self.limit = self.limit.saturating_mul(2).max(1);
             self.steps = 0;
-            self.kept = Some(cursor.clone());
+            self.kept = Some(item.clone());
         }
-        false
+        None
     }
 }
 
@@ -92,6 +100,7 @@ impl Run {
             total: None,
             loops: LoopCheck::default(),
             watch: Watch::default(),
+            circle: LoopCheck::default(),
         })
     }
 

@@ -49,6 +49,8 @@ pub struct StreamSpec {
     pub base: Url,
     /// Path below it.
     pub path: Text,
+    /// The same as it is configured, for messages.
+    pub path_template: String,
     /// Query of the first request.
     pub query: Vec<(String, Text)>,
     /// Headers of every request of the stream.
@@ -149,10 +151,11 @@ impl StreamSpec {
         let fingerprint = fingerprint(stream);
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
         let (keyed, max_pages) = (!stream.primary_key.is_empty(), stream.max_pages.max(1));
+        let path_template = stream.path.clone();
         let (exact_total, judge) = (stream.total_mismatch == TotalMismatch::Fail, None);
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, query, headers, body, shared, templates, locator, total, pager, incremental, judge, keyed,
+            method, base, path, path_template, query, headers, body, shared, templates, locator, total, pager, incremental, judge, keyed,
             max_pages, exact_total, identity, transform, fingerprint, split,
         };
         Ok(spec)

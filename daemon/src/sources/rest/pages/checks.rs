@@ -55,11 +55,25 @@ impl PartitionPages {
         if self.run.same > most {
             return Err(self.no_next(self.repeated()));
         }
-        Ok(())
+        self.check_circle(digest)
+    }
+
+    /// Refuses pages that go round: an API that starts again behind its last page, whatever it calls its pages. Only where a
+    /// key tells the records apart: others may well be equal.
+    fn check_circle(&mut self, digest: Option<u64>) -> Result<(), RestError> {
+        let digest = digest.filter(|_| self.reader.spec.keyed);
+        let Some(steps) = digest.and_then(|digest| self.run.circle.seen(&digest)) else { return Ok(()) };
+        let page = self.at.pages + 1;
+        let earlier = page.saturating_sub(u64::from(steps));
+        Err(self.no_next(format!(
+            "page {page} has the same records as page {earlier}: the API starts again behind its last page, and would do so for \
+             ever (`streams.{}.paginate`)",
+            self.reader.stream
+        )))
     }
 
     /// A cursor of the source's as an error may show it.
-    fn shown(&self, cursor: &PageCursor) -> Option<String> {
+    pub(super) fn shown(&self, cursor: &PageCursor) -> Option<String> {
         let mask = &self.reader.fetcher.mask;
         match cursor {
             PageCursor::Token(token) => Some(format!("the cursor {:?}", mask.clean(token, SHOWN_CURSOR))),
@@ -80,7 +94,7 @@ impl PartitionPages {
             return Err(self.no_next(format!("{shown} is longer than {MAX_CURSOR} bytes")));
         }
         let same_url = matches!(cursor, PageCursor::Url(url) if self.at.cursor == PageCursor::Start && *url == self.run.request.url.as_str());
-        if *cursor == self.at.cursor || same_url || self.run.loops.seen(cursor) {
+        if *cursor == self.at.cursor || same_url || self.run.loops.seen(cursor).is_some() {
             return Err(self.no_next(format!("{shown} comes again: the pages lead round in a circle")));
         }
         self.run.empty = if records == 0 { self.run.empty + 1 } else { 0 };

@@ -112,7 +112,7 @@ impl PartitionPages {
                 Why::Alone => self.wonder(Doubt::Alone(Box::new(held))),
                 Why::Refused => Err(self.no_next(self.only_multiples())),
             },
-            Doubt::End(Why::Refused) => Err(self.shifted(self.gone())),
+            Doubt::End(Why::Refused) if !self.has_all() => Err(self.shifted(self.gone())),
             Doubt::Alone(behind) if records <= self.overlap() => {
                 self.doubt = Doubt::End(Why::Alone);
                 self.turn(*behind).map(Some)
@@ -126,7 +126,7 @@ impl PartitionPages {
 
     /// Takes a failure that says that there are no more pages.
     pub(super) fn ended(&mut self) -> Result<Option<Page>, RestError> {
-        if matches!(self.doubt, Doubt::End(Why::Refused)) {
+        if matches!(self.doubt, Doubt::End(Why::Refused)) && !self.has_all() {
             return Err(self.shifted(self.gone()));
         }
         if self.overlap() > 0 {
@@ -136,6 +136,11 @@ impl PartitionPages {
             return self.wonder(Doubt::Before(None));
         }
         self.advance(bytes::Bytes::new(), Vec::new(), PageCursor::End, None).map(Some)
+    }
+
+    /// Whether as many records came as the source said last.
+    fn has_all(&self) -> bool {
+        self.run.total.is_some_and(|total| self.at.partition_records >= total)
     }
 
     fn gone(&self) -> String {

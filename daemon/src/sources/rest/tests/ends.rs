@@ -178,3 +178,194 @@ async fn pages_read_ahead_stay_within_their_bytes() {
         assert_eq!(ids(&rest), (6..40).collect::<Vec<_>>(), "{bytes} bytes");
     }
 }
+
+#[tokio::test]
+async fn a_page_smaller_than_asked_for_is_no_end() {
+    // Seven at most, whatever is asked for, and no total.
+    for paginate in [json!({ "page": { "size_param": "size", "size": 100 } }), offset(100)] {
+        for concurrency in [1, 8] {
+            let server = Server::start(|got, _| Reply::json(&json!({ "data": list(got, 7, 50) }))).await;
+            let source =
+                source(&server.url, json!({ "paginate": paginate }), json!({ "rate": { "concurrency": concurrency } }));
+            assert_eq!(ids(&read(open_all(&source)).await), (0..50).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_starts_again_behind_its_last_page_is_refused() {
+    for paginate in [json!({ "page": {} }), json!({ "offset": { "limit": 10, "overlap": false } })] {
+        for concurrency in [1, 8] {
+            let server = Server::start(|got, _| {
+                let page = got.number("offset").map_or_else(|| got.number("page").unwrap() - 1, |at| at / 10) % 5;
+                Reply::json(&json!({ "data": (0..10).map(|n| json!({ "id": page * 10 + n })).collect::<Vec<_>>() }))
+            })
+            .await;
+            let stream = json!({ "paginate": paginate, "primary_key": ["id"] });
+            let (error, text) =
+                failure(&source(&server.url, stream, json!({ "rate": { "concurrency": concurrency } }))).await;
+            assert_eq!(error.class(), ErrorClass::Data);
+            assert!(text.contains("page 6 has a record whose `primary_key` was on a page before it"), "{text}");
+            assert!(server.got().len() < 40, "{} requests", server.got().len());
+        }
+    }
+    // The cursor is another one each time; only the records tell.
+    let server = Server::start(|_, before| {
+        let page = before as u64 % 3;
+        Reply::json(&json!({ "data": [{ "id": page }], "next": format!("fresh{before}") }))
+    })
+    .await;
+    let stream = json!({ "primary_key": ["id"], "paginate": { "cursor": { "from": "$.next", "param": "cursor" } } });
+    let (_, text) = failure(&source(&server.url, stream, json!({}))).await;
+    assert!(text.contains("starts again"), "{text}");
+    assert!(server.got().len() < 15, "{} requests", server.got().len());
+}
+
+/// Pages of ten, and behind the last one this answer.
+async fn refusing(records: u64, status: u16, body: &'static str) -> Server {
+    Server::start(move |got, _| {
+        let data = list(got, 10, records);
+        let first = got.number("page") == Some(1) || got.number("offset") == Some(0);
+        if data.is_empty() && !first {
+            return Reply::status(status, &[], body);
+        }
+        Reply::json(&json!({ "total": records, "data": data }))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refusal_behind_all_that_the_total_promises_is_the_end() {
+    for paginate in [json!({ "page": {} }), offset(10)] {
+        for (status, concurrency) in [(404, 1), (404, 8), (400, 1), (400, 8), (422, 4), (416, 4), (410, 4)] {
+            let server = refusing(50, status, "{}").await;
+            let stream = json!({ "paginate": paginate, "total": "$.total" });
+            let pages =
+                read(open_all(&source(&server.url, stream, json!({ "rate": { "concurrency": concurrency } })))).await;
+            assert_eq!(ids(&pages), (0..50).collect::<Vec<_>>(), "{status}");
+        }
+    }
+    // A round one may be where the API stops to count, and what refuses may be how deep it pages; a short page tells that.
+    for (records, size) in [(200, 10), (200, 15)] {
+        let server = Server::start(move |got, _| {
+            let data = list(got, size, records);
+            if data.is_empty() {
+                Reply::status(400, &[], "{}")
+            } else {
+                Reply::json(&json!({ "total": records, "data": data }))
+            }
+        })
+        .await;
+        let of = source(&server.url, json!({ "paginate": { "page": {} }, "total": "$.total" }), json!({}));
+        if size == 15 {
+            assert_eq!(read(open_all(&of)).await.len(), 15);
+        } else {
+            let (_, text) = failure(&of).await;
+            assert!(text.contains("end_status: [400]"), "{text}");
+        }
+    }
+    // Before that it is none, and the error says so.
+    let server = Server::start(|got, _| match got.number("page") {
+        Some(1..=3) => Reply::json(&json!({ "data": list(got, 10, 50), "total": 50 })),
+        _ => Reply::status(404, &[], "{}"),
+    })
+    .await;
+    let stream = json!({ "paginate": { "page": {} }, "total": "$.total" });
+    let (_, text) = failure(&source(&server.url, stream, json!({}))).await;
+    assert!(text.contains("more records than came so far") && !text.contains("end_status"), "{text}");
+}
+
+#[tokio::test]
+async fn without_a_total_only_a_shorter_page_before_makes_not_found_the_end() {
+    for paginate in [json!({ "page": { "size_param": "size", "size": 10 } }), offset(10)] {
+        for concurrency in [1, 8] {
+            let rest = || json!({ "rate": { "concurrency": concurrency } });
+            let stream = || json!({ "paginate": paginate });
+            for records in [7, 47, 55] {
+                if paginate["page"].is_object() && records == 55 {
+                    continue; // Only where pages overlap does the last one have nothing else.
+                }
+                let server = refusing(records, 404, "{}").await;
+                let of = source(&server.url, stream(), rest());
+                assert_eq!(ids(&read(open_all(&of)).await), (0..records).collect::<Vec<_>>());
+                let notes = of.stats().notes("orders");
+                assert!(notes.len() == 1 && notes[0].contains("taken for the last one"), "{notes:?}");
+            }
+            // A full page before it; and a status that may as well mean that nothing is paged any deeper.
+            for (records, status) in [(50, 404), (47, 400)] {
+                if paginate["offset"].is_object() && status == 404 {
+                    continue; // The last page that overlaps is never full.
+                }
+                let server = refusing(records, status, "{}").await;
+                let (_, text) = failure(&source(&server.url, stream(), rest())).await;
+                assert!(text.contains(&format!(".end_status: [{status}]`")), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_can_say_that_a_refusal_is_the_end_and_the_error_tells_which() {
+    let body = r#"{"code": "rest_post_invalid_page_number", "message": "beyond", "data": {"status": 400}}"#;
+    for concurrency in [1, 8] {
+        let server = refusing(50, 400, body).await;
+        let rest = json!({ "rate": { "concurrency": concurrency } });
+        let (_, text) = failure(&source(&server.url, json!({ "paginate": { "page": {} } }), rest.clone())).await;
+        let rule = "{ status: [400], json: $.code, equals: rest_post_invalid_page_number, then: empty }";
+        assert!(text.contains(rule), "{text}");
+        assert!(text.contains("the page of \"/orders\" at page=6"), "{text}");
+        let rule =
+            json!({ "status": [400], "json": "$.code", "equals": "rest_post_invalid_page_number", "then": "empty" });
+        let ruled = source(&server.url, json!({ "paginate": { "page": {} }, "answers": [rule] }), rest);
+        assert_eq!(ids(&read(open_all(&ruled)).await), (0..50).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_makes_something_is_no_page() {
+    let made = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let server = Server::start({
+        let made = made.clone();
+        move |_, _| {
+            let id = made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Reply::status(201, &[], &json!({ "data": [{ "id": id }] }).to_string())
+        }
+    })
+    .await;
+    let stream = json!({ "method": "POST", "paginate": { "page": { "in": "body" } }, "max_pages": 50 });
+    let (error, text) = failure(&source(&server.url, stream.clone(), json!({}))).await;
+    assert_eq!(error.class(), ErrorClass::Config);
+    assert!(text.contains("answered 201 Created: this request makes something new; is it a search?"), "{text}");
+    assert_eq!(made.load(std::sync::atomic::Ordering::SeqCst), 1, "not one more than it takes to know");
+    // A search that answers so, too.
+    let search = Server::start(|got, _| {
+        let page = got.json()["page"].as_u64().unwrap();
+        let data: Vec<Value> = if page < 4 { vec![json!({ "id": page })] } else { vec![] };
+        Reply::status(201, &[], &json!({ "data": data }).to_string())
+    })
+    .await;
+    let ruled = with(stream, json!({ "answers": [{ "status": [201], "then": "page" }] }));
+    assert_eq!(ids(&read(open_all(&source(&search.url, ruled, json!({})))).await), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_is_only_accepted_is_no_page_and_no_content_is_an_empty_one() {
+    let later = |_: &Got, before: usize| match before {
+        0 | 1 => Reply::status(202, &[], "{}"),
+        _ => Reply::json(&json!({ "data": [{ "id": 7 }] })),
+    };
+    let server = Server::start(later).await;
+    let (error, text) = failure(&source(&server.url, json!({}), json!({}))).await;
+    assert_eq!((error.class(), server.got().len()), (ErrorClass::Config, 1));
+    assert!(text.contains("202 Accepted") && text.contains("{ status: [202], then: retry }"), "{text}");
+    let server = Server::start(later).await;
+    let ruled = source(&server.url, json!({ "answers": [{ "status": [202], "then": "retry" }] }), json!({}));
+    assert_eq!(ids(&read(open_all(&ruled)).await), [7]);
+    for paginate in [json!({ "none": {} }), json!({ "page": {} }), json!({ "cursor": { "from": "$.n", "param": "c" } })]
+    {
+        let server = Server::start(|_, _| Reply::status(204, &[], "")).await;
+        let pages =
+            read(open_all(&source(&server.url, json!({ "method": "POST", "paginate": paginate }), json!({})))).await;
+        assert_eq!((pages.len(), ids(&pages).len()), (1, 0));
+    }
+}

@@ -298,7 +298,7 @@ async fn a_brotli_answer_is_read_and_counted_as_it_unfolds() {
 async fn a_path_that_finds_nothing_is_a_mistake_of_the_configuration() {
     let server = Server::start(|_, _| Reply::json(&json!({ "items": [] }))).await;
     let (_, text) = failure(&source(&server.url, paged(), json!({}))).await;
-    assert!(text.contains("$.data[*]") && !text.contains("items"), "{text}");
+    assert!(text.ends_with("nothing at $.data[*]; $ is an object with the keys items"), "{text}");
     assert_eq!(server.got().len(), 1);
 }
 
@@ -330,4 +330,50 @@ async fn an_error_can_be_followed_by_another_try() {
     assert!(pages.next().await.is_err());
     all.extend(read(pages).await);
     assert_eq!(ids(&all), (1..=PAGES).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn errors_name_the_page_and_what_is_there() {
+    let server = Server::start(|got, _| match got.number("page") {
+        Some(3) => Reply::status(200, &[], " \n"),
+        _ => page(got),
+    })
+    .await;
+    let of = json!({ "path": "/{{ param.p }}", "paginate": { "page": {} } });
+    let mut pages = open_all(&source(&server.url, of, json!({})).for_task(params(&[("p", "s3cret")])));
+    let text = loop {
+        if let Err(error) = pages.next().await {
+            break Chain(&error).to_string();
+        }
+    };
+    assert!(text.contains("the page of \"/{{ param.p }}\" at page=3") && text.contains("the body is empty"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+    // A server that repeats a credential as a key.
+    let answer = json!({ "result": { "items": ["s3cret"], CANARY: 1 } }).to_string();
+    let server = Server::start(move |_, _| Reply::status(200, &[], &answer)).await;
+    let rest = json!({ "auth": { "bearer": { "token": "${TOKEN}" } } });
+    let (_, text) = failure(&source(&server.url, json!({ "records": "$.result.rows[*]" }), rest)).await;
+    assert!(text.contains("nothing at $.result.rows[*]; $.result is an object with the keys items, "), "{text}");
+    assert!(text.contains("ask source shop for \"/orders\"") && !text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_not_followed_says_what_to_write() {
+    let post = json!({ "method": "POST" });
+    for (status, to, words) in [
+        (301, "/orders/?key=1", "orders/: write that in `base_url` and `path`"),
+        (302, "https://api.example/v2/orders", "It leads to https://api.example/v2/orders: write that"),
+        (307, "", "does not say where to"),
+    ] {
+        let headers = [("location", to)];
+        let headers = if to.is_empty() { vec![] } else { headers.to_vec() };
+        let server = Server::start(move |_, _| Reply::status(status, &headers, "")).await;
+        let (error, text) = failure(&source(&server.url, post.clone(), json!({}))).await;
+        assert_eq!(error.class(), ErrorClass::Config);
+        assert!(text.contains(words) && text.contains(&status.to_string()) && !text.contains("key=1"), "{text}");
+    }
+    let server = Server::start(|_, _| Reply::status(301, &[("location", "https://api.example/orders")], "")).await;
+    let (_, text) = failure(&source(&server.url, json!({}), json!({}))).await;
+    assert!(text.contains("`sources.shop.rest.allowed_origins: [\"https://api.example:443\"]`"), "{text}");
+    assert!(text.contains("write it in `sources.shop.rest.base_url`"), "{text}");
 }
