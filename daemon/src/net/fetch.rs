@@ -326,7 +326,10 @@ impl Fetcher {
         self.stats.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
         if let Some(ruling) = judge.and_then(|judge| judge.judge(status, &body)) {
-            return Err(FetchError::Ruled { status, ruling, wait: retry_after(&headers) });
+            if ruling.wait.is_some() {
+                self.stats.throttled.fetch_add(1, Ordering::Relaxed);
+            }
+            return Err(FetchError::Ruled { status, wait: ruling.wait.or(retry_after(&headers)), ruling });
         }
         Ok(Answer { url, status, headers, body })
     }
