@@ -122,7 +122,7 @@ pub enum FetchError {
         /// The status; 2xx, too.
         status: StatusCode,
         /// What the rule says.
-        ruling: Ruling,
+        ruling: Box<Ruling>,
         /// The body's own wait, or Retry-After.
         wait: Option<Duration>,
     },

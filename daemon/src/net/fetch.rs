@@ -329,7 +329,8 @@ impl Fetcher {
             if ruling.wait.is_some() {
                 self.stats.throttled.fetch_add(1, Ordering::Relaxed);
             }
-            return Err(FetchError::Ruled { status, wait: ruling.wait.or(retry_after(&headers)), ruling });
+            let wait = ruling.wait.or_else(|| retry_after(&headers));
+            return Err(FetchError::Ruled { status, ruling: Box::new(ruling), wait });
         }
         Ok(Answer { url, status, headers, body })
     }

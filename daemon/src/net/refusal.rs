@@ -52,7 +52,7 @@ impl Fetcher {
         }
         let message = self.mask.clean(&own_words(&body), MAX_SAID);
         match judge.and_then(|judge| judge.judge(status, &body)) {
-            Some(ruling) => FetchError::Ruled { status, wait: ruling.wait.or(wait), ruling },
+            Some(ruling) => FetchError::Ruled { status, wait: ruling.wait.or(wait), ruling: Box::new(ruling) },
             None => FetchError::Status { status, message, wait },
         }
     }

@@ -32,8 +32,8 @@ pub struct Incremental {
     /// Lower bound of the first task; the beginning of everything by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// How times are written in requests: `rfc3339`, `epoch` (seconds), `epoch_ms`, `epoch_us`, or a strftime format such as
-    /// `%Y-%m-%d`, in `timezone`. Text beside the time may stand in it: `>=%Y-%m-%d`. Numbers that are read as such are
+    /// How times are written in requests: `rfc3339` (in UTC), `epoch` (seconds), `epoch_ms`, `epoch_us`, or a strftime format
+    /// such as `%Y-%m-%d`, in `timezone`. Text beside the time may stand in it: `>=%Y-%m-%d`. Numbers that are read as such are
     /// written as such.
     #[serde(default = "default_format")]
     pub format: String,

@@ -45,11 +45,14 @@ impl Bounds {
         };
         let cursor =
             CursorFormat::compile(settings).map_err(|(key, reason)| At::new(&format!("incremental.{key}"), &reason))?;
+        let format = TimeFormat::parse(&settings.format).map_err(|reason| At::new("incremental.format", &reason))?;
+        // What has an offset is best in UTC, which every API reads.
+        let zone = if format == TimeFormat::Rfc3339 { TimeZone::UTC } else { cursor.zone().clone() };
         Ok(Self {
             start: param("param", settings.param.as_ref())?,
             end: param("end_param", settings.end_param.as_ref())?,
-            format: TimeFormat::parse(&settings.format).map_err(|reason| At::new("incremental.format", &reason))?,
-            zone: cursor.zone().clone(),
+            format,
+            zone,
             beginning: settings.start.as_deref().map(|start| cursor.bound(start)),
         })
     }
@@ -164,12 +167,7 @@ mod tests {
                 ["2024-05-01 10:00", "2024-06-01 02:00"],
                 true,
             ),
-            (
-                paris(json!({ "start": "2024-05-01" })),
-                None,
-                ["2024-05-01T00:00:00+02:00", "2024-06-01T02:00:00+02:00"],
-                true,
-            ),
+            (paris(json!({ "start": "2024-05-01" })), None, ["2024-04-30T22:00:00Z", now], true),
             (json!({ "cursor_format": "text" }), Some("0017"), ["0017", now], true),
         ] {
             let json = |text: &str| if quoted && !text.is_empty() { format!("{text:?}") } else { text.to_owned() };
