@@ -5,14 +5,15 @@
 # (streams of a source named `app`) and $dir/auth.env, and calls `export_all` and `compare`. What it has started it adds to
 # `pids`, or to `stops` where a signal is not enough. Everything of a run is below $dir, which is gone at the end.
 #
-# INCREMENTAL=1: the sources follow their cursor fields, and the second export must move only what changed; without it
-# the second export reads everything again.
+# The streams follow their cursor fields: the second export must move exactly what changed (`told`, `compare --moved`), and
+# a third one nothing (`at_rest`). FULL=1: without cursor fields, so that the second export reads everything again.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 bin=${SAAS_EXPORT_BIN_DIR:-$root/target/debug}
 cache=${REAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/saas-export-tests}
 # shellcheck disable=SC2034 # the scripts ask for it
-incremental=${INCREMENTAL:-}
+incremental=1
+[ -z "${FULL:-}" ] || incremental=
 me=$(basename "$0" .sh)
 pids=() stops=()
 daemon=
@@ -175,12 +176,40 @@ export_all() { # export_all: both exports with the daemon and exportctl, then bo
   say "exported"
 }
 
+last_task() { # last_task EXPORT
+  ctl tasks --json | python3 -c 'import json, sys
+v = json.load(sys.stdin)
+print(next(t["id"] for t in (v if isinstance(v, list) else v["tasks"]) if t["export"] == sys.argv[1]))' "$1"
+}
+
 verify() { # verify EXPORT: its last task, by the ledger
   local task
-  task=$(ctl tasks --json | python3 -c 'import json, sys
+  task=$(last_task "$1")
+  ctl verify "$task" >"$dir/verify.log" 2>&1 || { cat "$dir/verify.log"; die "exportctl verify $task failed"; }
+}
+
+told() { # told MOST WRITTEN STREAM…: says what the last task of `lines` read and wrote of each stream; fails where the task
+  # was not incremental, where the source gave more than MOST records, or where not WRITTEN were written
+  [ -n "$incremental" ] || return 0
+  ctl show "$(last_task lines)" --json | python3 -c 'import datetime, json, sys
+me, most, written, *names = sys.argv[1:]
 v = json.load(sys.stdin)
-print(next(t["id"] for t in (v if isinstance(v, list) else v["tasks"]) if t["export"] == sys.argv[1]))' "$1")
-  ctl verify "$task" >/dev/null 2>&1 || die "exportctl verify $task failed"
+started, ended = (datetime.datetime.fromisoformat(v["task"][key].replace("Z", "+00:00")) for key in ("started_at", "ended_at"))
+took = (ended - started).total_seconds()
+for stream in (stream for stream in v["streams"] if stream["name"] in names):
+    counts = stream["counts"]
+    given = ", ".join(f"{counts[key]} {key}" for key in ("read", "written", "duplicate", "filtered"))
+    print("{}: {}: {} run: {} in {} pages; the task took {:.1f} s".format(me, stream["name"], stream["mode"], given, stream["pages"], took), flush=True)
+    if stream["mode"] != "incremental" or counts["read"] > int(most) or counts["written"] != int(written):
+        sys.exit(f"{me}: should be incremental, at most {most} read and {written} written")' "$me" "$@"
+}
+
+at_rest() { # at_rest MOST STREAM…: `lines` again, while nothing changes: nothing is written
+  local most=$1
+  shift
+  [ -n "$incremental" ] || return 0
+  ctl run lines --wait >"$dir/run.log" 2>&1 || { cat "$dir/run.log"; die "exportctl run lines failed, with nothing new"; }
+  told "$most" 0 "$@"
 }
 
 compare() { # compare STREAM TRUTH KEY [OPTION…]: every record of all four exports, with compare.py

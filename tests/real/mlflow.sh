@@ -91,9 +91,9 @@ say "serves $(wc -l <truth-runs) runs and $(wc -l <truth-experiments) experiment
 runs_filter='' experiments_filter='' runs_follow='' experiments_follow=''
 if [ -n "$incremental" ]; then
   runs_filter=', filter: "attributes.start_time >= {{ incremental.start }}"'
-  runs_follow='incremental: { cursor_field: info.start_time, start: 0 }'
+  runs_follow='incremental: { cursor_field: info.start_time, start: "0" }'
   experiments_filter=', filter: "last_update_time >= {{ incremental.start }}"'
-  experiments_follow='incremental: { cursor_field: last_update_time, start: 0 }'
+  experiments_follow='incremental: { cursor_field: last_update_time, start: "0" }'
 fi
 cat >source.yaml <<YAML
 rest:
@@ -129,6 +129,9 @@ new=$(post experiments/create '{"name":"new"}' | python3 -c 'import json, sys; p
 echo "[\"3\", \"17\", \"9\", \"$new\"]" >moved-experiments
 truth
 export_all
+told 26 25 runs # and the last one of the first export, which has the time of a new one
+told 5 4 experiments
 compare runs truth-runs info.run_id ${incremental:+--moved moved-runs}
 compare experiments truth-experiments experiment_id ${incremental:+--moved moved-experiments}
+at_rest 2 runs experiments
 say "ok"

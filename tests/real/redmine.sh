@@ -93,5 +93,7 @@ done
 python3 -c 'import json, sys; print(json.dumps([int(id) for id in open(sys.argv[1])]))' "$dir/ids" >"$dir/moved"
 truth
 export_all
+told 26 23 issues # at the boundary are up to 3
 compare issues "$dir/truth" id ${incremental:+--moved "$dir/moved"}
+at_rest 23 issues
 say "ok"

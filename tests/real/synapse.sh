@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Exports Synapse, a Matrix server, and compares every record with its SQLite database: the messages of a room (cursor
 # `end` given back as `from`, forwards and backwards), its users (cursor and total), and each user's profile, which the
-# server limits: it answers 429 with Retry-After in earnest. Credentials are bearer tokens.
+# server limits: it answers 429 in earnest, and says in the body how long to wait. Credentials are bearer tokens.
 #
 #   tests/real/synapse.sh [MESSAGES]      500 unless given
 #
-# Synapse comes from PyPI. Its API has no way to ask for what changed since a time, so that the second export reads
-# everything again in either case.
+# Synapse comes from PyPI. Its API has no way to ask for what changed since a time: `from` is an opaque token. So the second
+# export reads everything again; of messages and users it publishes what is new by their times, profiles have none.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 begin 900 "$@"
@@ -91,12 +91,16 @@ say "serves $(wc -l <truth-messages) messages and $(wc -l <truth-users) users"
 # ---- export, and compare with the database
 secret SYNAPSE_TOKEN "$token"
 describe() {
-  local names
+  local names follow=''
+  # How old an event is differs in each answer, so that it would never come again as the same.
+  [ -z "$incremental" ] || follow='incremental: { cursor_field: origin_server_ts, format: epoch_ms }
+      transform: [ drop: [age, unsigned.age] ]'
   names=$("$synapse/bin/python" -c 'import json; print(json.dumps([json.loads(l)["name"] for l in open("truth-users")]))')
   cat >source.yaml <<YAML
 rest:
   base_url: $api
   auth: { bearer: { token: "\${SYNAPSE_TOKEN}" } }
+  answers: [{ status: [429], json: \$.errcode, equals: M_LIMIT_EXCEEDED, then: retry, wait: { from: \$.retry_after_ms, unit: ms } }]
   streams:
     forwards:
       path: "/_matrix/client/v3/rooms/$room/messages"
@@ -104,12 +108,14 @@ rest:
       records: \$.chunk[*]
       primary_key: [event_id]
       paginate: { cursor: { from: \$.end, param: from } }
+      $follow
     backwards:
       path: "/_matrix/client/v3/rooms/$room/messages"
       query: { dir: b, limit: "100" }
       records: \$.chunk[*]
       primary_key: [event_id]
       paginate: { cursor: { from: \$.end, param: from } }
+      $follow
     users:
       path: /_synapse/admin/v2/users
       query: { limit: "50", order_by: name }
@@ -126,8 +132,8 @@ YAML
   configure forwards backwards users profiles
 }
 comparisons() {
-  compare forwards truth-messages event_id
-  compare backwards truth-messages event_id
+  compare forwards truth-messages event_id "$@"
+  compare backwards truth-messages event_id "$@"
   compare users truth-users name
   compare profiles truth-profiles displayname --whole
 }
@@ -139,8 +145,13 @@ limited=$(grep -c '/profile/.* 429 ' synapse.log homeserver.log 2>/dev/null | aw
 say "the server answered 429 $limited times"
 
 # ---- 30 messages more; export again
+cp truth-messages before
 "$synapse/bin/python" fill.py "$port" "$room" "$messages" 30 0 >/dev/null
 truth
+"$synapse/bin/python" -c 'import json; ids = lambda name: {json.loads(line)["event_id"] for line in open(name)}
+print(json.dumps(sorted(ids("truth-messages") - ids("before"))))' >moved
 export_all
-comparisons
+told "$(wc -l <truth-messages)" 30 forwards backwards
+comparisons ${incremental:+--moved moved}
+at_rest "$(wc -l <truth-messages)" forwards backwards
 say "ok"

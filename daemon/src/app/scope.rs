@@ -2,9 +2,9 @@
 
 use super::engine::streams_of;
 use crate::base::ids::Name;
+use crate::config::cursor::CursorFormat;
 use crate::config::problem::did_you_mean;
-use crate::config::settings::{Config, Export, Source};
-use crate::model::mark::CursorValue;
+use crate::config::settings::{Config, Export, Incremental, Source};
 use crate::queue::handle::{Refusal, Scope};
 
 /// The streams that a task of this scope reads, in the export's order. A back-fill reads the incremental ones.
@@ -24,18 +24,22 @@ pub fn streams(export: &Export, config: &Config, scope: &Scope) -> Result<Vec<Na
     if !scope.back_fill() {
         return Ok(chosen);
     }
-    check_bounds(scope)?;
+    check_scope(scope)?;
     let Some(Source::Rest(rest)) = config.sources.get(&export.source) else { return Ok(chosen) };
     let plain = chosen.iter().find(|name| rest.streams.get(*name).is_some_and(|stream| stream.incremental.is_none()));
     match plain {
         Some(plain) => Err(Refusal::Invalid(format!(
             "stream {plain} is not incremental, so that --from and --to mean nothing to it: name the others with --stream"
         ))),
-        None => Ok(chosen),
+        None => {
+            let followed = chosen.iter().filter_map(|name| rest.streams.get(name)?.incremental.as_ref());
+            followed.into_iter().try_for_each(|settings| check_bounds(scope, settings))?;
+            Ok(chosen)
+        }
     }
 }
 
-fn check_bounds(scope: &Scope) -> Result<(), Refusal> {
+fn check_scope(scope: &Scope) -> Result<(), Refusal> {
     let invalid = |why: &str| Err(Refusal::Invalid(why.to_owned()));
     if scope.full {
         return invalid("--full reads everything: it does not go with --from and --to");
@@ -43,7 +47,14 @@ fn check_bounds(scope: &Scope) -> Result<(), Refusal> {
     if scope.from.as_deref() == Some("") || scope.to.as_deref() == Some("") {
         return invalid("--from and --to need a value, e.g. 2026-01-01");
     }
-    let bound = |text: &Option<String>| text.as_deref().map(CursorValue::parse);
+    Ok(())
+}
+
+/// The bounds as one of the streams reads them.
+fn check_bounds(scope: &Scope, settings: &Incremental) -> Result<(), Refusal> {
+    let invalid = |why: &str| Err(Refusal::Invalid(why.to_owned()));
+    let format = CursorFormat::compile(settings).unwrap_or_default();
+    let bound = |text: &Option<String>| text.as_deref().map(|text| format.bound(text));
     match bound(&scope.from).zip(bound(&scope.to)) {
         Some((from, to)) if from.kind() != to.kind() => invalid("--from and --to are of different kinds"),
         Some((from, to)) if from > to => invalid("--from lies after --to"),

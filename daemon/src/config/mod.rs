@@ -8,6 +8,7 @@
 //! ```
 
 pub mod authenv;
+pub mod cursor;
 pub mod diff;
 pub mod effective;
 pub mod json_schema;

@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,8 @@ const NANO: i128 = 1_000_000_000;
 pub enum CursorKind {
     /// Numbers: ids, revisions, seconds since 1970.
     Number,
-    /// Instants: RFC 3339; without an offset UTC is meant; a day is its beginning.
+    /// Instants: RFC 3339, the offset also as `+0000`; without an offset UTC is meant, unless the stream says otherwise; a
+    /// day is its beginning.
     Instant,
     /// Any other text, in the order of its bytes.
     Text,
@@ -41,14 +42,25 @@ pub type Mark = CursorValue;
 impl CursorValue {
     /// Reads a value as the configuration or a command line has it: the kind is the first that fits.
     pub fn parse(text: &str) -> Self {
-        number(text).map(Self::Number).or_else(|| instant(text).map(Self::Instant)).unwrap_or(Self::Text(text.into()))
+        Self::parse_in(text, &TimeZone::UTC)
+    }
+
+    /// The same, where a time without an offset is one of `zone`.
+    pub fn parse_in(text: &str, zone: &TimeZone) -> Self {
+        let instant = || instant(text, zone).map(Self::Instant);
+        number(text).map(Self::Number).or_else(instant).unwrap_or(Self::Text(text.into()))
     }
 
     /// Reads a value of a known kind; `None` where the text is none.
     pub fn parse_as(text: &str, kind: CursorKind) -> Option<Self> {
+        Self::parse_as_in(text, kind, &TimeZone::UTC)
+    }
+
+    /// The same, where a time without an offset is one of `zone`.
+    pub fn parse_as_in(text: &str, kind: CursorKind, zone: &TimeZone) -> Option<Self> {
         match kind {
             CursorKind::Number => number(text).map(Self::Number),
-            CursorKind::Instant => instant(text).map(Self::Instant),
+            CursorKind::Instant => instant(text, zone).map(Self::Instant),
             CursorKind::Text => (!text.is_empty()).then(|| Self::Text(text.into())),
         }
     }
@@ -164,12 +176,21 @@ fn decimal(value: i128) -> String {
     format!("{sign}{whole}.{}", format!("{part:09}").trim_end_matches('0'))
 }
 
-fn instant(text: &str) -> Option<Timestamp> {
+/// A time or day. Of a local time that comes twice, when clocks are put back, the first is meant; of one that is left out,
+/// the same length after the change.
+fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    let utc = |at: DateTime| Some(at.to_zoned(TimeZone::UTC).ok()?.timestamp());
-    text.parse().ok().or_else(|| utc(text.parse::<DateTime>().ok()?)).or_else(|| utc(text.parse::<Date>().ok()?.into()))
+    if let Ok(at) = text.parse() {
+        return Some(at);
+    }
+    if text.ends_with(']') {
+        // The name of its zone stands behind it (RFC 9557).
+        return text.parse::<Zoned>().ok().map(|at| at.timestamp());
+    }
+    let local = text.parse::<DateTime>().ok().or_else(|| text.parse::<Date>().ok().map(Into::into))?;
+    Some(local.to_zoned(zone.clone()).ok()?.timestamp())
 }
 
 /// A number as text, because JSON readers are not sure of more than 53 bits.
@@ -200,6 +221,17 @@ mod tests {
             ("2024-05-01T10:00:00+02:00", "2024-05-01T08:00:00Z", CursorKind::Instant),
             ("2024-05-01 10:00:00.25", "2024-05-01T10:00:00.25Z", CursorKind::Instant),
             ("2024-05-01", "2024-05-01T00:00:00Z", CursorKind::Instant),
+            ("2024-05-01T10:00:00.000+0000", "2024-05-01T10:00:00Z", CursorKind::Instant),
+            ("2024-05-01T10:00:00.123-0730", "2024-05-01T17:30:00.123Z", CursorKind::Instant),
+            ("2024-05-01T10:00:00+02", "2024-05-01T08:00:00Z", CursorKind::Instant),
+            ("2024-05-01T10:00:00z", "2024-05-01T10:00:00Z", CursorKind::Instant),
+            ("2024-05-01T10:00", "2024-05-01T10:00:00Z", CursorKind::Instant),
+            ("2024-05-01T10:00:00,5Z", "2024-05-01T10:00:00.5Z", CursorKind::Instant),
+            ("2024-05-01T10:00:00[Europe/Paris]", "2024-05-01T08:00:00Z", CursorKind::Instant),
+            ("2024-05-01T10:00:00[Europe/Atlantis]", "2024-05-01T10:00:00[Europe/Atlantis]", CursorKind::Text),
+            ("1700000000123", "1700000000123", CursorKind::Number),
+            ("20240501", "20240501", CursorKind::Number),
+            ("Wed, 01 May 2024 10:00:00 GMT", "Wed, 01 May 2024 10:00:00 GMT", CursorKind::Text),
             ("W/\"17\"", "W/\"17\"", CursorKind::Text),
             ("1e9", "1e9", CursorKind::Text),
             ("1.", "1.", CursorKind::Text),
@@ -210,6 +242,27 @@ mod tests {
         }
         assert_eq!(CursorValue::parse_as("", CursorKind::Text), None);
         assert_eq!(CursorValue::parse_as("2024-05-01", CursorKind::Number), None);
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_one_of_the_zone() {
+        let paris = TimeZone::get("Europe/Paris").unwrap();
+        for (text, instant) in [
+            ("2024-05-01T10:00:00", "2024-05-01T08:00:00Z"),
+            ("2024-05-01 10:00:00", "2024-05-01T08:00:00Z"),
+            ("2024-01-01", "2023-12-31T23:00:00Z"),
+            ("2024-05-01T10:00:00Z", "2024-05-01T10:00:00Z"),
+            ("2024-05-01T10:00:00.000+0000", "2024-05-01T10:00:00Z"),
+            // Clocks go back: the first of the two.
+            ("2024-10-27T02:30:00", "2024-10-27T00:30:00Z"),
+            // Clocks go forward: as long after the change.
+            ("2024-03-31T02:30:00", "2024-03-31T01:30:00Z"),
+        ] {
+            let wanted = CursorValue::Instant(instant.parse().unwrap());
+            assert_eq!(CursorValue::parse_in(text, &paris), wanted, "{text}");
+            assert_eq!(CursorValue::parse_as_in(text, CursorKind::Instant, &paris), Some(wanted), "{text}");
+        }
+        assert_eq!(CursorValue::parse_in("17", &paris).kind(), CursorKind::Number);
     }
 
     #[test]

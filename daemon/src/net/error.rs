@@ -133,8 +133,8 @@ pub enum FetchError {
         /// The status; 2xx, too.
         status: StatusCode,
         /// What the rule says.
-        ruling: Ruling,
-        /// Retry-After.
+        ruling: Box<Ruling>,
+        /// The body's own wait, or Retry-After.
         wait: Option<Duration>,
     },
     /// An answer to a request that makes something.
@@ -247,8 +247,16 @@ impl FetchError {
 
     /// Whether the server refused it because there are too many requests.
     pub fn for_haste(&self) -> bool {
-        let Self::Status { status, wait, .. } = self else { return false };
-        *status == StatusCode::TOO_MANY_REQUESTS || (*status == StatusCode::FORBIDDEN && wait.is_some())
+        match self {
+            Self::Status { status, wait, .. } => {
+                *status == StatusCode::TOO_MANY_REQUESTS || (*status == StatusCode::FORBIDDEN && wait.is_some())
+            }
+            // A body that says how long to wait speaks of haste, whatever its status.
+            Self::Ruled { status, ruling, .. } if ruling.verdict == Verdict::Retry => {
+                *status == StatusCode::TOO_MANY_REQUESTS || ruling.wait.is_some()
+            }
+            _ => false,
+        }
     }
 
     /// Whether the answer says that the credential is no longer good (RFC 9110, section 15.5.2), or a rule says so.

@@ -333,7 +333,13 @@ impl Fetcher {
         let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
         match judge.and_then(|judge| judge.judge(status, &body)) {
             Some(Ruling { verdict: Verdict::Page, .. }) => {}
-            Some(ruling) => return Err(FetchError::Ruled { status, ruling, wait: retry_after(&headers) }),
+            Some(ruling) => {
+                if ruling.wait.is_some() {
+                    self.stats.throttled.fetch_add(1, Ordering::Relaxed);
+                }
+                let wait = ruling.wait.or_else(|| retry_after(&headers));
+                return Err(FetchError::Ruled { status, ruling: Box::new(ruling), wait });
+            }
             // Each page of such a request would make something more, for ever; what is only accepted is not there yet.
             None if status == StatusCode::CREATED => return Err(FetchError::Created),
             None if status == StatusCode::ACCEPTED => return Err(FetchError::Accepted),

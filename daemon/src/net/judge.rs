@@ -1,6 +1,7 @@
 //! The seam of response rules: whoever knows an API says what an answer means where its status alone does not.
 
 use http::StatusCode;
+use std::time::Duration;
 
 /// What happens with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Verdict {
 pub struct Ruling {
     /// What happens.
     pub verdict: Verdict,
+    /// The wait that the body asks for; it counts more than that of a header.
+    pub wait: Option<Duration>,
     /// What an error says, in the configuration's own words.
     pub message: Option<String>,
 }

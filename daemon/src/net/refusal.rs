@@ -57,7 +57,7 @@ impl Fetcher {
         }
         let message = self.mask.clean(&own_words(&body), MAX_SAID);
         match judge.and_then(|judge| judge.judge(status, &body)).filter(|ruling| ruling.verdict != Verdict::Page) {
-            Some(ruling) => FetchError::Ruled { status, ruling, wait },
+            Some(ruling) => FetchError::Ruled { status, wait: ruling.wait.or(wait), ruling: Box::new(ruling) },
             None => {
                 let code = own_code(&body).filter(|own| !self.mask.finds(&own.code)).map(Box::new);
                 FetchError::Status { status, message, code, wait }

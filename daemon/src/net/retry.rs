@@ -42,14 +42,19 @@ impl RetryBudget {
 /// relative to the answer's own `Date`, so that a wrong clock on either side does no harm.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        let good = seconds.is_finite() && seconds >= 0.0;
-        return good.then(|| Duration::from_secs_f64(seconds.min(ABSURD.as_secs_f64())));
+    if text.parse::<f64>().is_ok() {
+        return wait_of(text, Duration::from_secs(1));
     }
     let then = http_date(text)?;
     let now = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?)).unwrap_or_else(clock::now);
     let wait = then.duration_since(now).max(SignedDuration::ZERO);
     Some(Duration::try_from(wait).unwrap_or_default().min(ABSURD))
+}
+
+/// The wait that a number means, in units of this length; `None` where it is none, or below zero.
+pub fn wait_of(text: &str, unit: Duration) -> Option<Duration> {
+    let seconds = text.trim().parse::<f64>().ok()? * unit.as_secs_f64();
+    (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(ABSURD.as_secs_f64())))
 }
 
 /// Reads the three forms of an HTTP date (RFC 9110, section 5.6.7).
@@ -107,6 +112,17 @@ mod tests {
             assert_eq!(retry_after(&headers(long, None)), day, "{long}");
         }
         assert_eq!(retry_after(&headers("Sun, 06 Nov 2394 08:49:37 GMT", Some(now))), day);
+    }
+
+    #[test]
+    fn waits_have_their_unit() {
+        let (second, ms) = (Duration::from_secs(1), Duration::from_millis(1));
+        assert_eq!(wait_of("1337", ms), Some(Duration::from_millis(1337)));
+        assert_eq!(wait_of(" 0.25 ", second), Some(Duration::from_millis(250)));
+        assert_eq!(wait_of("1e300", ms), Some(ABSURD));
+        for bad in ["", "-1", "NaN", "inf", "1e999", "soon"] {
+            assert_eq!(wait_of(bad, ms), None, "{bad}");
+        }
     }
 
     #[test]

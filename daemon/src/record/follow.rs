@@ -2,6 +2,7 @@
 
 use super::field::field;
 use super::page::Page;
+use crate::config::cursor::CursorFormat;
 use crate::model::mark::{CursorKind, CursorValue};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -20,6 +21,8 @@ pub struct Follow {
     pub cursor: Vec<String>,
     /// Paths of the primary key's fields.
     pub key: Vec<Vec<String>>,
+    /// How its values are read.
+    pub format: CursorFormat,
     /// What the cursor field holds, where that is known.
     pub kind: Option<CursorKind>,
     /// Records before this are filtered out: they were read before.
@@ -119,10 +122,7 @@ impl Follow {
             b'0'..=b'9' | b'-' => std::str::from_utf8(token).ok()?.into(),
             _ => return None,
         };
-        match self.kind {
-            Some(kind) => CursorValue::parse_as(&text, kind),
-            None => Some(CursorValue::parse(&text)).filter(|_| !text.is_empty()),
-        }
+        self.format.read(&text, self.kind)
     }
 
     fn digest(&self, raw: &[u8]) -> RecordDigest {

@@ -3,6 +3,7 @@
 use super::error::TransferError;
 use super::stream::StreamRun;
 use super::{StreamPlan, TaskRun};
+use crate::config::cursor::CursorFormat;
 use crate::config::settings::Incremental;
 use crate::config::shift::Shift;
 use crate::config::times::TimeFormat;
@@ -35,17 +36,20 @@ pub async fn begin(task: &TaskRun, stream: &StreamPlan) -> Result<(Following, Op
         Some(before) => task.ledger.boundary(before, name).await?,
         None => Vec::new(),
     };
-    let range = range(task, settings, &begun);
+    // Checked with the configuration.
+    let format = CursorFormat::compile(settings).unwrap_or_default();
+    let range = range(task, settings, &format, &begun);
     let unit = unit(settings);
     // What the records hold is known from those before. A configured time may stand for a number that counts it.
     let configured = range.start.as_ref().or(range.end.as_ref()).filter(|_| unit.is_none());
-    let kind = begun.mark.as_ref().or(configured).map(CursorValue::kind);
+    let kind = begun.mark.as_ref().map(CursorValue::kind).or(format.kind()).or(configured.map(CursorValue::kind));
     let end =
         |kind: CursorKind| rows.iter().map(|(end, _)| end).max().and_then(|end| CursorValue::from_sort_key(kind, end));
     let path = |field: &String| field.split('.').map(str::to_owned).collect::<Vec<_>>();
     let follow = Follow {
         cursor: path(&settings.cursor_field),
         key: stream.settings.primary_key.iter().map(path).collect(),
+        format,
         kind,
         boundary_end: kind.and_then(end),
         boundary: rows.into_iter().map(|(_, digest)| digest).collect(),
@@ -66,9 +70,9 @@ fn unit(settings: &Incremental) -> Option<Duration> {
 }
 
 /// What the source is asked for: a back-fill's bounds, from the mark on, or everything from the configured start.
-fn range(task: &TaskRun, settings: &Incremental, begun: &Begun) -> Range {
+fn range(task: &TaskRun, settings: &Incremental, format: &CursorFormat, begun: &Begun) -> Range {
     let scope = &task.row.scope;
-    let bound = |text: &Option<String>| text.as_deref().map(CursorValue::parse);
+    let bound = |text: &Option<String>| text.as_deref().map(|text| format.bound(text));
     if scope.back_fill() {
         return Range { start: bound(&scope.from).or_else(|| bound(&settings.start)), end: bound(&scope.to) };
     }

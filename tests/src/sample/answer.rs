@@ -168,7 +168,10 @@ impl PageSpec<'_> {
         let seconds = fault.seconds.unwrap_or(1);
         let mut response = match fault.kind {
             Kind::Throttle | Kind::ThrottleDate | Kind::Limit => refused(self.state, (429, "too many requests")),
-            Kind::ErrorBody => short(self.state, 200, r#"{"ok":false,"error":"not now"}"#),
+            Kind::ErrorBody => {
+                let wait = fault.ms.map(|ms| format!(r#","retry_after_ms":{ms}"#)).unwrap_or_default();
+                short(self.state, 200, format!(r#"{{"ok":false,"error":"not now"{wait}}}"#))
+            }
             Kind::Status => refused(self.state, (fault.status.unwrap_or(500), "a fault was asked for")),
             Kind::BehindEnd if self.len == 0 => refused(self.state, (fault.status.unwrap_or(404), "no such page")),
             Kind::Html => short(self.state, 200, "<!doctype html><title>We'll be back soon</title>"),

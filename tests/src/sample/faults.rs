@@ -49,7 +49,7 @@ pub enum Kind {
     /// above its part of each window of so many milliseconds. With `seconds` it says Retry-After, with `tells` how much of
     /// the window is left.
     Limit,
-    /// 200 with an object that has `ok: false` and `error: "not now"`, and no records.
+    /// 200 with an object that has `ok: false` and `error: "not now"`, and no records; with `ms`, `retry_after_ms` is that.
     ErrorBody,
     /// A wait of 0 to `ms`, by the seed and the page, so that pages asked for at the same time change places.
     Delay,

@@ -5,6 +5,7 @@ use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
 use saas_export_tests::sample::{Fault, Kind};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// A bed whose export reads `stream` of 1,000 records under rules.
 fn bed(stream: &str, rules: Value) -> Bed {
@@ -26,6 +27,21 @@ fn an_error_with_status_200_is_tried_again() {
     daemon.run_to_success("shop");
     assert_exact(&bed, "shop");
     assert_eq!(errors(&bed), 3);
+}
+
+#[test]
+fn the_wait_that_a_body_asks_for_is_kept() {
+    let wait = json!({ "from": "$.retry_after_ms", "unit": "ms" });
+    let mut bed = bed("cursor", json!([{ "json": "$.error", "equals": "not now", "then": "retry", "wait": wait }]));
+    // Much longer than the first wait of `retry`; it speaks of haste, which uses up none of the task's retries.
+    bed.config["sources"]["shop"]["rest"]["retry"]["per_task"] = 0.into();
+    bed.api.set_faults(vec![Fault::new(Kind::ErrorBody).at(&[3]).ms(2500)]);
+    let daemon = bed.start();
+    let start = Instant::now();
+    daemon.run_to_success("shop");
+    assert!(start.elapsed() >= Duration::from_millis(2500), "{:?}", start.elapsed());
+    assert_exact(&bed, "shop");
+    assert_eq!(errors(&bed), 1);
 }
 
 #[test]

@@ -77,6 +77,66 @@ fn a_second_task_moves_only_what_changed_for_every_paginator() {
 }
 
 #[test]
+fn times_are_read_and_asked_for_as_the_api_writes_them() {
+    // How the records write second `at`, the settings, and what the second run asks for (its mark is second 35).
+    type Write = fn(u64) -> String;
+    let local: Write = |at| format!("2024-01-01 00:00:{at:02}");
+    let jira: Write = |at| format!("2024-01-01T00:00:{at:02}.000+0000");
+    let german: Write = |at| format!("01.01.2024 00:00:{at:02}");
+    let seconds: Write = |at| (1_704_067_200 + at).to_string();
+    let millis: Write = |at| (1_704_067_200_123 + at * 1000).to_string();
+    let padded: Write = |at| format!("{at:08}");
+    for (write, settings, since) in [
+        (local, json!({ "format": "%Y-%m-%d %H:%M:%S" }), "2024-01-01 00:00:35"),
+        (local, json!({ "format": "%Y-%m-%d %H:%M:%S", "timezone": "Asia/Tokyo" }), "2024-01-01 00:00:35"),
+        (jira, json!({ "format": "%Y-%m-%dT%H:%M:%S.000%z" }), "2024-01-01T00:00:35.000+0000"),
+        (german, json!({ "format": "%d.%m.%Y %H:%M:%S", "cursor_format": "%d.%m.%Y %H:%M:%S" }), "01.01.2024 00:00:35"),
+        (seconds, json!({ "format": "epoch" }), "1704067235"),
+        (seconds, json!({ "format": "epoch", "cursor_format": "epoch", "start": "2024-01-01" }), "1704067235"),
+        (millis, json!({ "start": "0" }), "1704067235123"),
+        (millis, json!({ "format": "epoch_ms", "cursor_format": "epoch_ms", "look_back": "1s" }), "1704067234123"),
+        (millis, json!({ "format": "%s123", "cursor_format": "epoch_ms" }), "1704067235123"),
+        (padded, json!({ "cursor_format": "text", "start": "00000000" }), "00000035"),
+    ] {
+        let mut bed = bed("page", json!({}));
+        let incremental = &mut bed.config["sources"]["shop"]["rest"]["streams"]["items"]["incremental"];
+        incremental.as_object_mut().unwrap().remove("start");
+        incremental.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let put = |id: u64, at: u64, text: &str| Change::Put(id, write(at), text.to_owned());
+        bed.api.table().change((1..=35).map(|id| put(id, id, "first")));
+        let daemon = bed.start();
+        assert_eq!(run(&bed, &daemon), 35, "{settings}");
+        // One that is later, one in the same second, and a new one.
+        bed.api.table().change([put(3, 40, "changed"), put(36, 35, "as new"), put(37, 41, "new")]);
+        assert_eq!(run(&bed, &daemon), 3, "{settings}");
+        let asked = url::form_urlencoded::parse(bed.api.table().queries()[0].as_bytes())
+            .find(|(name, _)| name == "updated_since")
+            .map(|(_, value)| value.into_owned());
+        assert_eq!(asked.as_deref(), Some(since), "{settings}");
+        assert!(bed.api.table().given() <= 6, "{settings}: not more than what is new and at the boundary");
+        assert_eq!(run(&bed, &daemon), 0, "{settings}: nothing is new");
+        assert_eq!(followed(&bed), bed.api.table().rows(), "{settings}");
+    }
+}
+
+#[test]
+fn another_reading_of_times_needs_a_full_run() {
+    let mut bed = bed("page", json!({}));
+    bed.api.table().change((1..=5).map(|id| put(id, id, "first")));
+    let daemon = bed.start();
+    assert_eq!(run(&bed, &daemon), 5);
+    drop(daemon);
+    bed.config["sources"]["shop"]["rest"]["streams"]["items"]["incremental"]["timezone"] = "Europe/Paris".into();
+    let daemon = bed.start();
+    let detail = daemon.wait_for(&daemon.run("shop"), &["failed"], PATIENCE);
+    let reason = detail["task"]["reason"].as_str().unwrap();
+    assert!(reason.contains("cursor field changed") && reason.contains("--full"), "{reason}");
+    bed.ctl(&["run", "shop", "--full", "--wait"]).expect(0);
+    assert_eq!(chain(&bed.lake().join("shop/items")).len(), 1);
+    assert_eq!(run(&bed, &daemon), 0);
+}
+
+#[test]
 fn a_record_at_the_boundary_is_neither_lost_nor_doubled() {
     let bed = bed("page", json!({}));
     bed.api.table().change((1..=3).map(|id| put(id, 10, "same second")));

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// A rule for answers. It matches where everything that it names does; the first rule that matches counts, those of the
 /// stream before those of the source. Without rules, 2xx is a page (204 one without records), but 201 Created and 202 Accepted
@@ -25,16 +26,52 @@ pub struct AnswerRule {
     pub contains: Option<String>,
     /// What happens then.
     pub then: Then,
+    /// With `retry`: where the body says how long to wait. Where it does not say it, Retry-After counts, as without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<AnswerWait>,
     /// What the error says, with `retry` and `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// Where an answer says how long to wait before the request is sent again. All requests of the source wait as long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerWait {
+    /// JSONPath (RFC 9535) to a number, or a text that is one, e.g. `$.retry_after_ms`. More than a day counts as a day.
+    pub from: String,
+    /// What it counts.
+    #[serde(default)]
+    pub unit: WaitUnit,
+}
+
+/// What a number counts that says how long to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WaitUnit {
+    /// Seconds.
+    #[default]
+    #[serde(rename = "s")]
+    Seconds,
+    /// Milliseconds.
+    #[serde(rename = "ms")]
+    Milliseconds,
+}
+
+impl WaitUnit {
+    /// How long one is.
+    pub fn length(self) -> Duration {
+        match self {
+            Self::Seconds => Duration::from_secs(1),
+            Self::Milliseconds => Duration::from_millis(1),
+        }
+    }
 }
 
 /// What happens with an answer that a rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
-    /// The request is sent again, as `retry` says, or when Retry-After says.
+    /// The request is sent again, as `retry` says, or when the answer says (`wait`, Retry-After).
     Retry,
     /// The page is left out, and the task's report says so. `page` and `offset` go on behind it; with other paginators nothing
     /// says where the next page is, and the partition ends there.

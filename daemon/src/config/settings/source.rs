@@ -78,7 +78,8 @@ pub struct Retry {
     /// Ceiling of every wait. A longer Retry-After of the server is honoured.
     #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
     pub max: Span,
-    /// Retries that one attempt of a task may use in all; an answer of 429 uses none.
+    /// Retries that one attempt of a task may use in all; an answer of 429 uses none, nor one that says by a rule how long to
+    /// wait.
     #[schemars(range(max = 1_000_000))]
     pub per_task: u32,
 }

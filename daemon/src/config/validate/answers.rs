@@ -47,6 +47,13 @@ impl Check<'_> {
         if let Some(json) = &rule.json {
             self.json_path(&path.key("json"), json);
         }
+        if let Some(wait) = &rule.wait {
+            self.json_path(&path.key("wait").key("from"), &wait.from);
+            if rule.then != Then::Retry {
+                let mistake = Mistake::key(&path.key("wait"), "is of use only with then: retry");
+                self.wrong(mistake.hint("remove it"));
+            }
+        }
         if rule.status.is_empty() && rule.json.is_none() && rule.contains.is_none() {
             let mistake = Mistake::key(path, "matches every answer");
             self.wrong(mistake.hint("add status, json or contains"));

@@ -2,9 +2,11 @@
 
 use super::Check;
 use super::requests::Fixed;
+use crate::config::cursor::CursorFormat;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
 use crate::config::settings::{Incremental, Method, ParamIn, Stream};
+use crate::config::template::references;
 use crate::config::times::TimeFormat;
 use crate::config::units::shown;
 use crate::model::mark::{CursorKind, CursorValue};
@@ -33,13 +35,25 @@ impl Check<'_> {
                 ParamIn::Body => self.body_param(&here.key(key), param, stream.body.as_ref()),
             }
         }
-        self.bounds(&here, incremental);
+        match CursorFormat::compile(incremental) {
+            Err((key, why)) => self.wrong(Mistake::value(&here.key(key), why)),
+            Ok(cursor) => self.bounds(&here, incremental, &cursor),
+        }
+        self.upper_bound(&here, stream, incremental);
     }
 
-    fn bounds(&mut self, here: &KeyPath, incremental: &Incremental) {
-        let kind = incremental.start.as_deref().map(|start| (start, CursorValue::parse(start).kind()));
+    fn bounds(&mut self, here: &KeyPath, incremental: &Incremental, cursor: &CursorFormat) {
+        let start = incremental.start.as_deref().map(|start| (start, cursor.bound(start).kind()));
+        if let (Some((start, kind)), Some(wanted)) = (start, cursor.kind())
+            && kind != wanted
+        {
+            self.wrong(Mistake::value(&here.key("start"), format!("{} is not what cursor_format says", shown(start))));
+            return;
+        }
+        let kind = start.or_else(|| cursor.kind().map(|kind| ("", kind)));
         if let Some((start, CursorKind::Text)) = kind
             && incremental.format != "rfc3339"
+            && incremental.start.is_some()
         {
             let mistake = Mistake::value(&here.key("start"), format!("{} is not a time", shown(start)));
             self.wrong(mistake.hint("write e.g. 2024-01-01T00:00:00Z"));
@@ -51,11 +65,42 @@ impl Check<'_> {
         let timeless = matches!(kind, Some((_, CursorKind::Number | CursorKind::Text)))
             && format.is_ok_and(|format| format.unit().is_none());
         if incremental.look_back.is_some() && timeless {
-            let message = "is a time, but `start` says that the cursor field is none";
-            self.wrong(
-                Mistake::key(&here.key("look_back"), message)
-                    .hint("add format: epoch where it counts seconds since 1970"),
-            );
+            let (says, hint) = match incremental.cursor_format {
+                None => ("start", "add format: epoch where it counts seconds since 1970"),
+                Some(_) => ("cursor_format", "write there how its times are written, e.g. epoch"),
+            };
+            let message = format!("is a time, but `{says}` says that the cursor field is none");
+            self.wrong(Mistake::key(&here.key("look_back"), message).hint(hint));
         }
     }
+
+    /// The upper bound of most tasks is the time of their creation, which is nothing to an API that counts something else.
+    fn upper_bound(&mut self, here: &KeyPath, stream: &Stream, incremental: &Incremental) {
+        let number =
+            incremental.start.as_deref().is_some_and(|start| CursorValue::parse(start).kind() == CursorKind::Number);
+        let says_time = incremental.cursor_format.as_deref().is_some_and(|format| format != "number")
+            || TimeFormat::parse(&incremental.format).is_ok_and(|format| format.unit().is_some());
+        if !number || says_time {
+            return;
+        }
+        let path = match &incremental.end_param {
+            Some(_) => here.key("end_param"),
+            None if asks_for_end(stream) => here.key("start"),
+            None => return,
+        };
+        let message = "the upper bound is the time of the task, but `start` says that the cursor field is a number";
+        self.wrong(
+            Mistake::key(&path, message).hint("add format: epoch or epoch_ms where it counts time; else leave it out"),
+        );
+    }
+}
+
+/// Whether a template of the stream asks for the upper bound.
+fn asks_for_end(stream: &Stream) -> bool {
+    let texts = super::templates::texts(&KeyPath::top(), stream);
+    texts
+        .into_iter()
+        .filter_map(|(_, text)| references(&text).ok())
+        .flatten()
+        .any(|reference| reference.root == "incremental" && reference.name == "end")
 }

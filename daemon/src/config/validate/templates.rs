@@ -151,7 +151,7 @@ fn uses(export: &Export, stream: &Name) -> bool {
 }
 
 /// The templates of a stream. Placeholders of secrets cannot be mistaken for one: their braces are single.
-fn texts(path: &KeyPath, stream: &Stream) -> Vec<(KeyPath, String)> {
+pub(super) fn texts(path: &KeyPath, stream: &Stream) -> Vec<(KeyPath, String)> {
     let mut all = vec![(path.key("path"), stream.path.clone())];
     for (key, map) in [("headers", &stream.headers), ("query", &stream.query)] {
         all.extend(map.iter().map(|(name, value)| (path.key(key).key(name), value.0.clone())));

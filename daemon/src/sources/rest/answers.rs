@@ -3,11 +3,13 @@
 use super::spec::At;
 use crate::config::settings::{AnswerRule, Then, statuses};
 use crate::net::judge::{Judge, Ruling, Verdict};
-use crate::record::locate::Locator;
+use crate::net::retry::wait_of;
+use crate::record::locate::{Locator, text_of};
 use http::StatusCode;
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The rules of a stream, its own before those of its source.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ struct Rule {
     slot: Option<usize>,
     equals: Option<Value>,
     contains: Option<String>,
+    /// Slot of the locator for the wait, and its unit.
+    wait: Option<(usize, Duration)>,
     ruling: Ruling,
 }
 
@@ -44,9 +48,15 @@ impl Rules {
                 paths.push(path.as_str());
             }
             let slot = rule.json.as_ref().map(|_| paths.len() - 1);
-            let ruling = Ruling { verdict: verdict(rule.then), message: rule.message.clone() };
+            let mut wait = None;
+            if let Some(told) = &rule.wait {
+                Locator::new(&told.from, &[]).map_err(|error| at("wait.from", &error.to_string()))?;
+                wait = Some((paths.len(), told.unit.length()));
+                paths.push(told.from.as_str());
+            }
+            let ruling = Ruling { verdict: verdict(rule.then), wait: None, message: rule.message.clone() };
             let (equals, contains) = (rule.equals.clone(), rule.contains.clone());
-            rules.push(Rule { statuses, slot, equals, contains, ruling });
+            rules.push(Rule { statuses, slot, equals, contains, wait, ruling });
         }
         if rules.is_empty() {
             return Ok(None);
@@ -74,20 +84,21 @@ impl Judge for Rules {
 
     fn judge(&self, status: StatusCode, body: &[u8]) -> Option<Ruling> {
         let mut found = None;
+        let mut value = |slot: usize| {
+            // A body that is no JSON has no values.
+            let located = found.get_or_insert_with(|| self.values.locate(body).ok());
+            let range = located.as_ref().and_then(|located| located.values.get(slot).cloned().flatten());
+            range.and_then(|range| body.get(range.start as usize..range.end as usize))
+        };
         let concerned = self.rules.iter().filter(|rule| rule.concerns(status));
         for rule in concerned {
             let matches = match rule.slot {
                 None => rule.contains.as_ref().is_none_or(|text| contains(body, text.as_bytes())),
-                Some(slot) => {
-                    // A body that is no JSON has no values.
-                    let located = found.get_or_insert_with(|| self.values.locate(body).ok());
-                    let range = located.as_ref().and_then(|located| located.values.get(slot).cloned().flatten());
-                    let raw = range.and_then(|range| body.get(range.start as usize..range.end as usize));
-                    raw.is_some_and(|raw| rule.fits(raw))
-                }
+                Some(slot) => value(slot).is_some_and(|raw| rule.fits(raw)),
             };
             if matches {
-                return Some(rule.ruling.clone());
+                let wait = rule.wait.and_then(|(slot, unit)| wait_of(&text_of(value(slot)?)?, unit));
+                return Some(Ruling { wait, ..rule.ruling.clone() });
             }
         }
         None
@@ -168,6 +179,34 @@ mod tests {
         assert_eq!(of(200, r#"{"why": null, "ok": null}"#), None);
         assert_eq!(of(204, ""), Some(Verdict::Empty));
         assert_eq!(of(200, "no JSON"), None);
+    }
+
+    #[test]
+    fn a_body_may_say_how_long_to_wait() {
+        let judge = rules(json!([
+            { "status": [429], "then": "retry", "wait": { "from": "$.retry_after_ms", "unit": "ms" } },
+            { "json": "$.error", "equals": "ratelimited", "then": "retry", "wait": { "from": "$.retry_after" } },
+        ]));
+        let wait = |status, body: &str| {
+            let ruling = judge.judge(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap();
+            assert_eq!(ruling.verdict, Verdict::Retry);
+            ruling.wait.map(|wait| wait.as_millis())
+        };
+        assert_eq!(wait(429, r#"{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1337}"#), Some(1337));
+        assert_eq!(wait(200, r#"{"ok": false, "error": "ratelimited", "retry_after": 0.5}"#), Some(500));
+        assert_eq!(wait(200, r#"{"error": "ratelimited", "retry_after": "2"}"#), Some(2000));
+        assert_eq!(wait(429, r#"{"retry_after_ms": 1e300}"#), Some(86_400_000));
+        let none = [
+            "",
+            "too fast",
+            "{}",
+            r#"{"retry_after_ms": null}"#,
+            r#"{"retry_after_ms": -1}"#,
+            r#"{"retry_after_ms": []}"#,
+        ];
+        for body in none {
+            assert_eq!(wait(429, body), None, "{body}");
+        }
     }
 
     #[test]

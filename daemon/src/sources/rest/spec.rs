@@ -214,7 +214,7 @@ impl Body {
 }
 
 /// What makes an offset of the stream usable: SHA-256 of method, path, paginator, primary key, records path, cursor field,
-/// of how it is cut into partitions and of its transformation, in hex.
+/// of how that one is read, of how it is cut into partitions and of its transformation, in hex.
 pub fn fingerprint(stream: &Stream) -> String {
     let mut paginate = stream.paginate.clone();
     // How the end is told changes no page in front of it.
@@ -236,6 +236,13 @@ pub fn fingerprint(stream: &Stream) -> String {
     }
     if !stream.transform.is_empty() {
         text.extend(serde_json::to_vec(&stream.transform).unwrap_or_default());
+    }
+    if let Some(incremental) = &stream.incremental {
+        // A mark means another point of time where its records are read in another way.
+        if incremental.cursor_format.is_some() || incremental.timezone != "UTC" {
+            let how = (&incremental.cursor_format, &incremental.timezone);
+            text.extend(serde_json::to_vec(&how).unwrap_or_default());
+        }
     }
     hex(&Sha256::digest(&text))
 }
