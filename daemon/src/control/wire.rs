@@ -17,7 +17,7 @@ use crate::model::schema::Type;
 use crate::model::schema::diff::{Difference, diff};
 use crate::model::segment::Counts;
 use crate::model::task::{TaskState, Waiting};
-use crate::net::fetch::held_reason;
+use crate::net::held::held_reason;
 use crate::net::limit::{Held, Origin, Shown, Standing};
 use crate::queue::handle::{Refusal, ReloadReport};
 use bytes::Bytes;

@@ -2,8 +2,9 @@
 
 use super::credential::{Credential, CredentialProvider};
 use super::error::FetchError;
+use super::held::held_reason;
 use super::judge::{Judge, Ruling, Verdict};
-use super::limit::{Held, Limiter, RequestPermit, Why};
+use super::limit::{Limiter, RequestPermit, Why};
 use super::mask::Mask;
 use super::origin::{OriginError, OriginRule, Reach};
 use super::query;
@@ -19,7 +20,6 @@ use http::header::LOCATION;
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use reqwest::{Client, Response};
-use saas_export_api::plural;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -375,26 +375,6 @@ impl Fetcher {
             body.extend_from_slice(&chunk);
         }
     }
-}
-
-/// Why nothing is sent, for people.
-pub fn held_reason(source: &str, held: &Held) -> String {
-    match held.why {
-        Why::Turn => format!("source {source} keeps to its pace (`rate`)"),
-        Why::Asked => format!("source {source} asks to wait (Retry-After)"),
-        Why::Refused => format!("source {source} answers 429; it is asked again after a pause"),
-        Why::Server => format!("source {source} has nothing left in its window, as its rate-limit headers say"),
-        Why::PerMinute(limit) => {
-            format!("source {source} has had its {} of this minute (`rate.per_minute`)", requests(limit))
-        }
-        Why::PerHour(limit) => {
-            format!("source {source} has had its {} of this hour (`rate.per_hour`)", requests(limit))
-        }
-    }
-}
-
-fn requests(limit: impl std::fmt::Display + Copy + PartialEq + From<u8>) -> String {
-    format!("{limit} {}", plural(limit, "request"))
 }
 
 /// Whether the server refuses the credential that came with the request (RFC 9110, section 15.5.2), or a rule says so.

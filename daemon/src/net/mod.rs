@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod error;
 pub mod fetch;
+pub mod held;
 pub mod http;
 pub mod judge;
 pub mod limit;
