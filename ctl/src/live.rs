@@ -119,12 +119,13 @@ fn line(task: &TaskSummary) -> String {
     format!("{} {} {}: {}", human::clean(&task.export), human::clean(&task.id), task.state.word(), message(task))
 }
 
-/// How a task ended, in one line: `succeeded: 1,000,000 records, 48.0 MB, in 4m 10s`.
+/// How a task ended, in one line: `succeeded: 1,000,000 records read, 48.0 MB written, in 4m 10s`.
 pub fn ending(task: &TaskSummary, colours: bool) -> String {
     let state = Colour::of_state(task.state).paint(task.state.word(), colours);
     let took = human::seconds_between(task.started_at.as_deref(), task.ended_at.as_deref());
     let took = took.map(|seconds| format!(", in {}", human::duration(seconds))).unwrap_or_default();
-    let sums = format!("{}, {}", human::many(task.progress.records, "record"), human::bytes(task.progress.bytes));
+    let sums =
+        format!("{} read, {} written", human::many(task.progress.records, "record"), human::bytes(task.progress.bytes));
     let why = if task.reason.is_empty() { String::new() } else { format!(" ({})", human::clean(&task.reason)) };
     format!("{} {} {state}: {sums}{took}{why}", human::clean(&task.export), human::clean(&task.id))
 }
@@ -159,7 +160,7 @@ pub mod tests {
     fn an_end_says_what_came_of_it() {
         assert_eq!(
             ending(&sample(TaskState::Succeeded), false),
-            "shop 20261121T024501Z-9f86d081 succeeded: 1,000,000 records, 48.0 MB, in 4m 10s"
+            "shop 20261121T024501Z-9f86d081 succeeded: 1,000,000 records read, 48.0 MB written, in 4m 10s"
         );
     }
 

@@ -106,7 +106,7 @@ pub async fn reload(args: Reload, client: &Client, out: Out) -> Result<Exit, Fai
         out.data(&format!("{}: {}\n", Colour::Yellow.paint("needs a restart", out.colours), human::clean(line)))?;
     }
     if report.applied.is_empty() && report.needs_restart.is_empty() {
-        out.say("nothing has changed");
+        out.say("the configuration has not changed; credentials were read again");
     } else if !report.needs_restart.is_empty() {
         out.say("systemctl restart saas-export-daemon: tasks resume exactly where they stand");
     }

@@ -5,6 +5,7 @@ use crate::base::ids::Name;
 use crate::config::cursor::CursorFormat;
 use crate::config::problem::did_you_mean;
 use crate::config::settings::{Config, Export, Incremental, Source};
+use crate::model::mark::CursorKind;
 use crate::queue::handle::{Refusal, Scope};
 
 /// The streams that a task of this scope reads, in the export's order. A back-fill reads the incremental ones.
@@ -55,6 +56,20 @@ fn check_bounds(scope: &Scope, settings: &Incremental) -> Result<(), Refusal> {
     let invalid = |why: &str| Err(Refusal::Invalid(why.to_owned()));
     let format = CursorFormat::compile(settings).unwrap_or_default();
     let bound = |text: &Option<String>| text.as_deref().map(|text| format.bound(text));
+    // What the records hold is known where the configuration says where to start; a number may count time.
+    let start = bound(&settings.start).map(|start| start.kind());
+    let kind = format.kind().or(start).filter(|kind| *kind != CursorKind::Text);
+    for (flag, text) in [("--from", &scope.from), ("--to", &scope.to)] {
+        let text = text.as_deref().unwrap_or_default();
+        if kind.is_some() && !text.is_empty() && format.bound(text).kind() == CursorKind::Text {
+            let what = if kind == Some(CursorKind::Number) {
+                "number (write e.g. 17)"
+            } else {
+                "time (write e.g. 2026-01-01T00:00:00Z)"
+            };
+            return invalid(&format!("{flag} {text:?} is no {what}, as {} holds", settings.cursor_field));
+        }
+    }
     match bound(&scope.from).zip(bound(&scope.to)) {
         Some((from, to)) if from.kind() != to.kind() => invalid("--from and --to are of different kinds"),
         Some((from, to)) if from > to => invalid("--from lies after --to"),

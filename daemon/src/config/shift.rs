@@ -31,7 +31,7 @@ impl Shift {
             Paginate::Cursor(_) | Paginate::NextUrl(_) | Paginate::Link(_) => Self::Source,
             Paginate::Page(_) | Paginate::Offset(_) if stream.on_shift == OnShift::Keep => Self::None,
             Paginate::Offset(offset) if offset.overlap && offset.limit > 1 => Self::Overlap,
-            Paginate::Page(_) if stream.total.is_some() => Self::Total,
+            Paginate::Page(_) | Paginate::Offset(_) if stream.total.is_some() => Self::Total,
             Paginate::Page(_) | Paginate::Offset(_) if !stream.primary_key.is_empty() => Self::Repeats,
             Paginate::Page(_) | Paginate::Offset(_) => Self::None,
         }
@@ -104,7 +104,7 @@ mod tests {
             (&offset, json!({}), "overlap"),
             (&json!({ "offset": { "limit": 1 } }), json!({}), "none"),
             (&apart, key, "repeats"),
-            (&apart, total, "none"),
+            (&apart, total, "total"),
             (&offset, json!({ "on_shift": "keep" }), "none"),
         ] {
             assert_eq!(Shift::of(&stream(paginate.clone(), more.clone())).word(), word, "{paginate} {more}");

@@ -82,6 +82,18 @@ impl Identity {
     }
 }
 
+impl Identities {
+    /// What an offset keeps of a page of `records` records: how many, and which.
+    pub fn tail(&self, records: usize) -> String {
+        format!("{records}:{}", self.all)
+    }
+}
+
+/// How many records a [`Identities::tail`] is of; `None` where it is the digest of a single record.
+pub fn count_of(tail: &str) -> Option<usize> {
+    tail.split_once(':')?.0.parse().ok()
+}
+
 fn short(text: &[u8]) -> String {
     hex(Sha256::digest(text).get(..KEPT).unwrap_or_default())
 }
@@ -123,6 +135,13 @@ mod tests {
             assert_ne!(one.all, other.all, "{key:?}");
             assert!(one.keys.is_empty());
         }
+    }
+
+    #[test]
+    fn a_tail_says_how_many_records_it_is_of() {
+        let found = identities(&["id"], &[r#"{"id":1}"#]);
+        assert_eq!(count_of(&found.tail(17)), Some(17));
+        assert_eq!(count_of(&found.all), None);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub async fn shifted(task: &TaskRun, stream: &StreamPlan, shifted: TransferError
     let back = LaneBack { lane: *lane, partition: *partition, note: note.clone() };
     let Some(superseded) = task.ledger.restart_partition(id, name, &back, (MAX_SHIFTS, MAX_STREAM_SHIFTS)).await?
     else {
-        let rest = format!("streams.{name}");
+        let rest = format!("sources.{}.rest.streams.{name}", task.export.source);
         let message = format!(
             "read stream {name}: {reason}; its partition {partition} was read again {MAX_SHIFTS} times, or its partitions \
              {MAX_STREAM_SHIFTS} times in all, and the pages shifted each time. Check that `{rest}.primary_key` tells records \

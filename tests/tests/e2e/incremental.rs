@@ -232,6 +232,8 @@ fn wrong_requests_are_refused_and_change_nothing() {
         (vec!["--stream", "items", "--from", "2024-02-01", "--to", "2024-01-01"], "--from lies after --to"),
         (vec!["--stream", "items", "--from", "17", "--to", "2024-01-01"], "different kinds"),
         (vec!["--full", "--from", "2024-01-01"], "cannot be used with"),
+        (vec!["--stream", "items", "--from", "yesterday"], "\"yesterday\" is no time"),
+        (vec!["--stream", "items", "--to", "2024-13-45"], "\"2024-13-45\" is no time"),
     ] {
         let ended = bed.ctl(&[&["run", "shop"], args.as_slice()].concat());
         assert!(ended.code != Some(0) && ended.stderr.contains(says), "{args:?}: {}", ended.stderr);

@@ -78,7 +78,7 @@ fn exit_codes() {
     assert_eq!(bed.api.requests(), 0, "nothing was started");
     bed.api.set_faults(vec![Fault::status(404)]);
     let failed = bed.daemon(&["once", "shop"]).expect(1);
-    assert_eq!(failed.stderr.matches("404").count(), 1, "an end is told once: {}", failed.stderr);
+    assert_eq!(failed.stderr.matches("404 Not Found").count(), 1, "an end is told once: {}", failed.stderr);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::steps::{Found, Steps};
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::Name;
-use crate::config::settings::{Paginate, Rest, Stream};
+use crate::config::settings::{OnShift, Paginate, Rest, Stream};
 use crate::config::shift::{Shift, ordered};
 use crate::model::offset::PageCursor;
 use crate::record::page::Page;
@@ -134,6 +134,12 @@ fn page_found(stream: &Stream, first: &First) -> Found {
     if ends && short {
         return Found::warn(text, "there are more, but no way to them: check `paginate`");
     }
+    if let (Some(place), None) = (&stream.total, page.total) {
+        return Found::warn(
+            text,
+            format!("the answer says no number at `total: {place}`: check it, shifts are noticed by it"),
+        );
+    }
     if ends && ROUND.contains(&count) && page.total.is_none() {
         return Found::warn(text, format!("exactly {count} may be the size of a page: check `paginate`"));
     }
@@ -178,6 +184,10 @@ pub fn shift(stream: &Stream) -> Found {
         Shift::Repeats => (
             "pages are counted; records that come twice are noticed, but one that vanishes meanwhile can hide another",
             Some("set `total` if the API says how many records there are, or use a cursor if it has one"),
+        ),
+        Shift::None if stream.on_shift == OnShift::Keep => (
+            "pages are taken as they come, as `on_shift: keep` says",
+            Some("remove `on_shift` to have records noticed that come or go meanwhile"),
         ),
         Shift::None => (
             "pages are counted, so that records which appear or vanish meanwhile move the others, and nothing shows it",

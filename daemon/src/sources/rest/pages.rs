@@ -5,6 +5,7 @@ mod ahead;
 pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
 
 mod checks;
+mod compare;
 mod end;
 mod order;
 
@@ -174,7 +175,7 @@ impl PartitionPages {
         }
         match fetched {
             Ok(held) => self.weigh(held),
-            Err(error) if self.is_end(&error) => self.ended(),
+            Err(error) if self.is_end(&error) => self.ended(&error),
             Err(error) if error.verdict() == Some(Verdict::Skip) => self.skip(&error).map(Some),
             Err(error) => Err(self.failed(error)),
         }

@@ -259,11 +259,15 @@ impl Pager {
         matches!(self, Self::Offset { overlap: true, .. })
     }
 
-    /// The page before the one at `cursor`, where it can be asked for once more to see whether the pages have shifted.
-    pub fn before(&self, cursor: &PageCursor) -> Option<PageCursor> {
+    /// The page of `records` records before the one at `cursor`, where it can be asked for once more to see whether the pages
+    /// have shifted.
+    pub fn before(&self, cursor: &PageCursor, records: u64) -> Option<PageCursor> {
         match (self, cursor) {
             (Self::Page { start, .. }, PageCursor::Page(number)) if number > start => {
                 Some(PageCursor::Page(number - 1))
+            }
+            (Self::Offset { overlap: false, .. }, PageCursor::Record(number)) => {
+                number.checked_sub(records).map(PageCursor::Record)
             }
             _ => None,
         }

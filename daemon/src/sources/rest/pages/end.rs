@@ -13,9 +13,10 @@ use http::StatusCode;
 pub const BEHIND_END: [u16; 5] = [400, 404, 410, 416, 422];
 
 /// Those of them that say that nothing is there. The others may as well refuse to page any deeper.
-const NOTHING_THERE: [u16; 2] = [404, 416];
+pub const NOTHING_THERE: [u16; 2] = [404, 416];
 
-/// A total of so many, or a multiple of it, that a full page reaches may be where the API stops to count and to page.
+/// A total of so many, or a multiple of it (or a power of two, or 9,999 and its like), that a full page reaches may be where
+/// the API stops to count and to page.
 const ROUND: u64 = 100;
 
 impl PartitionPages {
@@ -23,6 +24,12 @@ impl PartitionPages {
     pub(super) fn is_end(&self, error: &FetchError) -> bool {
         let FetchError::Status { status, .. } = error else { return error.verdict() == Some(Verdict::Empty) };
         self.reader.spec.pager.ends_with(&self.at.cursor, status.as_u16()) || self.is_behind(*status)
+    }
+
+    /// Whether the operator has said that such a failure is the end.
+    pub(super) fn is_declared_end(&self, error: &FetchError) -> bool {
+        let FetchError::Status { status, .. } = error else { return true };
+        self.reader.spec.pager.ends_with(&self.at.cursor, status.as_u16())
     }
 
     /// Whether a refusal cannot be anything but the end. A total alone never ends a partition, for many an API caps it; but
@@ -34,12 +41,16 @@ impl PartitionPages {
             return false;
         }
         if let Some(total) = self.run.total {
-            let may_be_capped = total.is_multiple_of(ROUND) && !self.is_short();
+            let round =
+                total.is_multiple_of(ROUND) || total.is_power_of_two() || (total + 1).is_multiple_of(10 * ROUND);
+            let may_be_capped = round && !self.is_short();
             let ends = NOTHING_THERE.contains(&status) || !may_be_capped;
             return ends && self.at.partition_records >= total;
         }
         let alone = matches!(self.doubt, Doubt::End(Why::Alone));
-        let ends = NOTHING_THERE.contains(&status) && (alone || self.is_short());
+        // Behind a resume nobody knows how long the other pages were.
+        let unknown = self.run.read == 0 && self.reader.spec.pager.size().is_none();
+        let ends = NOTHING_THERE.contains(&status) && (alone || unknown || self.is_short());
         if ends {
             let note = format!(
                 "a page that is shorter than the others was taken for the last one, because the API answered {status} to the \

@@ -8,18 +8,21 @@
 //! A shift is never mended in the middle of a partition: the lane reads the whole partition again. What a page holds never
 //! depends on which of these questions were asked.
 
+use super::end::NOTHING_THERE;
 use super::watch::Told;
-use super::{Content, Fetched, Held, PartitionPages, RestError};
+use super::{Held, PartitionPages, RestError};
 use crate::model::offset::PageCursor;
 use crate::net::error::FetchError;
-use crate::net::judge::Verdict;
-use crate::record::identity::Identities;
+use crate::record::identity::{self, Identities};
 use crate::record::page::Page;
 use crate::sources::rest::paginate::Seen;
 use http::StatusCode;
 
 /// Comparisons in a row whose answers say another total each; then it is no total that tells shifts.
-const MAX_TRIES: u32 = 3;
+pub const MAX_TRIES: u32 = 3;
+
+/// Comparisons of short pages after which short pages are what the API gives.
+const MAX_SHORT: u32 = 3;
 
 /// What is to be found out before the page at hand may be used.
 #[derive(Debug, Default)]
@@ -57,15 +60,18 @@ impl PartitionPages {
     /// Whether the page before the one at hand can be compared with what it was.
     fn comparable(&self) -> bool {
         let watched = self.reader.spec.identity.is_some() && !self.run.watch.blind;
-        watched && self.at.tail.is_some() && self.reader.spec.pager.before(&self.at.cursor).is_some()
+        watched && self.before().is_some()
+    }
+
+    /// The page before the one at hand.
+    fn before(&self) -> Option<PageCursor> {
+        let records = self.at.tail.as_deref().and_then(identity::count_of)?;
+        self.reader.spec.pager.before(&self.at.cursor, records as u64)
     }
 
     /// What is to be asked for next.
     pub(super) fn wanted(&self) -> PageCursor {
-        let before = match self.doubt {
-            Doubt::Before(_) => self.reader.spec.pager.before(&self.at.cursor),
-            _ => None,
-        };
+        let before = if matches!(self.doubt, Doubt::Before(_)) { self.before() } else { None };
         before.unwrap_or_else(|| self.at.cursor.clone())
     }
 
@@ -75,7 +81,7 @@ impl PartitionPages {
     }
 
     /// Asks something else first. What runs ahead was asked for before the doubt, and is of no use.
-    fn wonder(&mut self, doubt: Doubt) -> Result<Option<Page>, RestError> {
+    pub(super) fn wonder(&mut self, doubt: Doubt) -> Result<Option<Page>, RestError> {
         self.window.drop_unless_front(&PageCursor::End);
         if matches!(doubt, Doubt::Again | Doubt::Before(_)) {
             // In a lively collection it would be dropped with each page.
@@ -99,12 +105,16 @@ impl PartitionPages {
     pub(super) fn weigh(&mut self, held: Held) -> Result<Option<Page>, RestError> {
         let records = held.1.located.records.len() as u64;
         let again = held.1.digest.is_some() && held.1.digest == self.run.digest;
-        if again && self.run.pages < 2 && records > self.overlap() && self.overlap() > 0 {
+        let behind = matches!(self.doubt, Doubt::End(_)) || self.overlap() > 0;
+        if again && behind && self.run.read < 2 && records > self.overlap() {
             // An API that has never gone on does not know the parameter.
             self.check_repetition(records, held.1.digest)?;
         }
-        if self.overlap() > 0 && self.is_other(held.1.identities.first.as_ref())? {
+        if self.overlap() > 0 && self.is_other(&held)? {
             return Ok(None);
+        }
+        if self.run.total.is_none() && self.run.read == 0 && self.overlap() > 0 {
+            self.run.total = self.total_of(&held);
         }
         match std::mem::take(&mut self.doubt) {
             Doubt::Again => self.wonder(Doubt::Before(Some(Box::new(held)))),
@@ -125,20 +135,26 @@ impl PartitionPages {
             Doubt::None if self.overlap() > 0 && records <= self.overlap() => self.wonder(Doubt::End(Why::Alone)),
             Doubt::None if self.total_moved(&held) => self.wonder(Doubt::Again),
             Doubt::None if records == 0 && self.end_is_doubtful() => self.wonder(Doubt::Before(None)),
+            Doubt::None if records > 0 && self.follows_short() => self.wonder(Doubt::Before(Some(Box::new(held)))),
             _ => self.turn(held).map(Some),
         }
     }
 
     /// Takes a failure that says that there are no more pages.
-    pub(super) fn ended(&mut self) -> Result<Option<Page>, RestError> {
+    pub(super) fn ended(&mut self, error: &FetchError) -> Result<Option<Page>, RestError> {
         if matches!(self.doubt, Doubt::End(Why::Refused)) && !self.has_all() {
-            return Err(self.shifted(self.gone()));
+            return Err(self.refused_twice(error));
         }
         if self.overlap() > 0 {
             return self.wonder(Doubt::End(Why::Refused));
         }
         if matches!(self.doubt, Doubt::None | Doubt::Again) && self.end_is_doubtful() {
             return self.wonder(Doubt::Before(None));
+        }
+        if self.run.total.is_none() && !self.is_declared_end(error) && self.looks_again() {
+            // Nobody has said that this is the end: one failure alone may be anything.
+            let doubt = std::mem::take(&mut self.doubt);
+            return self.wonder(if self.comparable() { Doubt::Before(None) } else { doubt });
         }
         self.advance(bytes::Bytes::new(), Vec::new(), PageCursor::End, None).map(Some)
     }
@@ -148,25 +164,60 @@ impl PartitionPages {
         self.run.total.is_some_and(|total| self.at.partition_records >= total)
     }
 
+    /// What it means that neither the last record nor anything behind it can be asked for.
+    fn refused_twice(&self, error: &FetchError) -> RestError {
+        match error {
+            FetchError::Status { status, .. } if !NOTHING_THERE.contains(&status.as_u16()) => self.no_next(format!(
+                "the API answers {status} in front of page {} and behind it: it pages no deeper, or it takes only multiples of \
+                 the limit (then set `{}.paginate.offset.overlap: false`)",
+                self.at.pages + 1,
+                self.here()
+            )),
+            _ => self.shifted(self.gone()),
+        }
+    }
+
+    /// Whether the page at hand was not yet looked at with more care; true once for each.
+    fn looks_again(&mut self) -> bool {
+        self.run.watch.compared.replace(self.at.pages) != Some(self.at.pages)
+    }
+
+    /// Whether the page before this one was short, so that it may have taken in records since. Where pages are of any size
+    /// that says nothing, and soon nobody asks.
+    fn follows_short(&mut self) -> bool {
+        let Some(last) = self.run.last.filter(|_| self.comparable()) else { return false };
+        let asked = self.reader.spec.pager.size();
+        let short = last < self.run.largest || (self.run.read == 1 && asked.is_some_and(|asked| last < asked));
+        if !short || self.run.watch.short >= MAX_SHORT || !self.looks_again() {
+            return false;
+        }
+        self.run.watch.short += 1;
+        true
+    }
+
     fn gone(&self) -> String {
         format!("in front of page {} there is no longer the last record of the page before it", self.at.pages + 1)
     }
 
     fn only_multiples(&self) -> String {
         format!(
-            "the API refuses an offset that is no multiple of the limit: set `streams.{}.paginate.offset.overlap: false`",
-            self.reader.stream
+            "the API refuses an offset that is no multiple of the limit: set `{}.paginate.offset.overlap: false`",
+            self.here()
         )
+    }
+
+    pub(super) fn total_of(&self, (answer, content): &Held) -> Option<u64> {
+        self.told_total(&Seen { headers: &answer.headers, body: &answer.body, located: &content.located })
     }
 
     /// Whether the total says that records came or went while the last two pages were read. Both may then be of different
     /// times: this one is asked for again, and then the one before it.
-    fn total_moved(&mut self, (answer, content): &Held) -> bool {
-        if !self.comparable() {
+    fn total_moved(&mut self, held: &Held) -> bool {
+        if !self.comparable() || self.run.watch.restless >= MAX_TRIES {
             return false;
         }
-        let seen = Seen { headers: &answer.headers, body: &answer.body, located: &content.located };
-        let told = self.told_total(&seen);
+        let told = self.total_of(held);
+        let content = &held.1;
         if told.is_none() && self.run.total.is_some() && !content.located.records.is_empty() {
             let note = "the source says only on some pages how many records there are: the others may shift unnoticed";
             self.reader.fetcher.stats.note(self.reader.stream.as_str(), note.to_owned());
@@ -177,92 +228,7 @@ impl PartitionPages {
     /// Whether the partition seems to end elsewhere than the total says, and the last page was not yet looked at for that.
     fn end_is_doubtful(&mut self) -> bool {
         let elsewhere = self.run.total.is_some_and(|total| total != self.at.partition_records);
-        let doubtful = elsewhere && self.comparable() && self.run.watch.compared != Some(self.at.pages);
-        if doubtful {
-            self.run.watch.compared = Some(self.at.pages);
-        }
-        doubtful
-    }
-
-    /// Takes the page before the one at hand, asked for once more.
-    pub(super) fn compare(&mut self, fetched: Fetched) -> Result<Option<Page>, RestError> {
-        let (answer, content) = match fetched {
-            Ok(held) => held,
-            Err(error) if self.is_end(&error) => return Err(self.shifted(self.other_records())),
-            // A page that a rule leaves out cannot be compared with anything.
-            Err(error) if error.verdict() == Some(Verdict::Skip) => return self.believe(None),
-            Err(error) => return Err(self.failed(error)),
-        };
-        // What has come behind the records that were read of it is no shift.
-        let read = self.at.tail.as_deref().and_then(count_of).unwrap_or(0);
-        let identity = self.reader.spec.identity.clone().unwrap_or_default();
-        let found = identity.page(content.raw_records(&answer).take(read));
-        let records = content.located.records.len();
-        let again = Some(tail_of(&found, read.min(records)));
-        if again != self.at.tail && self.is_volatile(again.as_ref(), self.other_records())? {
-            return Ok(None);
-        }
-        self.run.watch.mistrusted = None;
-        self.run.watch.grew = records > read && again == self.at.tail;
-        // The page after it goes on where this answer ends.
-        self.run.watch.keys.add(&found.keys);
-        let seen = Seen { headers: &answer.headers, body: &answer.body, located: &content.located };
-        let total = self.told_total(&seen);
-        self.believe(total)
-    }
-
-    /// The page before the one at hand stands where it stood, and said that there are `total` records.
-    fn believe(&mut self, total: Option<u64>) -> Result<Option<Page>, RestError> {
-        let Doubt::Before(held) = std::mem::take(&mut self.doubt) else { return Ok(None) };
-        let Some(held) = held else {
-            self.run.total = total.or(self.run.total);
-            return Ok(None);
-        };
-        let seen = Seen { headers: &held.0.headers, body: &held.0.body, located: &held.1.located };
-        let told = self.told_total(&seen);
-        if total.is_some() && total != told && self.run.watch.tries < MAX_TRIES {
-            self.run.watch.tries += 1;
-            return self.wonder(Doubt::Again);
-        }
-        self.run.watch.tries = 0;
-        self.turn(*held).map(Some)
-    }
-
-    /// Whether records are others than expected only because they change with each answer, as records without a key may.
-    /// They are asked for a second time to see it; true where that is still to be done.
-    fn is_volatile(&mut self, found: Option<&String>, shift: String) -> Result<bool, RestError> {
-        if self.reader.spec.keyed {
-            return Err(self.shifted(shift));
-        }
-        match self.run.watch.mistrusted.take() {
-            None => {
-                self.run.watch.mistrusted = Some(found.cloned().unwrap_or_default());
-                self.window.drop_unless_front(&PageCursor::End);
-                Ok(true)
-            }
-            Some(before) if found == Some(&before) || (before.is_empty() && found.is_none()) => {
-                Err(self.shifted(format!("{shift} (if records change by themselves, set `primary_key`)")))
-            }
-            Some(_) => {
-                let note = format!(
-                    "records change with each answer: without `streams.{}.primary_key` nothing shows whether pages shift",
-                    self.reader.stream
-                );
-                self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
-                self.run.watch.blind = true;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Whether the page has to be asked for again, because it does not begin with the last record of the one before it.
-    fn is_other(&mut self, first: Option<&String>) -> Result<bool, RestError> {
-        if self.run.watch.blind || self.at.tail.is_none() || first == self.at.tail.as_ref() {
-            self.run.watch.mistrusted = None;
-            return Ok(false);
-        }
-        let page = self.at.pages + 1;
-        self.is_volatile(first, format!("page {page} does not begin with the last record of the page before it"))
+        elsewhere && self.comparable() && self.looks_again()
     }
 
     /// Refuses a page that has records of a page before it, or behind one that has grown meanwhile.
@@ -285,9 +251,9 @@ impl PartitionPages {
             }
             Told::Useless => {
                 let note = format!(
-                    "`streams.{}.primary_key` does not tell records apart: some pages have several with the same key; \
+                    "`{}.primary_key` does not tell records apart: some pages have several with the same key; \
                      records that come twice are not noticed",
-                    self.reader.stream
+                    self.here()
                 );
                 self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
             }
@@ -299,7 +265,7 @@ impl PartitionPages {
     pub(super) fn tail(&self, found: Identities, records: usize) -> Option<String> {
         let watched = self.reader.spec.identity.is_some() && !self.run.watch.blind && records > 0;
         let overlaps = self.reader.spec.pager.overlaps();
-        watched.then(|| if overlaps { found.last } else { Some(tail_of(&found, records)) }).flatten()
+        watched.then(|| if overlaps { found.last } else { Some(found.tail(records)) }).flatten()
     }
 
     /// Whether the source no longer knows the cursor at which the lane stands: at once after a resume, or where it says so.
@@ -311,44 +277,17 @@ impl PartitionPages {
             .then(|| self.shifted(format!("the source refuses the cursor of page {} with {status}", self.at.pages + 1)))
     }
 
-    fn other_records(&self) -> String {
+    /// The stream's key path.
+    pub(super) fn here(&self) -> String {
+        format!("sources.{}.rest.streams.{}", self.reader.source, self.reader.stream)
+    }
+
+    pub(super) fn other_records(&self) -> String {
         format!("page {} has other records than before", self.at.pages)
     }
 
-    fn shifted(&self, reason: String) -> RestError {
+    pub(super) fn shifted(&self, reason: String) -> RestError {
         let (source_name, stream) = (self.reader.source.clone(), self.reader.stream.clone());
         RestError::Shifted { source_name, stream, partition: self.at.partition, reason }
-    }
-}
-
-impl Content {
-    /// The records as they go on.
-    pub(super) fn raw_records<'a>(&'a self, answer: &'a super::Answer) -> impl Iterator<Item = &'a [u8]> {
-        let (body, records) = match &self.rewritten {
-            Some(rewritten) => (&rewritten.body, &rewritten.records),
-            None => (&answer.body, &self.located.records),
-        };
-        records.iter().map(|range| body.get(range.start as usize..range.end as usize).unwrap_or_default())
-    }
-}
-
-/// What an offset keeps of a numbered page: how many records, and which.
-fn tail_of(found: &Identities, records: usize) -> String {
-    format!("{records}:{}", found.all)
-}
-
-fn count_of(tail: &str) -> Option<usize> {
-    tail.split_once(':')?.0.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tail_says_how_many_records_it_is_of() {
-        let found = Identities { all: "0123456789abcdef".into(), ..Identities::default() };
-        assert_eq!(count_of(&tail_of(&found, 17)), Some(17));
-        assert_eq!(count_of("0123456789abcdef"), None);
     }
 }

@@ -14,8 +14,12 @@ pub struct Watch {
     pub compared: Option<u64>,
     /// Comparisons in a row that the total made useless.
     pub tries: u32,
-    /// What was seen where records without a key were others than expected: are they still the same, asked once more?
-    pub mistrusted: Option<String>,
+    /// CRC-32C of records without a key that were others than expected: are some still the same, asked once more?
+    pub mistrusted: Option<Vec<u32>>,
+    /// Pages in front of which a short one was compared.
+    pub short: u32,
+    /// Pages around which every answer said another total.
+    pub restless: u32,
     /// Whether records without a key change from one answer to the next, so that nothing can be compared.
     pub blind: bool,
     /// Whether the page before the one at hand has grown behind what was read of it.
@@ -48,16 +52,20 @@ impl Keys {
         if self.useless {
             return Told::New;
         }
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
+            self.useless = true;
+            return Told::Useless;
+        }
         if keys.iter().any(|key| self.newer.contains(key) || self.older.contains(key)) {
             return Told::Again;
         }
         if self.newer.len() >= REMEMBERED {
             self.older = std::mem::take(&mut self.newer);
         }
-        let before = self.newer.len();
         self.newer.extend(keys);
-        self.useless = self.newer.len() - before < keys.len();
-        if self.useless { Told::Useless } else { Told::New }
+        Told::New
     }
 }
 
