@@ -175,7 +175,7 @@ fn waiting_ends_with_the_outcome_of_the_task() {
         assert_eq!(output.status.code(), Some(exit), "{}", stderr(&output));
         let told = stderr(&output);
         assert!(told.contains("processing: 1,000 records, 48.0 MB\n"), "{told}");
-        assert!(told.contains(&format!("{state}: 1,000 records, 48.0 MB, in 4m 10s")), "{told}");
+        assert!(told.contains(&format!("{state}: 1,000 records read, 48.0 MB written, in 4m 10s")), "{told}");
         let output = daemon.run(&["run", "shop", "--wait", "--json"]);
         assert!(stdout(&output).starts_with("{\n  \"task\": {"), "{}", stdout(&output));
     }
