@@ -1,8 +1,9 @@
-//! Whether counted pages still stand where they stood: overlaps, keys that come again, pages asked for once more.
+//! What to ask before a counted page is believed: has it shifted, is it the end, and does it follow the page before it?
 //!
 //! ```text
 //! offset   [ … r ][ r … ]      each page begins with the last record of the page before it; [ r ] alone may be the end
-//! page     [ k ] ? [ k + 1 ]   page k again, after a resume and when the total has changed: are its records the same?
+//! page     [ k ] ? [ k + 1 ]   page k again, after a resume, when the total has changed, behind a short page, at an end that
+//!                              nobody has declared: are its records the same (compare.rs)?
 //! both     keys of the last pages are remembered; one that comes again has been pushed here by another record
 //! ```
 //! A shift is never mended in the middle of a partition: the lane reads the whole partition again. What a page holds never
@@ -206,6 +207,7 @@ impl PartitionPages {
         )
     }
 
+    /// Records in all, if this page says so.
     pub(super) fn total_of(&self, (answer, content): &Held) -> Option<u64> {
         self.told_total(&Seen { headers: &answer.headers, body: &answer.body, located: &content.located })
     }
@@ -217,8 +219,7 @@ impl PartitionPages {
             return false;
         }
         let told = self.total_of(held);
-        let content = &held.1;
-        if told.is_none() && self.run.total.is_some() && !content.located.records.is_empty() {
+        if told.is_none() && self.run.total.is_some() && !held.1.located.records.is_empty() {
             let note = "the source says only on some pages how many records there are: the others may shift unnoticed";
             self.reader.fetcher.stats.note(self.reader.stream.as_str(), note.to_owned());
         }
