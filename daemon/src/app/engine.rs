@@ -9,8 +9,8 @@ use crate::base::{clock, fsio};
 use crate::config::secrets::{DEFAULT_PATH, Secrets};
 use crate::config::settings::{self, Config, Format};
 use crate::config::{self, Problems};
-use crate::destinations::Destination;
-use crate::destinations::local::{Local, PRIVATE};
+use crate::destinations::local::PRIVATE;
+use crate::destinations::{DestinationError, Opener};
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
@@ -48,6 +48,9 @@ enum BuildError {
     /// The source cannot be set up.
     #[error(transparent)]
     Source(#[from] RestError),
+    /// A destination cannot be set up.
+    #[error("set up the destination {0}")]
+    Destination(Name, #[source] DestinationError),
     /// The directory of its spool cannot be made.
     #[error("create {path}")]
     Spool {
@@ -64,6 +67,7 @@ impl Classify for BuildError {
         match self {
             Self::Stored(_) => ErrorClass::Config,
             Self::Source(error) => error.class(),
+            Self::Destination(_, error) => error.class(),
             Self::Spool { source, .. } => io_class(source),
         }
     }
@@ -103,6 +107,7 @@ pub struct AppEngine {
     secrets: Mutex<Arc<Secrets>>,
     limiters: Limiters,
     credentials: Arc<Registry>,
+    destinations: Arc<Opener>,
     ledger: Ledger,
     cpu: Cpu,
 }
@@ -114,15 +119,22 @@ impl AppEngine {
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let state_key = seal::handed_over(handed_over.as_deref());
         let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
+        let secrets = Arc::new(secrets);
         Self {
             files,
             config: watch::Sender::new(Arc::new(config)),
-            secrets: Mutex::new(Arc::new(secrets)),
+            destinations: Arc::new(Opener::new(secrets.clone())),
+            secrets: Mutex::new(secrets),
             limiters: Limiters::default(),
             credentials,
             ledger,
             cpu,
         }
+    }
+
+    /// What opens destinations.
+    pub fn destinations(&self) -> Arc<Opener> {
+        self.destinations.clone()
     }
 
     /// The configuration in force, now and after every reload.
@@ -273,7 +285,9 @@ impl Engine for AppEngine {
             let settings::Source::Rest(rest) = source;
             self.limiter(name, &rest.rate).set(&rest.rate);
         }
-        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
+        let secrets = Arc::new(secrets);
+        self.destinations.renew(secrets.clone());
+        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
         self.config.send_replace(Arc::new(config));
         Ok(report)
     }
@@ -299,10 +313,12 @@ impl AppEngine {
         let mut destinations = Vec::new();
         let mut home = None;
         for name in &export.to {
-            let settings::Destination::Local(local) =
-                config.destinations.get(name).ok_or_else(|| missing(&format!("destination {name}")))?;
-            home.get_or_insert((local.root.join(PRIVATE), local.mode.0));
-            destinations.push((name.clone(), Destination::Local(Arc::new(Local::new(local)))));
+            let settings = config.destinations.get(name).ok_or_else(|| missing(&format!("destination {name}")))?;
+            if let Some(local) = settings.local() {
+                home.get_or_insert((local.root.join(PRIVATE), local.mode.0));
+            }
+            let opened = self.destinations.open(settings);
+            destinations.push((name.clone(), opened.map_err(|error| BuildError::Destination(name.clone(), error))?));
         }
         let daemon = self.config.borrow().daemon.clone();
         let (base, mode) = home.unwrap_or((daemon.state_dir.clone(), 0o640));

@@ -67,7 +67,11 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let refused = watch::Sender::new(false);
     let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive, refused.subscribe()));
-    let sweeper = tokio::spawn(retention::run(ledger.clone(), engine.config().borrow().daemon.state_dir.clone()));
+    let sweeper = tokio::spawn(retention::run(
+        ledger.clone(),
+        engine.destinations(),
+        engine.config().borrow().daemon.state_dir.clone(),
+    ));
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),

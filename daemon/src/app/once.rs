@@ -8,7 +8,7 @@ use super::engine::{AppEngine, Files, load};
 use super::{DRAIN_LIMIT, EXIT_CONFLICT, Stop, bad_config, open_ledger};
 use crate::base::error::Chain;
 use crate::base::ids::TaskId;
-use crate::config::settings::{Config, Destination, Export};
+use crate::config::settings::{Config, Export};
 use crate::host::log;
 use crate::ledger::Ledger;
 use crate::ledger::rows::{TaskFilter, TaskRow};
@@ -162,7 +162,7 @@ fn settings(stored: &str) -> Option<(Export, String)> {
     let config = Config::from_effective(&serde_json::from_str(stored).ok()?).ok()?;
     let export = config.exports.into_values().next()?;
     let roots = export.to.iter().filter_map(|name| config.destinations.get(name));
-    let roots: Vec<String> = roots.map(|Destination::Local(local)| local.root.display().to_string()).collect();
+    let roots: Vec<String> = roots.map(|place| place.location("")).collect();
     Some((export, roots.join(" and ")))
 }
 

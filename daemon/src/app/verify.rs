@@ -35,7 +35,8 @@ pub async fn verify(ledger: &Ledger, id: &TaskId, only: Option<&str>) -> Result<
     }
     let mut report = VerifyReport { task: id.to_string(), ok: true, files: 0, bytes: 0, problems: Vec::new() };
     for found in wanted {
-        let Some(Destination::Local(local)) = config.destinations.get(found.destination.as_str()) else { continue };
+        let place = config.destinations.get(found.destination.as_str());
+        let Some(local) = place.and_then(Destination::local) else { continue };
         stream(ledger, &row, found, local.root.join(&row.export), &mut report).await?;
     }
     report.ok = report.problems.is_empty();

@@ -10,6 +10,7 @@ use crate::base::clock;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{self, Config};
+use crate::destinations::object_key;
 use crate::ledger::LedgerError;
 use crate::ledger::rows::{AuditRow, ManifestRow, SegmentRow, StreamRow, TaskRow};
 use crate::model::progress::Progress;
@@ -25,7 +26,6 @@ use jiff::Timestamp;
 use saas_export_api as api;
 use saas_export_api::ErrorCode;
 use serde_json::value::RawValue;
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// RFC 3339 in UTC.
@@ -269,12 +269,12 @@ pub fn param(param: &settings::Param) -> api::ParamSpec {
     api::ParamSpec { kind: kind.into(), one_of: param.one_of.clone(), default: param.default.clone() }
 }
 
-/// Destinations with their directories.
-pub type Places = [(String, PathBuf)];
+/// Destinations with their settings.
+pub type Places = [(String, settings::Destination)];
 
-/// The destinations that a task was made for, with their directories, in the order of its export: as its own
-/// configuration says, whatever was reloaded since.
-pub fn places(row: &TaskRow) -> Result<Vec<(String, PathBuf)>, Failure> {
+/// The destinations that a task was made for, in the order of its export: as its own configuration says, whatever was
+/// reloaded since.
+pub fn places(row: &TaskRow) -> Result<Vec<(String, settings::Destination)>, Failure> {
     let broken = |why: String| {
         let message = format!("failed to use the stored configuration of task {}: {why}", row.id);
         Failure::new(ErrorCode::Internal, message)
@@ -283,7 +283,7 @@ pub fn places(row: &TaskRow) -> Result<Vec<(String, PathBuf)>, Failure> {
     let config = Config::from_effective(&stored).map_err(|problems| broken(problems.to_string()))?;
     let export = config.exports.get(row.export.as_str()).ok_or_else(|| broken("the export is not in it".into()))?;
     let place = |name: &Name| match config.destinations.get(name) {
-        Some(settings::Destination::Local(local)) => Ok((name.to_string(), local.root.clone())),
+        Some(settings) => Ok((name.to_string(), settings.clone())),
         None => Err(broken(format!("the destination {name} is not in it"))),
     };
     export.to.iter().map(place).collect()
@@ -297,16 +297,16 @@ pub fn file(
     places: &Places,
 ) -> Result<api::FileEntry, Failure> {
     let place = places.iter().find(|(name, _)| name == destination);
-    let (_, root) = place.ok_or_else(|| {
+    let (_, place) = place.ok_or_else(|| {
         let message = format!("failed to find the destination {destination} of task {}", row.id);
         Failure::new(ErrorCode::Internal, message)
     })?;
-    let path = root.join(&row.export).join(&segment.id.stream).join(row.id.as_str()).join(&segment.name);
+    let key = object_key(&row.export, &segment.id.stream, &row.id, &segment.name);
     Ok(api::FileEntry {
         task: row.id.to_string(),
         stream: segment.id.stream.clone(),
         destination: destination.to_owned(),
-        path: path.display().to_string(),
+        path: place.location(&key),
         bytes: segment.bytes,
         rows: segment.counts.written,
         sha256: segment.sha256.clone(),

@@ -1,14 +1,14 @@
 //! A directory on this machine: objects are hard links (or copies) of spooled files, made once and never overwritten.
 
-use super::{DestinationError, Expected};
-use crate::base::{clock, crash, fsio, ids::hex};
+use super::{Answer, Content, Destination, DestinationError, Expected, Head, Probed, Put, Small};
+use crate::base::{clock, crash, fsio};
 use crate::config::settings::LocalDestination;
-use sha2::{Digest as _, Sha256};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +17,11 @@ pub const PRIVATE: &str = ".saas-export";
 /// Age after which a file on its way belongs to nobody.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
+/// Bytes of a piece that is read.
+const PIECE: usize = 1 << 20;
+
 /// A local destination.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Local {
     root: PathBuf,
     mode: u32,
@@ -46,25 +49,25 @@ impl Local {
     }
 
     /// Runs file work off the async threads.
-    pub(super) async fn blocking<T: Send + 'static>(
-        self: &Arc<Self>,
+    fn blocking<T: Send + 'static>(
+        &self,
         work: impl FnOnce(&Self) -> Result<T, DestinationError> + Send + 'static,
-    ) -> Result<T, DestinationError> {
+    ) -> Answer<'_, T> {
         let local = self.clone();
-        tokio::task::spawn_blocking(move || work(&local)).await?
+        Box::pin(async move { tokio::task::spawn_blocking(move || work(&local)).await? })
     }
 
-    pub(super) fn probe(&self) -> Result<(), DestinationError> {
+    fn look(&self) -> Result<(), DestinationError> {
         let temporary = self.temporary("probe")?;
         fs::write(&temporary.path, b"").map_err(io_error("write to", &temporary.path))?;
         sweep(parent(&temporary.path))
     }
 
-    pub(super) fn free(&self) -> Result<u64, DestinationError> {
+    fn free_bytes(&self) -> Result<u64, DestinationError> {
         fsio::free_space(&self.root).map_err(io_error("look at", &self.root))
     }
 
-    pub(super) fn put_file(&self, key: &str, from: &Path, expected: &Expected) -> Result<(), DestinationError> {
+    fn store(&self, key: &str, from: &Path, expected: &Expected) -> Result<(), DestinationError> {
         let to = self.path(key);
         let dir = parent(&to);
         fsio::create_dir_durable(dir).map_err(io_error("create", dir))?;
@@ -145,35 +148,127 @@ impl Local {
         Ok(temporary)
     }
 
-    pub(super) fn put_bytes(&self, key: &str, bytes: &[u8]) -> Result<(), DestinationError> {
+    fn store_bytes(&self, key: &str, bytes: &[u8]) -> Result<(), DestinationError> {
         let to = self.path(key);
         let dir = parent(&to);
         fsio::create_dir_durable(dir).map_err(io_error("create", dir))?;
-        let expected = Expected { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) };
+        let expected = Expected::of(bytes);
         self.written(&file_name(&to), bytes)?.move_to(&to, &expected)?;
         fsio::sync_dir(dir).map_err(io_error("sync", dir))
     }
 
-    pub(super) fn read_small(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, DestinationError> {
-        let path = self.path(key);
-        match fsio::read_limited(&path, limit) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_error("read", &path)(error)),
-        }
-    }
-
-    pub(super) fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), DestinationError> {
+    fn swap(&self, key: &str, bytes: &[u8]) -> Result<(), DestinationError> {
         let to = self.path(key);
         let temporary = self.written(&file_name(&to), bytes)?;
         fs::rename(&temporary.path, &to).and_then(|()| fsio::sync_dir(parent(&to))).map_err(io_error("replace", &to))
     }
 
-    pub(super) fn delete(&self, key: &str) -> Result<(), DestinationError> {
+    fn remove(&self, key: &str) -> Result<(), DestinationError> {
         let path = self.path(key);
-        let removed = fsio::remove(&path).and_then(|()| fsio::sync_dir(parent(&path)));
-        removed.map_err(io_error("delete", &path))
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        match fsio::remove(&path).and_then(|()| fsio::sync_dir(parent(&path))) {
+            // Its directory was never made, or is gone as well.
+            Err(error) if gone(&error) => Ok(()),
+            other => other.map_err(io_error("delete", &path)),
+        }
     }
+}
+
+impl Destination for Local {
+    fn probe(&self) -> Answer<'_, Probed> {
+        self.blocking(|local| local.look().map(|()| Probed::default()))
+    }
+
+    fn put_file<'a>(&'a self, put: Put<'a>) -> Answer<'a, ()> {
+        let (key, from, expected) = (put.key.to_owned(), put.from.to_owned(), put.expected.clone());
+        self.blocking(move |local| local.store(&key, &from, &expected))
+    }
+
+    fn put_bytes<'a>(&'a self, key: &'a str, bytes: Bytes) -> Answer<'a, ()> {
+        let key = key.to_owned();
+        self.blocking(move |local| local.store_bytes(&key, &bytes))
+    }
+
+    fn read_small<'a>(&'a self, key: &'a str, limit: u64) -> Answer<'a, Option<Small>> {
+        let path = self.path(key);
+        self.blocking(move |_| {
+            let bytes = there(fsio::read_limited(&path, limit)).map_err(io_error("read", &path))?;
+            Ok(bytes.map(|bytes| Small { bytes: bytes.into(), version: None }))
+        })
+    }
+
+    fn read<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Content>> {
+        let path = self.path(key);
+        self.blocking(move |_| {
+            let file = there(File::open(&path)).map_err(io_error("open", &path))?;
+            Ok(file.map(|file| pieces(file, path)))
+        })
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Head>> {
+        let path = self.path(key);
+        self.blocking(move |_| {
+            let found = there(fs::metadata(&path)).map_err(io_error("look at", &path))?;
+            Ok(found.map(|meta| Head { bytes: meta.len(), sha256: None, crc32c: None }))
+        })
+    }
+
+    fn replace<'a>(&'a self, key: &'a str, bytes: Bytes, _seen: Option<&'a Small>) -> Answer<'a, ()> {
+        let key = key.to_owned();
+        self.blocking(move |local| local.swap(&key, &bytes))
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
+        let key = key.to_owned();
+        self.blocking(move |local| local.remove(&key))
+    }
+
+    /// A copy that was not finished is removed by its own run, or swept a day later.
+    fn abort<'a>(&'a self, _key: &'a str, _upload: &'a str) -> Answer<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn free(&self) -> Answer<'_, Option<u64>> {
+        self.blocking(|local| local.free_bytes().map(Some))
+    }
+
+    fn link<'a>(&'a self, _key: &'a str, _expires: Duration) -> Answer<'a, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn location(&self, key: &str) -> String {
+        self.path(key).display().to_string()
+    }
+
+    fn sent(&self) -> u64 {
+        0
+    }
+}
+
+/// `None` for what is not there.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// A file, piece by piece, read off the async threads.
+fn pieces(file: File, path: PathBuf) -> Content {
+    let next = |(mut file, path): (File, PathBuf)| async move {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; PIECE];
+            let got = file.read(&mut piece).map_err(io_error("read", &path))?;
+            piece.truncate(got);
+            Ok((Bytes::from(piece), (file, path)))
+        });
+        match read.await.map_err(DestinationError::from).and_then(|read| read) {
+            Ok((piece, _)) if piece.is_empty() => Ok(None),
+            Ok(read) => Ok(Some(read)),
+            Err(error) => Err(error),
+        }
+    };
+    futures_util::stream::try_unfold((file, path), next).boxed()
 }
 
 /// A file on its way; what has not been moved is removed.
@@ -252,22 +347,10 @@ fn check_same(path: &Path, expected: &Expected) -> Result<(), DestinationError> 
     Err(DestinationError::Conflict { location: path.display().to_string(), found })
 }
 
-/// Size and SHA-256 of a file, as it can be read now.
+/// Size and checksums of a file, as it can be read now.
 pub fn digest(path: &Path) -> Result<Expected, DestinationError> {
-    let mut file = File::open(path).map_err(io_error("open", path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        match file.read(&mut buffer).map_err(io_error("read", path))? {
-            0 => break,
-            n => {
-                hash.update(buffer.get(..n).unwrap_or_default());
-                bytes += n as u64;
-            }
-        }
-    }
-    Ok(Expected { bytes, sha256: hex(&hash.finalize()) })
+    let file = File::open(path).map_err(io_error("open", path))?;
+    Expected::read(file, |_| ()).map_err(io_error("read", path))
 }
 
 #[cfg(test)]
@@ -279,7 +362,7 @@ mod tests {
     fn setup() -> (tempfile::TempDir, Local, PathBuf, Expected) {
         let dir = tempfile::tempdir().unwrap();
         let local = Local::new(&LocalDestination { root: dir.path().join("root"), mode: Mode(0o640) });
-        local.probe().unwrap();
+        local.look().unwrap();
         let spooled = local.root().join(PRIVATE).join("spooled");
         fs::write(&spooled, b"segment").unwrap();
         let expected = digest(&spooled).unwrap();
@@ -289,11 +372,11 @@ mod tests {
     #[test]
     fn the_same_file_is_adopted_and_another_is_a_conflict() {
         let (_dir, local, spooled, expected) = setup();
-        local.put_file("e/s/t/part", &spooled, &expected).unwrap();
-        local.put_file("e/s/t/part", &spooled, &expected).unwrap();
+        local.store("e/s/t/part", &spooled, &expected).unwrap();
+        local.store("e/s/t/part", &spooled, &expected).unwrap();
         fs::remove_file(local.path("e/s/t/part")).unwrap();
         fs::write(local.path("e/s/t/part"), b"other").unwrap();
-        let error = local.put_file("e/s/t/part", &spooled, &expected).unwrap_err();
+        let error = local.store("e/s/t/part", &spooled, &expected).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Conflict);
         assert_eq!(fs::read(local.path("e/s/t/part")).unwrap(), b"other");
     }
@@ -301,14 +384,13 @@ mod tests {
     #[test]
     fn small_objects_are_create_only_and_latest_is_replaced() {
         let (_dir, local, _, _) = setup();
-        local.put_bytes("e/s/t/_manifest.json", b"one").unwrap();
-        local.put_bytes("e/s/t/_manifest.json", b"one").unwrap();
-        assert!(local.put_bytes("e/s/t/_manifest.json", b"two").is_err());
+        local.store_bytes("e/s/t/_manifest.json", b"one").unwrap();
+        local.store_bytes("e/s/t/_manifest.json", b"one").unwrap();
+        assert!(local.store_bytes("e/s/t/_manifest.json", b"two").is_err());
         for text in [b"1", b"2"] {
-            local.replace("e/s/latest.json", text).unwrap();
-            assert_eq!(local.read_small("e/s/latest.json", 10).unwrap().unwrap(), text);
+            local.swap("e/s/latest.json", text).unwrap();
+            assert_eq!(fs::read(local.path("e/s/latest.json")).unwrap(), text);
         }
-        assert_eq!(local.read_small("e/s/none", 10).unwrap(), None);
         let mode = fs::metadata(local.path("e/s/t/_manifest.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
     }
@@ -317,7 +399,7 @@ mod tests {
     fn two_destinations_on_one_disk_share_no_file() {
         let (dir, _local, spooled, expected) = setup();
         let other = Local::new(&LocalDestination { root: dir.path().join("other"), mode: Mode(0o600) });
-        other.put_file("part", &spooled, &expected).unwrap();
+        other.store("part", &spooled, &expected).unwrap();
         fs::write(&spooled, b"damaged").unwrap();
         assert_eq!(fs::read(other.path("part")).unwrap(), b"segment");
         assert_eq!(fs::metadata(other.path("part")).unwrap().permissions().mode() & 0o777, 0o600);
@@ -326,11 +408,11 @@ mod tests {
     #[test]
     fn a_spooled_file_that_is_gone_is_looked_for_where_it_was_to_go() {
         let (_dir, local, spooled, expected) = setup();
-        local.put_file("part", &spooled, &expected).unwrap();
+        local.store("part", &spooled, &expected).unwrap();
         fs::remove_file(&spooled).unwrap();
-        local.put_file("part", &spooled, &expected).unwrap();
-        local.delete("part").unwrap();
-        let error = local.put_file("part", &spooled, &expected).unwrap_err();
+        local.store("part", &spooled, &expected).unwrap();
+        local.remove("part").unwrap();
+        let error = local.store("part", &spooled, &expected).unwrap_err();
         assert!(matches!(error, DestinationError::Gone { .. }), "{error}");
     }
 
@@ -343,7 +425,7 @@ mod tests {
         }
         let old = SystemTime::from(clock::now()) - 2 * STALE;
         File::options().write(true).open(incoming.join("old")).unwrap().set_modified(old).unwrap();
-        local.probe().unwrap();
+        local.look().unwrap();
         let left: Vec<_> = fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["new"]);
     }

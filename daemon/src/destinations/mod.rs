@@ -1,11 +1,27 @@
 //! Where files go. A destination stores whole objects under deterministic keys, create-only, and classifies its errors.
 
-use crate::base::error::{Classify, ErrorClass, io_class};
 use crate::base::ids::TaskId;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+use upload::UploadLog;
 
+pub mod error;
 pub mod local;
+pub mod open;
+pub mod pace;
+pub mod upload;
+
+#[cfg(test)]
+mod conformance;
+
+pub use error::DestinationError;
+pub use open::Opener;
+/// What an object must be when it is there.
+pub use saas_export_manifest::Digests as Expected;
 
 /// The one object that is ever replaced.
 pub const LATEST: &str = "latest.json";
@@ -15,155 +31,91 @@ pub fn object_key(export: &str, stream: &str, task: &TaskId, name: &str) -> Stri
     format!("{export}/{stream}/{task}/{name}")
 }
 
-/// What an object must be when it is there.
+/// A spooled file on its way to a destination.
+pub struct Put<'a> {
+    /// Where it is to be.
+    pub key: &'a str,
+    /// Where it lies.
+    pub from: &'a Path,
+    /// What it is.
+    pub expected: &'a Expected,
+    /// Keeps how far it came.
+    pub log: &'a dyn UploadLog,
+}
+
+/// What a look at a destination found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// What an operator should know, e.g. that the store has no conditional writes; sentences.
+    pub notes: Vec<String>,
+}
+
+/// A small object as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub struct Small {
+    /// Its content.
+    pub bytes: Bytes,
+    /// What names this state of it (an ETag), where the destination has such a thing.
+    pub version: Option<String>,
+}
+
+/// What a destination says of an object without sending it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
     /// Size in bytes.
     pub bytes: u64,
-    /// SHA-256, lower-case hex.
-    pub sha256: String,
+    /// SHA-256 that the destination itself computed or checked, lower-case hex.
+    pub sha256: Option<String>,
+    /// CRC-32C that the destination itself computed or checked.
+    pub crc32c: Option<u32>,
 }
 
-/// A configured destination.
-#[derive(Clone)]
-pub enum Destination {
-    /// A directory on this machine.
-    Local(Arc<local::Local>),
-}
+/// The content of an object, piece by piece.
+pub type Content = BoxStream<'static, Result<Bytes, DestinationError>>;
 
-impl Destination {
+/// The answer of a destination.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, DestinationError>>;
+
+/// A configured destination. An implementation neither retries nor waits for better times: it says what an error means.
+pub trait Destination: Send + Sync + fmt::Debug {
     /// Checks that objects can be written, and makes what must be there.
-    pub async fn probe(&self) -> Result<(), DestinationError> {
-        match self {
-            Self::Local(local) => local.blocking(|local| local.probe()).await,
-        }
-    }
+    fn probe(&self) -> Answer<'_, Probed>;
 
-    /// Stores the spooled file `from` under `key`, create-only, and verifies it there. An object that is already there
-    /// is adopted if it is the same, else it is a conflict; so an unknown outcome is mended by asking again.
-    pub async fn put_file(&self, key: &str, from: &Path, expected: &Expected) -> Result<(), DestinationError> {
-        match self {
-            Self::Local(local) => {
-                let (key, from, expected) = (key.to_owned(), from.to_owned(), expected.clone());
-                local.blocking(move |local| local.put_file(&key, &from, &expected)).await
-            }
-        }
-    }
+    /// Stores a spooled file, create-only, and verifies it there. An object that is already there is adopted if it is the
+    /// same, else it is a conflict; so an unknown outcome is mended by asking again. What arrived before is not sent again.
+    fn put_file<'a>(&'a self, put: Put<'a>) -> Answer<'a, ()>;
 
     /// Stores a small object, create-only, in the same way.
-    pub async fn put_bytes(&self, key: &str, bytes: Vec<u8>) -> Result<(), DestinationError> {
-        match self {
-            Self::Local(local) => {
-                let key = key.to_owned();
-                local.blocking(move |local| local.put_bytes(&key, &bytes)).await
-            }
-        }
-    }
+    fn put_bytes<'a>(&'a self, key: &'a str, bytes: Bytes) -> Answer<'a, ()>;
 
     /// Reads a small object of at most `limit` bytes; `None` if it is not there.
-    pub async fn read_small(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, DestinationError> {
-        match self {
-            Self::Local(local) => {
-                let key = key.to_owned();
-                local.blocking(move |local| local.read_small(&key, limit)).await
-            }
-        }
-    }
+    fn read_small<'a>(&'a self, key: &'a str, limit: u64) -> Answer<'a, Option<Small>>;
 
-    /// Replaces the object at `key` atomically. Only `latest.json` is ever replaced.
-    pub async fn replace(&self, key: &str, bytes: Vec<u8>) -> Result<(), DestinationError> {
-        debug_assert!(key.ends_with(LATEST));
-        match self {
-            Self::Local(local) => {
-                let key = key.to_owned();
-                local.blocking(move |local| local.replace(&key, &bytes)).await
-            }
-        }
-    }
+    /// Reads an object of any size; `None` if it is not there.
+    fn read<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Content>>;
+
+    /// What the destination itself says of an object; `None` if it is not there.
+    fn head<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Head>>;
+
+    /// Replaces `latest.json` at `key` atomically, if it still is what was `seen` there (`None`: nothing), as far as the
+    /// destination can tell.
+    fn replace<'a>(&'a self, key: &'a str, bytes: Bytes, seen: Option<&'a Small>) -> Answer<'a, ()>;
 
     /// Removes the object at `key`; one that is not there is no error.
-    pub async fn delete(&self, key: &str) -> Result<(), DestinationError> {
-        match self {
-            Self::Local(local) => {
-                let key = key.to_owned();
-                local.blocking(move |local| local.delete(&key)).await
-            }
-        }
-    }
+    fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()>;
+
+    /// Gives up an upload that will not be finished, with what of it lies at the destination.
+    fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Answer<'a, ()>;
 
     /// Bytes that may still be written; `None` where nobody can say.
-    pub async fn free(&self) -> Result<Option<u64>, DestinationError> {
-        match self {
-            Self::Local(local) => local.blocking(|local| local.free()).await.map(Some),
-        }
-    }
+    fn free(&self) -> Answer<'_, Option<u64>>;
 
-    /// Where `key` lies, for a person or for `exportctl files`.
-    pub fn location(&self, key: &str) -> String {
-        match self {
-            Self::Local(local) => local.path(key).display().to_string(),
-        }
-    }
-}
+    /// A link by which anybody can read the object for `expires`; `None` where the destination has no such thing.
+    fn link<'a>(&'a self, key: &'a str, expires: Duration) -> Answer<'a, Option<String>>;
 
-/// Why an object could not be stored or read.
-#[derive(Debug, thiserror::Error)]
-pub enum DestinationError {
-    /// The file system refused.
-    #[error("{action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why it was refused.
-        source: std::io::Error,
-    },
-    /// Another object has the name.
-    #[error(
-        "store {location}: another file is already there ({found}); it was not touched. Move it away, then `exportctl retry`"
-    )]
-    Conflict {
-        /// Where.
-        location: String,
-        /// How it differs.
-        found: String,
-    },
-    /// The file is neither in the spool nor at the destination.
-    #[error(
-        "deliver {}: the file is gone from the spool and has not arrived. Read it again: `exportctl offsets reset TASK`", path.display()
-    )]
-    Gone {
-        /// Where it was.
-        path: PathBuf,
-    },
-    /// The pointer that readers follow was written by a newer version.
-    #[error("move {location}: a newer version of this program wrote it. Use that version, or move the file away")]
-    Newer {
-        /// Where.
-        location: String,
-    },
-    /// What was stored is not what was sent.
-    #[error("verify {location}: {found}")]
-    Corrupt {
-        /// Where.
-        location: String,
-        /// How it differs.
-        found: String,
-    },
-    /// The worker thread is gone.
-    #[error("run the file operation")]
-    Worker(#[from] tokio::task::JoinError),
-}
+    /// Where `key` lies, for a person or for `exportctl files`; never with a secret in it.
+    fn location(&self, key: &str) -> String;
 
-impl Classify for DestinationError {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Io { source, .. } => io_class(source),
-            Self::Conflict { .. } | Self::Newer { .. } => ErrorClass::Conflict,
-            Self::Gone { .. } => ErrorClass::Data,
-            Self::Corrupt { .. } => ErrorClass::Transient,
-            Self::Worker(_) => ErrorClass::Bug,
-        }
-    }
+    /// Bytes sent so far, repetitions included.
+    fn sent(&self) -> u64;
 }

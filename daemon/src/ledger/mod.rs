@@ -26,6 +26,7 @@ mod schema;
 mod segments;
 mod streams;
 mod tasks;
+mod uploads;
 mod writer;
 
 pub use error::LedgerError;

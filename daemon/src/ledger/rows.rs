@@ -318,3 +318,14 @@ pub enum FoundTask {
     /// Several ids start with it; the newest ones.
     Many(Vec<TaskId>),
 }
+
+/// An upload that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadRow {
+    /// Name of the destination.
+    pub destination: String,
+    /// Key of the object.
+    pub key: String,
+    /// The destination's own name for it.
+    pub id: String,
+}

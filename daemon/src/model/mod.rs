@@ -8,4 +8,5 @@ pub mod schema;
 pub mod scope;
 pub mod segment;
 pub mod task;
+pub mod upload;
 pub mod window;

@@ -1,10 +1,11 @@
 //! Removes what nobody follows: the unpublished files of tasks that ended long ago without success.
 
 use crate::base::error::Chain;
+use crate::base::ids::Name;
 use crate::base::{clock, fsio};
 use crate::config::settings::{Config, Destination as Settings};
-use crate::destinations::local::{Local, PRIVATE};
-use crate::destinations::{Destination, DestinationError, object_key};
+use crate::destinations::local::PRIVATE;
+use crate::destinations::{Destination, DestinationError, Opener, object_key};
 use crate::ledger::input::OffsetTarget;
 use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
@@ -34,20 +35,20 @@ enum SweepError {
 }
 
 /// Sweeps now and every hour, for as long as it is polled.
-pub async fn run(ledger: Ledger, state_dir: PathBuf) {
+pub async fn run(ledger: Ledger, opener: Arc<Opener>, state_dir: PathBuf) {
     loop {
-        if let Err(error) = sweep(&ledger, &state_dir).await {
+        if let Err(error) = sweep(&ledger, &opener, &state_dir).await {
             tracing::warn!("failed to look for files to sweep: {}", Chain(&error));
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
-async fn sweep(ledger: &Ledger, state_dir: &Path) -> Result<(), LedgerError> {
+async fn sweep(ledger: &Ledger, opener: &Opener, state_dir: &Path) -> Result<(), LedgerError> {
     let states = vec![TaskState::Failed, TaskState::Cancelled];
     for task in ledger.tasks(&TaskFilter { export: None, states, limit: MOST }).await? {
         let Some(left) = Left::of(&task, state_dir) else { continue };
-        match left.sweep(ledger, &task).await {
+        match left.sweep(ledger, opener, &task).await {
             Ok(()) => tracing::info!(
                 EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
                 "swept the unpublished files of task {}, which ended as {}", task.id, task.state
@@ -63,7 +64,7 @@ async fn sweep(ledger: &Ledger, state_dir: &Path) -> Result<(), LedgerError> {
 
 /// What an ended task left behind.
 struct Left {
-    destinations: Vec<Destination>,
+    destinations: Vec<(Name, Settings)>,
     spool: Spool,
 }
 
@@ -76,19 +77,19 @@ impl Left {
         if Duration::try_from(age).ok()? < export.keep.unpublished.0 {
             return None;
         }
-        let locals = export.to.iter().filter_map(|name| config.destinations.get(name));
-        let locals: Vec<_> = locals.map(|Settings::Local(local)| local).collect();
-        let base = locals.first().map_or(state_dir.to_owned(), |home| home.root.join(PRIVATE));
+        let places = export.to.iter().filter_map(|name| config.destinations.get_key_value(name));
+        let destinations: Vec<_> = places.map(|(name, place)| (name.clone(), place.clone())).collect();
+        let home = destinations.iter().find_map(|(_, place)| place.local());
+        let base = home.map_or(state_dir.to_owned(), |home| home.root.join(PRIVATE));
         let spool = Spool::new(&base, state_dir, &task.id, 0o640);
         // It goes last, so that whatever is interrupted is done again.
-        spool.dir().is_dir().then_some(Self {
-            destinations: locals.iter().map(|local| Destination::Local(Arc::new(Local::new(local)))).collect(),
-            spool,
-        })
+        spool.dir().is_dir().then_some(Self { destinations, spool })
     }
 
     /// The ledger first: a later retry must find offsets that no longer count on what is deleted here.
-    async fn sweep(&self, ledger: &Ledger, task: &TaskRow) -> Result<(), SweepError> {
+    async fn sweep(&self, ledger: &Ledger, opener: &Opener, task: &TaskRow) -> Result<(), SweepError> {
+        let opened = self.destinations.iter().map(|(name, place)| Ok((name, opener.open(place)?)));
+        let destinations: Vec<(&Name, Arc<dyn Destination>)> = opened.collect::<Result<_, DestinationError>>()?;
         let composed = ledger.manifests(&task.id).await?;
         for stream in ledger.streams(&task.id).await? {
             // A manifest may be on its way, or published: what it lists stays.
@@ -99,10 +100,16 @@ impl Left {
             ledger.reset_offsets(target, Some(&stream.stream), "daemon", "kept for keep.unpublished").await?;
             for segment in ledger.segments(&task.id, &stream.stream).await? {
                 let key = object_key(&task.export, &stream.stream, &task.id, &segment.name);
-                for destination in &self.destinations {
+                for (_, destination) in &destinations {
                     destination.delete(&key).await?;
                 }
             }
+        }
+        for upload in ledger.uploads(&task.id).await? {
+            if let Some((_, place)) = destinations.iter().find(|(name, _)| name.as_str() == upload.destination) {
+                place.abort(&upload.key, &upload.id).await?;
+            }
+            ledger.forget_upload(&task.id, &upload.destination, &upload.key).await?;
         }
         let quarantine = self.spool.quarantine();
         if quarantine.is_dir() {

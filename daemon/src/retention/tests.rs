@@ -24,6 +24,10 @@ destinations: { lake: { local: { root: DIR/lake } } }
 exports: { shop: { source: shop, to: [lake], keep: { unpublished: 2d } } }
 "#;
 
+fn opener() -> Opener {
+    Opener::new(Arc::new(crate::config::Secrets::default()))
+}
+
 /// A failed task with a delivered segment, a journal and rejected records; the directory, the ledger and its row.
 async fn failed() -> (tempfile::TempDir, Ledger, TaskRow, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -83,7 +87,7 @@ async fn files_of_a_failed_task_are_kept_for_a_while_and_then_go() {
     let state = dir.path().join("state");
     assert!(Left::of(&aged(&row, 47), &state).is_none());
     let left = Left::of(&aged(&row, 49), &state).unwrap();
-    left.sweep(&ledger, &row).await.unwrap();
+    left.sweep(&ledger, &opener(), &row).await.unwrap();
     assert!(!object.exists() && !left.spool.dir().exists() && !left.spool.quarantine().exists());
     // A retry starts over, under other names.
     let lane = &ledger.lanes(&row.id, "orders").await.unwrap()[0];
@@ -96,7 +100,7 @@ async fn a_task_that_was_retried_meanwhile_is_left_alone() {
     let (dir, ledger, row, object) = failed().await;
     let left = Left::of(&aged(&row, 49), &dir.path().join("state")).unwrap();
     ledger.task_event(&row.id, TaskEvent::Retry, Change::default()).await.unwrap();
-    assert!(matches!(left.sweep(&ledger, &row).await, Err(SweepError::Ledger(_))));
+    assert!(matches!(left.sweep(&ledger, &opener(), &row).await, Err(SweepError::Ledger(_))));
     assert!(object.exists() && left.spool.dir().exists());
 }
 
@@ -120,6 +124,6 @@ async fn what_a_manifest_lists_stays() {
     ledger.compose_manifest(&row.id, "orders", "lake", b"m".to_vec()).await.unwrap();
     let row = ledger.task_event(&row.id, TaskEvent::Fail, Change::default()).await.unwrap();
     let left = Left::of(&aged(&row, 49), &dir.path().join("state")).unwrap();
-    left.sweep(&ledger, &row).await.unwrap();
+    left.sweep(&ledger, &opener(), &row).await.unwrap();
     assert!(object.exists());
 }

@@ -3,11 +3,12 @@
 use super::TaskRun;
 use super::error::TransferError;
 use super::publish::publish;
+use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::Name;
 use crate::base::retry::RetryPolicy;
 use crate::base::{crash, fsio};
-use crate::destinations::{Destination, DestinationError, Expected, object_key};
+use crate::destinations::{Destination, DestinationError, Expected, Put, object_key};
 use crate::ledger::rows::DeliveryRow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,7 @@ enum Step<'a> {
 struct Worker {
     task: Arc<TaskRun>,
     name: Name,
-    destination: Destination,
+    destination: Arc<dyn Destination>,
     extraction: watch::Receiver<Extraction>,
 }
 
@@ -154,9 +155,9 @@ impl Worker {
 
     async fn attempt(&self, step: Step<'_>) -> Result<(), TransferError> {
         match step {
-            Step::Probe => self.destination.probe().await.map_err(|source| self.failed(source)),
+            Step::Probe => self.destination.probe().await.map(drop).map_err(|source| self.failed(source)),
             Step::Put(row) => self.put(row).await,
-            Step::Publish => publish(&self.task, &self.name, &self.destination).await,
+            Step::Publish => publish(&self.task, &self.name, &*self.destination).await,
         }
     }
 
@@ -183,8 +184,11 @@ impl Worker {
         let segment = &row.segment;
         let key = key(&self.task, &segment.id.stream, &segment.name);
         let from = self.task.spool.segment(&segment.id.stream, &segment.name);
-        let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone() };
-        let Err(source) = self.destination.put_file(&key, &from, &expected).await else { return Ok(()) };
+        let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone(), crc32c: segment.crc32c };
+        let (ledger, task, destination) = (&self.task.ledger, &self.task.row.id, self.name.as_str());
+        let log = LedgerLog { ledger, task, destination, key: &key };
+        let put = Put { key: &key, from: &from, expected: &expected, log: &log };
+        let Err(source) = self.destination.put_file(put).await else { return Ok(()) };
         // The stream may have been sent back to its start meanwhile; then nobody needs the segment, and its file is gone.
         match self.task.ledger.is_superseded(&self.task.row.id, &segment.id).await? {
             true => Ok(()),

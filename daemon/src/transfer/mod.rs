@@ -24,6 +24,7 @@ pub mod restart;
 pub mod sample;
 pub mod spool;
 pub mod stream;
+pub mod uploads;
 
 use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
@@ -73,7 +74,7 @@ pub struct TaskRun {
     /// Where it reads.
     pub source: Source,
     /// Where it delivers.
-    pub destinations: Vec<(Name, Destination)>,
+    pub destinations: Vec<(Name, Arc<dyn Destination>)>,
     /// The ledger.
     pub ledger: Ledger,
     /// Where its files lie meanwhile.

@@ -26,7 +26,7 @@ const MAX_LATEST: u64 = 16 << 20;
 
 /// Publishes every whole stream of the task at one destination. All manifests are there before the first pointer moves,
 /// so that a failure never shows readers a part of the task.
-pub async fn publish(task: &TaskRun, name: &Name, destination: &Destination) -> Result<(), TransferError> {
+pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination) -> Result<(), TransferError> {
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let rows = task.ledger.streams(&task.row.id).await?;
     let mut written = Vec::new();
@@ -59,7 +59,7 @@ async fn write_manifest(
     task: &TaskRun,
     row: &StreamRow,
     name: &Name,
-    destination: &Destination,
+    destination: &dyn Destination,
 ) -> Result<Manifest, TransferError> {
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let (id, stream) = (&task.row.id, row.stream.as_str());
@@ -72,9 +72,9 @@ async fn write_manifest(
     let composed = task.ledger.compose_manifest(id, stream, name.as_str(), json(manifest.to_bytes())?).await?;
     crash::point("manifest.composed");
     let sums = sha256sums(&manifest, &composed);
-    destination.put_bytes(&key(task, stream, SUMS_NAME), sums.into_bytes()).await.map_err(at)?;
+    destination.put_bytes(&key(task, stream, SUMS_NAME), sums.into_bytes().into()).await.map_err(at)?;
     crash::point("manifest.sums_written");
-    destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed).await.map_err(at)?;
+    destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed.into()).await.map_err(at)?;
     crash::point("manifest.written");
     let location = destination.location(&key(task, stream, MANIFEST_NAME));
     tracing::info!(
@@ -91,15 +91,15 @@ async fn point_latest(
     task: &TaskRun,
     manifest: &Manifest,
     name: &Name,
-    destination: &Destination,
+    destination: &dyn Destination,
 ) -> Result<(), TransferError> {
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let pointer = format!("{}/{}/{LATEST}", task.row.export, manifest.stream);
     // Two tasks of an export may publish at once: looking and replacing must be one step.
     let lock = pointer_lock(&destination.location(&pointer));
     let _held = lock.lock().await;
-    let found = destination.read_small(&pointer, MAX_LATEST).await.map_err(at)?;
-    let found = match found.as_deref().map(Latest::parse) {
+    let seen = destination.read_small(&pointer, MAX_LATEST).await.map_err(at)?;
+    let found = match seen.as_ref().map(|seen| Latest::parse(&seen.bytes)) {
         None => None,
         Some(Ok(found)) => Some(found),
         Some(Err(ParseError::Newer { .. })) => {
@@ -130,7 +130,7 @@ async fn point_latest(
         ),
         None => {
             let bytes = json(latest(task, manifest, entries).to_bytes())?;
-            destination.replace(&pointer, bytes).await.map_err(at)?;
+            destination.replace(&pointer, bytes.into(), seen.as_ref()).await.map_err(at)?;
         }
     }
     crash::point("manifest.latest_written");

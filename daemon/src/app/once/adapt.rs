@@ -142,7 +142,7 @@ exports: { e: { source: s, to: [lake] }, f: { source: s, to: [other] } }
         assert_eq!((config.daemon.threads, config.exports["e"].chunk_size), (16, Size(64_000)));
         let here = std::env::current_dir().unwrap();
         assert_eq!(config.daemon.state_dir, here.join("state"));
-        let Destination::Local(local) = &config.destinations["output"];
+        let local = config.destinations["output"].local().unwrap();
         assert_eq!((&local.root, config.exports["e"].to.len()), (&here.join("here"), 1));
         // The root of another export's destination is no conflict: that export does not run.
         let other = Once { output: Some("/srv/other".into()), ..self::once() };

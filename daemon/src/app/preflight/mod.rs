@@ -19,6 +19,7 @@ use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::config::Secrets;
 use crate::config::settings::{self, Config, Export, Param, Rest};
+use crate::destinations::Opener;
 use crate::ledger::Ledger;
 use crate::net::limit::Limiter;
 use crate::queue::handle::Refusal;
@@ -53,6 +54,8 @@ pub struct Preflight {
     pub limiter: Limiters,
     /// The credentials that sources are given, shared with their tasks.
     pub credentials: Arc<Registry>,
+    /// Opens destinations.
+    pub destinations: Arc<Opener>,
 }
 
 /// What is known of a source by now: ready to be asked, or why it is not.
@@ -65,9 +68,9 @@ impl Preflight {
     /// The check of an engine, with all that it shares.
     pub fn of(engine: &Arc<AppEngine>, ledger: &Ledger) -> Self {
         let (config, secrets) = engine.in_force();
-        let (engine, credentials) = (engine.clone(), engine.credentials());
+        let (engine, credentials, destinations) = (engine.clone(), engine.credentials(), engine.destinations());
         let limiter = Box::new(move |name: &Name, rate: &settings::Rate| engine.limiter(name, rate));
-        Self { config, secrets, ledger: Some(ledger.clone()), limiter, credentials }
+        Self { config, secrets, ledger: Some(ledger.clone()), limiter, credentials, destinations }
     }
 
     /// The check of files alone, where no daemon runs.
@@ -76,7 +79,9 @@ impl Preflight {
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let state_key = seal::handed_over(handed_over.as_deref());
         let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
-        Self { config: Arc::new(config), secrets: Arc::new(secrets), ledger: None, limiter, credentials }
+        let secrets = Arc::new(secrets);
+        let destinations = Arc::new(Opener::new(secrets.clone()));
+        Self { config: Arc::new(config), secrets, ledger: None, limiter, credentials, destinations }
     }
 
     /// Checks one export, or all of them. `params` are those of that one export.
@@ -172,7 +177,7 @@ impl Preflight {
 
     async fn destination(&self, steps: &mut Steps, name: &Name, export: &Export) {
         if let Some(settings) = self.config.destinations.get(name) {
-            place::look(steps, name, settings, export.chunk_size.0).await;
+            place::look(steps, name, settings, (&self.destinations, export.chunk_size.0)).await;
         }
     }
 }

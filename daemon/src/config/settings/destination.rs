@@ -13,6 +13,22 @@ pub enum Destination {
     Local(LocalDestination),
 }
 
+impl Destination {
+    /// Its settings, if it is a directory on this machine.
+    pub fn local(&self) -> Option<&LocalDestination> {
+        match self {
+            Self::Local(local) => Some(local),
+        }
+    }
+
+    /// Where the object `key` lies, for a person; never with a secret in it.
+    pub fn location(&self, key: &str) -> String {
+        match self {
+            Self::Local(local) => local.root.join(key).display().to_string(),
+        }
+    }
+}
+
 /// A directory on this machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

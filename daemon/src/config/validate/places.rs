@@ -3,7 +3,6 @@
 use super::Check;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
-use crate::config::settings::Destination;
 use std::path::{Component, Path};
 
 /// Bytes of a socket's path that the kernel takes (`sun_path` without its final NUL).
@@ -23,9 +22,9 @@ impl Check<'_> {
             ));
         }
         let mut taken: Vec<(KeyPath, &Path)> = Vec::new();
-        let destinations = config.destinations.iter().map(|(name, destination)| {
-            let Destination::Local(local) = destination;
-            (KeyPath::of(&["destinations", name.as_str(), "local", "root"]), local.root.as_path())
+        let destinations = config.destinations.iter().filter_map(|(name, destination)| {
+            let root = destination.local()?.root.as_path();
+            Some((KeyPath::of(&["destinations", name.as_str(), "local", "root"]), root))
         });
         for (path, dir) in std::iter::once((state, config.daemon.state_dir.as_path())).chain(destinations) {
             if !self.absolute(&path, dir) {

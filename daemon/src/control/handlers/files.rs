@@ -1,5 +1,6 @@
 //! Paths of published data files.
 
+use crate::config::settings;
 use crate::control::ControlState;
 use crate::control::reads;
 use crate::control::reply::{Failure, Reply};
@@ -8,7 +9,6 @@ use crate::control::wire;
 use crate::ledger::rows::{ManifestRow, TaskRow};
 use saas_export_api::Files;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// How many tasks back published files are looked for.
 const TASKS: u32 = 1000;
@@ -38,7 +38,7 @@ pub async fn of_export(call: Call) -> Result<Reply, Failure> {
     }
     let mut chains = Chains::default();
     // Tasks of one configuration follow one another, so each configuration is read about once.
-    let mut known: Option<(&str, Vec<(String, PathBuf)>)> = None;
+    let mut known: Option<(&str, Vec<(String, settings::Destination)>)> = None;
     for row in rows.iter().filter(|row| !latest || row.chained) {
         let mut manifests = reads::published(&call.state, row).await?;
         if latest {

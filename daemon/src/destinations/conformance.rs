@@ -1,0 +1,119 @@
+//! What every destination must do, bare and behind faults: one suite over all of them.
+//!
+//! A kind joins by giving [`suite`] a fresh place; kinds that need a server are run where one was started.
+
+use super::local::Local;
+use super::upload::{InMemory, UploadLog as _};
+use super::{Destination, DestinationError, Expected, Put, Small};
+use crate::base::error::{Classify as _, ErrorClass};
+use crate::config::settings::LocalDestination;
+use crate::config::units::Mode;
+use futures_util::TryStreamExt as _;
+use std::path::Path;
+
+/// Bytes that differ everywhere, so that a piece in the wrong place is seen.
+pub fn pattern(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut out: Vec<u8> = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        out.extend_from_slice(&next());
+    }
+    out.truncate(bytes);
+    out
+}
+
+/// Reads an object whole.
+pub async fn content(place: &dyn Destination, key: &str) -> Option<Vec<u8>> {
+    let content = place.read(key).await.unwrap()?;
+    Some(content.try_fold(Vec::new(), |all, piece| async move { Ok([all, piece.to_vec()].concat()) }).await.unwrap())
+}
+
+/// Puts bytes that lie in a file of `dir`.
+pub async fn put(place: &dyn Destination, dir: &Path, key: &str, bytes: &[u8]) -> Result<(), DestinationError> {
+    let from = dir.join(format!("spooled-{}", key.replace('/', "-")));
+    std::fs::write(&from, bytes).unwrap();
+    let log = InMemory::default();
+    let done = place.put_file(Put { key, from: &from, expected: &Expected::of(bytes), log: &log }).await;
+    if done.is_ok() {
+        assert_eq!(log.load().await.unwrap(), None, "a completed upload is forgotten");
+    }
+    done
+}
+
+/// The suite: `place` is empty, `dir` is for spooled files, `large` is the size of an object in several parts.
+pub async fn suite(place: &dyn Destination, dir: &Path, large: usize) {
+    place.probe().await.unwrap();
+    place.probe().await.unwrap();
+    files(place, dir, large).await;
+    small_objects(place).await;
+    pointer(place).await;
+    assert!(!place.location("e/s/t/part").is_empty());
+    place.free().await.unwrap();
+}
+
+async fn files(place: &dyn Destination, dir: &Path, large: usize) {
+    for (key, size) in [("e/s/t/part-0", 0), ("e/s/t/part-1", 1), ("e/s/t/part-2", 70_000), ("e/s/t/part-3", large)] {
+        let bytes = pattern(size, size as u64 + 7);
+        assert_eq!(place.head(key).await.unwrap(), None, "{key} is not there yet");
+        assert!(content(place, key).await.is_none());
+        put(place, dir, key, &bytes).await.unwrap();
+        assert!(content(place, key).await.unwrap() == bytes, "{key} comes back as it was");
+        let head = place.head(key).await.unwrap().unwrap();
+        let expected = Expected::of(&bytes);
+        assert_eq!(head.bytes, expected.bytes);
+        assert!(head.sha256.is_none_or(|found| found == expected.sha256));
+        assert!(head.crc32c.is_none_or(|found| found == expected.crc32c));
+
+        put(place, dir, key, &bytes).await.expect("the same object is adopted");
+        let other = pattern(size + 1, 99);
+        let error = put(place, dir, key, &other).await.expect_err("another object is a conflict");
+        assert_eq!(error.class(), ErrorClass::Conflict, "{error}");
+        assert!(content(place, key).await.unwrap() == bytes, "{key} was not touched");
+
+        place.delete(key).await.unwrap();
+        place.delete(key).await.expect("what is not there is deleted already");
+        assert!(content(place, key).await.is_none());
+    }
+    place.delete("never/there/at/all").await.unwrap();
+}
+
+async fn small_objects(place: &dyn Destination) {
+    let key = "e/s/t/_manifest.json";
+    assert_eq!(place.read_small(key, 100).await.unwrap(), None);
+    place.put_bytes(key, b"one"[..].into()).await.unwrap();
+    place.put_bytes(key, b"one"[..].into()).await.expect("the same is adopted");
+    let error = place.put_bytes(key, b"two"[..].into()).await.expect_err("another is a conflict");
+    assert_eq!(error.class(), ErrorClass::Conflict, "{error}");
+    assert_eq!(place.read_small(key, 100).await.unwrap().unwrap().bytes, b"one"[..]);
+    place.read_small(key, 2).await.expect_err("larger than the limit");
+    place.delete(key).await.unwrap();
+}
+
+async fn pointer(place: &dyn Destination) {
+    let key = "e/s/latest.json";
+    let mut seen: Option<Small> = None;
+    for text in ["1", "22", "333"] {
+        place.replace(key, text.into(), seen.as_ref()).await.unwrap();
+        let now = place.read_small(key, 100).await.unwrap().unwrap();
+        assert_eq!(now.bytes, text);
+        if let (Some(before), Some(_)) = (&seen, &now.version) {
+            let error = place.replace(key, "old".into(), Some(before)).await.expect_err("somebody was faster");
+            assert!(error.class().retryable(), "{error}");
+        }
+        seen = Some(now);
+    }
+    place.delete(key).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_local_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = Local::new(&LocalDestination { root: dir.path().join("root"), mode: Mode(0o640) });
+    suite(&local, dir.path(), 3 << 20).await;
+}
