@@ -165,7 +165,7 @@ pub struct Run {
     /// A parameter that the export declares; repeat for more.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     pub params: Vec<(String, String)>,
-    /// Format of the files: parquet, csv, ndjson or json.
+    /// Format of the files: parquet, avro, csv, ndjson or json.
     #[arg(long)]
     pub format: Option<String>,
     /// Only this stream; repeat for more.

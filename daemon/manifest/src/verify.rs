@@ -190,7 +190,7 @@ fn verify_file(path: &Path, expected: &Expected<'_>, progress: impl FnMut(u64)) 
     Ok(())
 }
 
-/// Names in `dir` that look like segments and are not in the manifest, sorted.
+/// Names in `dir` that look like segments, or like the single file of the stream, and are not in the manifest, sorted.
 fn unexpected(dir: &Path, manifest: &Manifest) -> io::Result<Vec<String>> {
     let listed: HashSet<&str> = manifest.segments.iter().map(|segment| segment.name.as_str()).collect();
     let mut names = Vec::new();
@@ -200,7 +200,8 @@ fn unexpected(dir: &Path, manifest: &Manifest) -> io::Result<Vec<String>> {
     };
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with(SEGMENT_PREFIX) && !listed.contains(name.as_str()) {
+        let own = name.strip_prefix(&manifest.stream).is_some_and(|rest| rest.starts_with(['.', '-']));
+        if (own || name.starts_with(SEGMENT_PREFIX)) && !listed.contains(name.as_str()) {
             names.push(name);
         }
     }

@@ -96,7 +96,7 @@ pub struct Once {
     /// Write below this directory instead of to the configured destinations
     #[arg(long, value_name = "PATH")]
     pub output: Option<PathBuf>,
-    /// parquet, csv, ndjson or json
+    /// parquet, avro, csv, ndjson or json
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
     /// Directory of the ledger, instead of the configured one

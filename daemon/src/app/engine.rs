@@ -206,9 +206,8 @@ impl Engine for AppEngine {
         check_params(&export.params, &request.params)?;
         let mut effective = (*config).clone();
         if let Some(word) = request.format.as_deref().filter(|word| *word != export.format.word()) {
-            let format = Format::from_word(word).ok_or_else(|| {
-                Refusal::Invalid(format!("{word:?} is not a format: use parquet, csv, ndjson or json"))
-            })?;
+            let format = Format::from_word(word)
+                .ok_or_else(|| Refusal::Invalid(format!("{word:?} is not a format: use {}", Format::WORDS)))?;
             if let Some(export) = effective.exports.get_mut(name) {
                 export.format = format;
             }

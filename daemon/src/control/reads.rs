@@ -149,7 +149,7 @@ pub async fn files(
     let mut files = Vec::new();
     for manifest in manifests {
         let segments = state.ledger.segments(&row.id, &manifest.stream).await.map_err(wire::ledger_error)?;
-        for segment in segments.iter().filter(|segment| !segment.superseded) {
+        for segment in segments.iter().filter(|segment| segment.listed()) {
             files.push(wire::file(row, segment, &manifest.destination, places)?);
         }
     }

@@ -1,17 +1,21 @@
 //! File formats: each encoder turns converted pages into one segment file with deterministic bytes.
 
+mod avro;
 mod compress;
 mod csv;
 mod json;
 mod ndjson;
 mod parquet;
+pub mod single;
 pub mod words;
 
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;
 
 use crate::base::error::{Classify, ErrorClass, io_class};
-use crate::config::settings::Format;
+use crate::config::settings::{FileLayout, Format};
 use crate::record::convert::{Converted, Data, Layout, Plan};
 use arrow_array::RecordBatch;
 use std::io::Write;
@@ -19,25 +23,26 @@ use std::io::Write;
 /// The form in which a format takes records.
 pub fn layout(format: &Format) -> Layout {
     match format {
-        Format::Parquet(_) => Layout::Columns,
+        Format::Parquet(_) | Format::Avro(_) => Layout::Columns,
         Format::Csv(_) => Layout::Flat,
         Format::Ndjson(_) | Format::Json(_) => Layout::Lines,
     }
 }
 
 /// Starts a segment file. `plan` is the one that converts its pages, in the format's layout; `chunk_size` is the size in
-/// bytes that the segment is meant to have. A segment that is finished without records is a valid, empty file.
+/// bytes that the segment is meant to have; `files` is what becomes of it. A segment that is finished without records is a valid, empty file.
 pub fn open(
-    format: &Format,
+    (format, files): (&Format, FileLayout),
     plan: &Plan,
     chunk_size: u64,
     writer: Box<dyn Write + Send>,
 ) -> Result<Box<dyn SegmentEncoder>, FormatError> {
     Ok(match format {
         Format::Parquet(settings) => Box::new(parquet::Encoder::new(settings, plan, chunk_size, writer)?),
-        Format::Csv(settings) => Box::new(csv::Encoder::new(settings, plan, writer)?),
+        Format::Avro(settings) => Box::new(avro::Encoder::new(settings, plan, writer)?),
+        Format::Csv(settings) => Box::new(csv::Encoder::new(settings, files, plan, writer)?),
         Format::Ndjson(settings) => Box::new(ndjson::Encoder::new(settings, writer)?),
-        Format::Json(settings) => Box::new(json::Encoder::new(settings, writer)?),
+        Format::Json(settings) => Box::new(json::Encoder::new(settings, files, writer)?),
     })
 }
 

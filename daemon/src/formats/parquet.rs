@@ -1,6 +1,9 @@
 //! Parquet: row groups that end at page ends, by rows and source bytes alone, so that memory stays flat and the same pages
 //! give the same bytes.
 
+mod splice;
+
+use super::compress::{gzip_level, zstd_level};
 use super::{FormatError, SegmentEncoder, batch};
 use crate::config::settings::{ParquetCompression, ParquetFormat};
 use crate::record::convert::{Converted, Plan};
@@ -11,6 +14,8 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use std::io::{self, Write};
 use std::sync::Arc;
+
+pub use splice::splice;
 
 /// The name and version of the writer, in the form that readers look for.
 const CREATED_BY: &str = concat!("saas-export-daemon version ", env!("CARGO_PKG_VERSION"));
@@ -44,20 +49,7 @@ impl Encoder {
         chunk_size: u64,
         writer: Box<dyn Write + Send>,
     ) -> Result<Self, FormatError> {
-        let compression = match settings.compression {
-            ParquetCompression::None => Compression::UNCOMPRESSED,
-            ParquetCompression::Snappy => Compression::SNAPPY,
-            ParquetCompression::Gzip => Compression::GZIP(GzipLevel::try_new(5).map_err(refused)?),
-            ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1).map_err(refused)?),
-        };
-        let properties = WriterProperties::builder()
-            .set_created_by(CREATED_BY.to_owned())
-            .set_compression(compression)
-            // The encoder ends row groups itself.
-            .set_max_row_group_row_count(None)
-            .set_dictionary_page_size_limit(DICTIONARY)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .build();
+        let properties = properties(settings)?;
         // Parquet's own types say all that there is to say; the copy of the Arrow schema would only double the footer.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer =
@@ -65,6 +57,26 @@ impl Encoder {
         let most_source = chunk_size.saturating_mul(SOURCE_PER_BYTE).clamp(ROW_GROUP_SOURCE.0, ROW_GROUP_SOURCE.1);
         Ok(Self { writer, most_rows: settings.row_group_rows.into(), most_source, rows: 0, source: 0, counted: 0 })
     }
+}
+
+/// How a file is written.
+fn properties(settings: &ParquetFormat) -> Result<WriterProperties, FormatError> {
+    let compression = match settings.compression {
+        ParquetCompression::None => Compression::UNCOMPRESSED,
+        ParquetCompression::Snappy => Compression::SNAPPY,
+        ParquetCompression::Gzip => {
+            Compression::GZIP(GzipLevel::try_new(gzip_level(settings.level).level()).map_err(refused)?)
+        }
+        ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(zstd_level(settings.level)).map_err(refused)?),
+    };
+    Ok(WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(compression)
+        // The encoder ends row groups itself.
+        .set_max_row_group_row_count(None)
+        .set_dictionary_page_size_limit(DICTIONARY)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build())
 }
 
 impl SegmentEncoder for Encoder {

@@ -5,6 +5,7 @@ use super::codec::{At, Json, U64, all, count, json, one, run, time};
 use super::error::LedgerError;
 use super::input::NewLink;
 use super::rows::{ChainManifest, Link, ManifestRow};
+use super::single;
 use super::streams::ensure;
 use super::tasks::{self, progressed};
 use super::writer::Tx;
@@ -87,9 +88,9 @@ fn compose(
     let text = "SELECT count(*) FROM segments g LEFT JOIN deliveries d
              ON d.task = g.task AND d.stream = g.stream AND d.lane = g.lane AND d.n = g.n AND d.revision = g.revision
                  AND d.destination = ?3
-         WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded AND d.verified_at IS NULL";
+         WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded AND g.role <> 'part' AND d.verified_at IS NULL";
     let open: i64 = one(tx, text, key, |row| row.get(0))?.unwrap_or_default();
-    if !extracted || open > 0 {
+    if !extracted || open > 0 || single::missing(tx, task, stream)? {
         return Err(LedgerError::Broken(format!(
             "the manifest of stream {stream} at {destination}: not all of its segments are there"
         )));

@@ -24,6 +24,7 @@ mod restart;
 pub mod rows;
 mod schema;
 mod segments;
+mod single;
 mod streams;
 mod tasks;
 mod uploads;

@@ -5,7 +5,7 @@ use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
 use crate::model::scope::Scope;
-use crate::model::segment::{Counts, SegmentId};
+use crate::model::segment::{Counts, Role, SegmentId};
 use crate::model::task::{TaskState, Waiting};
 use jiff::Timestamp;
 use saas_export_manifest::{ChainPosition, Mode};
@@ -196,8 +196,22 @@ pub struct SegmentRow {
     pub last: Offset,
     /// Whether a later revision replaced it.
     pub superseded: bool,
+    /// What its file is to readers.
+    pub role: Role,
     /// When it was committed.
     pub created_at: Timestamp,
+}
+
+impl SegmentRow {
+    /// Whether the manifest lists its file.
+    pub fn listed(&self) -> bool {
+        !self.superseded && self.role != Role::Part
+    }
+
+    /// Whether it holds records that its lane read and that count.
+    pub fn read(&self) -> bool {
+        !self.superseded && self.role != Role::Single
+    }
 }
 
 /// A segment at a destination.

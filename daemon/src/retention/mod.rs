@@ -9,6 +9,7 @@ use crate::destinations::{Destination, DestinationError, Opener, object_key};
 use crate::ledger::input::OffsetTarget;
 use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::segment::Role;
 use crate::model::task::TaskState;
 use crate::transfer::error::TransferError;
 use crate::transfer::spool::Spool;
@@ -98,7 +99,9 @@ impl Left {
             }
             let target = OffsetTarget::Task(task.id.clone());
             ledger.reset_offsets(target, Some(&stream.stream), "daemon", "kept for keep.unpublished").await?;
-            for segment in ledger.segments(&task.id, &stream.stream).await? {
+            // Parts never left the spool.
+            let segments = ledger.segments(&task.id, &stream.stream).await?.into_iter();
+            for segment in segments.filter(|row| row.role != Role::Part) {
                 let key = object_key(&task.export, &stream.stream, &task.id, &segment.name);
                 for (_, destination) in &destinations {
                     destination.delete(&key).await?;

@@ -3,6 +3,7 @@
 use super::TaskRun;
 use super::error::TransferError;
 use super::publish::publish;
+use super::single;
 use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::Name;
@@ -10,6 +11,7 @@ use crate::base::retry::RetryPolicy;
 use crate::base::{crash, fsio};
 use crate::destinations::{Destination, DestinationError, Expected, Put, object_key};
 use crate::ledger::rows::DeliveryRow;
+use crate::model::segment::Role;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -171,6 +173,9 @@ impl Worker {
             let path = self.task.spool.segment(&row.segment.id.stream, &row.segment.name);
             fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
             crash::point("spool.removed");
+            if row.segment.role == Role::Single {
+                single::forget_parts(&self.task, &row.segment.id.stream).await?;
+            }
         }
         Ok(())
     }

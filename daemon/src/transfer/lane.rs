@@ -206,8 +206,10 @@ impl Lane {
             .keeper
             .take()
             .unwrap_or_else(|| Keeper::new(self.journal_path(), id.clone(), last.clone(), self.run.task.replay_limit));
-        let create =
-            move || OpenSegment::create(&run.task.spool, id, &run.task.export.format, &run.plan, run.task.chunk_size());
+        let create = move || {
+            let format = (&run.task.export.format, run.task.export.layout);
+            OpenSegment::create(&run.task.spool, id, format, &run.plan, run.task.chunk_size())
+        };
         let segment = tokio::task::spawn_blocking(create).await??;
         Ok(Open { segment, keeper, last })
     }

@@ -1,8 +1,8 @@
 //! One task's run, a file per stage in order: extract, convert, encode, spool, deliver, publish.
 //!
 //! ```text
-//! extract ─▶ convert ─▶ lane: encode ─▶ spool: seal ─▶ ledger ─▶ deliver ─▶ publish
-//!    └ journal (slow sources) ┘            (one transaction)    (each destination on its own)
+//! extract ─▶ convert ─▶ lane: encode ─▶ spool: seal ─▶ ledger ─▶ (single) ─▶ deliver ─▶ publish
+//!    └ journal (slow sources) ┘            (one transaction)               (each destination on its own)
 //! ```
 
 pub mod cpu;
@@ -22,6 +22,7 @@ pub mod publish;
 pub mod recover;
 pub mod restart;
 pub mod sample;
+pub mod single;
 pub mod spool;
 pub mod stream;
 pub mod uploads;
@@ -162,7 +163,10 @@ fn full(task: &TaskRun, error: &TransferError) -> String {
         TransferError::Destination { name, .. } => format!("at destination {name}"),
         TransferError::Ledger(_) => "where the ledger lies".to_owned(),
         _ => {
-            let missing = task.spool.missing(task.chunk_size()).unwrap_or(0);
+            let missing = match error {
+                TransferError::Room { missing, .. } => *missing,
+                _ => task.spool.missing(task.chunk_size()).unwrap_or(0),
+            };
             format!("{:.1} MB missing at {}", missing as f64 / 1e6, task.spool.dir().display())
         }
     };
@@ -177,9 +181,14 @@ async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
     task.progress.reset(&rows);
     let delivered = deliver::start(task);
     let extracted = limit::within_time(task, extract_all(task, &rows)).await;
-    let delivered = delivered.finish(extracted.is_ok()).await;
+    let assembled = match &extracted {
+        Ok(()) => single::assemble(task).await,
+        Err(_) => Ok(()),
+    };
+    let delivered = delivered.finish(extracted.is_ok() && assembled.is_ok()).await;
     // What the source's half says comes first: it decides whether the task can still fail.
     extracted.map_err(before)?;
+    assembled.map_err(after)?;
     delivered.map_err(after)?;
     failed_streams(task).await.map_err(before)?;
     task.spool.remove().map_err(after)?;

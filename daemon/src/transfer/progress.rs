@@ -3,6 +3,7 @@
 use crate::base::clock;
 use crate::ledger::rows::StreamRow;
 use crate::model::progress::Progress;
+use crate::model::task::Waiting;
 use crate::net::stats::SourceStats;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,6 +31,8 @@ pub struct Counters {
     totals: Mutex<Totals>,
     readings: Mutex<Vec<(Instant, u64)>>,
     source: OnceLock<Arc<SourceStats>>,
+    /// What it does once the source is read, for a person.
+    putting: Mutex<Option<String>>,
 }
 
 /// What the sample has read and no lane has taken yet.
@@ -122,6 +125,16 @@ impl Counters {
         self.committed.fetch_add(bytes, Relaxed);
     }
 
+    /// Says what it does beside reading and delivering; `None` once that is done.
+    pub fn puts_together(&self, what: Option<String>) {
+        *self.putting.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// Whether it does what [`Counters::puts_together`] says.
+    pub fn busy(&self) -> bool {
+        self.putting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Takes a reading for the rate. Called about every second, so that a single look later on has something to compare
     /// with.
     pub fn note(&self) {
@@ -158,8 +171,13 @@ impl Counters {
             rate,
             total: self.known_total(),
             retries: self.source.get().map_or(0, |stats| stats.retries.load(Relaxed)),
-            waiting: self.source.get().and_then(|stats| stats.waiting().borrow().clone()),
+            waiting: self.putting().or_else(|| self.source.get()?.waiting().borrow().clone()),
         }
+    }
+
+    fn putting(&self) -> Option<Waiting> {
+        let putting = self.putting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        putting.map(|reason| Waiting { reason, until: None })
     }
 
     /// The sum, once every partition that was announced has told.

@@ -13,6 +13,7 @@ use crate::destinations::{Destination, DestinationError, LATEST};
 use crate::ledger::rows::{ChainManifest, LaneRow, Link, SegmentRow, StreamRow};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
+use crate::model::segment::Role;
 use saas_export_api::plural;
 use saas_export_manifest::{
     Counts, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, ParseError, SUMS_NAME, Segment,
@@ -47,7 +48,9 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
         crash::point("manifest.committed");
     }
     for row in &rows {
-        for segment in task.ledger.segments(&task.row.id, &row.stream).await?.iter().filter(|row| row.superseded) {
+        let segments = task.ledger.segments(&task.row.id, &row.stream).await?;
+        // Parts never left the spool.
+        for segment in segments.iter().filter(|row| row.superseded && row.role != Role::Part) {
             destination.delete(&key(task, &row.stream, &segment.name)).await.map_err(at)?;
         }
     }
@@ -185,7 +188,7 @@ fn json(bytes: Result<Vec<u8>, serde_json::Error>) -> Result<Vec<u8>, TransferEr
 fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link) -> Manifest {
     let Link { place: chain, as_new: link } = link;
     let mark = |mark: Option<Mark>| mark.and_then(|mark| serde_json::to_value(mark).ok());
-    let live = || segments.iter().filter(|segment| !segment.superseded);
+    let live = || segments.iter().filter(|segment| segment.listed());
     let offset = |offset| serde_json::to_value(offset).unwrap_or_default();
     Manifest {
         version: 1,
@@ -224,7 +227,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
                 sha256: segment.sha256.clone(),
                 crc32c: crc32c_hex(segment.crc32c),
                 lane: segment.id.lane,
-                n: segment.id.n,
+                n: if segment.role == Role::Single { 0 } else { segment.id.n },
                 revision: segment.id.revision,
                 first_offset: offset(&segment.first),
                 last_offset: offset(&segment.last),
@@ -238,7 +241,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
 fn lane_offsets(lanes: &[LaneRow], segments: &[SegmentRow]) -> Vec<LaneOffsets> {
     let json = |offset: &Offset| serde_json::to_value(offset).unwrap_or_default();
     let offsets = |lane: &LaneRow| {
-        let of_lane = segments.iter().find(|segment| !segment.superseded && segment.id.lane == lane.lane);
+        let of_lane = segments.iter().find(|segment| segment.read() && segment.id.lane == lane.lane);
         let first = of_lane.map_or(&lane.offset, |segment| &segment.first);
         LaneOffsets { lane: lane.lane, first: json(first), last: json(&lane.offset) }
     };

@@ -4,7 +4,7 @@ use super::error::TransferError;
 use crate::base::error::ErrorClass;
 use crate::base::ids::TaskId;
 use crate::base::{crash, fsio};
-use crate::config::settings::Format;
+use crate::config::settings::{FileLayout, Format};
 use crate::formats::{self, FormatError, SegmentEncoder};
 use crate::model::segment::{Counts, SegmentId};
 use crate::record::convert::{Converted, Plan, Rejected};
@@ -72,11 +72,26 @@ impl Spool {
         fsio::create_dir_durable(&dir).map_err(TransferError::spool("create", &dir))
     }
 
+    /// Creates a file with the permissions of a segment, replacing what an earlier try left.
+    pub fn create(&self, path: &Path) -> Result<File, TransferError> {
+        let create = || -> io::Result<File> {
+            let file = fsio::create_fresh(path, 0o600)?;
+            file.set_permissions(fs::Permissions::from_mode(self.mode))?;
+            Ok(file)
+        };
+        create().map_err(TransferError::spool("create", path))
+    }
+
     /// Bytes missing for another two segments of `chunk_size`; 0 when there is room.
     pub fn missing(&self, chunk_size: u64) -> Result<u64, TransferError> {
+        self.missing_for(2 * chunk_size)
+    }
+
+    /// Bytes missing for a file of this size; 0 when there is room.
+    pub fn missing_for(&self, bytes: u64) -> Result<u64, TransferError> {
         let existing = self.dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
         let free = fsio::free_space(existing).map_err(TransferError::spool("look at", existing))?;
-        Ok((2 * chunk_size + HEADROOM).saturating_sub(free))
+        Ok(bytes.saturating_add(HEADROOM).saturating_sub(free))
     }
 
     /// Removes everything of the task.
@@ -131,19 +146,14 @@ impl OpenSegment {
     pub fn create(
         spool: &Spool,
         id: SegmentId,
-        format: &Format,
+        (format, files): (&Format, FileLayout),
         plan: &Plan,
         chunk_size: u64,
     ) -> Result<Self, TransferError> {
         let name = id.file_name(&format.extension());
         let path = fsio::sibling(&spool.segment(&id.stream, &name), ".open");
-        let create = || -> io::Result<File> {
-            let file = fsio::create_fresh(&path, 0o600)?;
-            file.set_permissions(fs::Permissions::from_mode(spool.mode))?;
-            Ok(file)
-        };
-        let file = SharedFile::new(create().map_err(TransferError::spool("create", &path))?);
-        let encoder = formats::open(format, plan, chunk_size, Box::new(file.clone()))?;
+        let file = SharedFile::new(spool.create(&path)?);
+        let encoder = formats::open((format, files), plan, chunk_size, Box::new(file.clone()))?;
         Ok(Self {
             id,
             name,
@@ -244,7 +254,7 @@ impl FinishedSegment {
         let Self { id, path, spool, file, rejected, sealed } = self;
         file.sync_all().map_err(TransferError::spool("sync", &path))?;
         crash::point("segment.synced");
-        if read_back(&path).map_err(TransferError::spool("read", &path))? != (sealed.bytes, sealed.crc32c) {
+        if read_back(&path, || Ok(())).map_err(TransferError::spool("read", &path))? != (sealed.bytes, sealed.crc32c) {
             return Err(TransferError::ReadBack { path });
         }
         crash::point("segment.verified");
@@ -262,11 +272,13 @@ impl FinishedSegment {
     }
 }
 
-fn read_back(path: &Path) -> io::Result<(u64, u32)> {
+/// Length and CRC-32C of a file as it is read now; `go_on` is asked before each piece.
+pub fn read_back(path: &Path, mut go_on: impl FnMut() -> io::Result<()>) -> io::Result<(u64, u32)> {
     let mut file = File::open(path)?;
     let (mut bytes, mut crc) = (0, 0);
     let mut buffer = vec![0; 1 << 20];
     loop {
+        go_on()?;
         match file.read(&mut buffer)? {
             0 => return Ok((bytes, crc)),
             n => {

@@ -10,13 +10,14 @@ use super::{StreamPlan, TaskRun, follow, parents, restart, sample};
 use crate::base::budget::ByteBudget;
 use crate::base::error::{Chain, ErrorClass};
 use crate::base::{crash, fsio};
+use crate::config::settings::FileLayout;
 use crate::formats;
 use crate::ledger::rows::LaneRow;
 use crate::ledger::{Advance, Tail};
 use crate::model::offset::{LaneId, Offset};
 use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
-use crate::model::segment::SealedSegment;
+use crate::model::segment::{Role, SealedSegment};
 use crate::record::convert::Plan;
 use crate::record::follow::Follow;
 use crate::record::rules::Rules;
@@ -56,7 +57,10 @@ pub struct StreamRun {
 impl StreamRun {
     /// Commits a sealed segment: row, offset and audit in one transaction. `step` holds what the lane knows.
     pub async fn advance(&self, segment: &SealedSegment, step: Advance<'_>) -> Result<(), TransferError> {
-        let destinations = self.task.destination_names();
+        let (destinations, role) = match self.task.export.layout {
+            FileLayout::Parts => (self.task.destination_names(), Role::File),
+            FileLayout::Single => (Vec::new(), Role::Part),
+        };
         let observed = step.observed.map(|new| {
             let mut all = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
             let merged = all.take().unwrap_or_default().merge(new);
@@ -64,7 +68,7 @@ impl StreamRun {
         });
         // What a page says counts its own partition only.
         let total = step.total.filter(|_| self.partitions == 1);
-        let step = Advance { observed: observed.as_ref(), total, destinations: &destinations, ..step };
+        let step = Advance { observed: observed.as_ref(), total, destinations: &destinations, role, ..step };
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())

@@ -33,6 +33,7 @@ mod read;
 mod schema;
 mod service;
 mod shift;
+mod single;
 mod transform;
 mod verify;
 mod windows;

@@ -1,6 +1,6 @@
 //! The configured jobs, with their parameters and limits.
 
-use super::{Format, Limits, SchemaPolicy};
+use super::{FileLayout, Format, Limits, SchemaPolicy};
 use crate::base::ids::Name;
 use crate::config::units::{Size, Span};
 use crate::model::task::Waiting;
@@ -27,7 +27,10 @@ pub struct Export {
     /// File format; CSV by default.
     #[serde(default)]
     pub format: Format,
-    /// Target size of a file.
+    /// How the records of a stream are laid out in files.
+    #[serde(default)]
+    pub layout: FileLayout,
+    /// Target size of a file; of a part of it with `layout: single`.
     #[serde(default = "default_chunk_size")]
     #[schemars(extend("x-minimum" = "64kB", "x-maximum" = "5GB"))]
     pub chunk_size: Size,

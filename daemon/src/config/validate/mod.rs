@@ -3,6 +3,7 @@
 mod answers;
 mod auth;
 mod exports;
+mod formats;
 mod incremental;
 mod partitions;
 mod places;

@@ -8,6 +8,7 @@ mod offsets;
 mod opening;
 mod queue;
 mod replay;
+mod single;
 mod speed;
 mod tasks;
 
