@@ -46,6 +46,7 @@ pub const POINTS: &[&str] = &[
     "spool.removed",
     "manifest.composed",
     "manifest.sums_written",
+    "manifest.signed",
     "manifest.written",
     "manifest.latest_written",
     "manifest.committed",

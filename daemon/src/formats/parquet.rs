@@ -1,11 +1,11 @@
 //! Parquet: row groups that end at page ends, by rows and source bytes alone, so that memory stays flat and the same pages
 //! give the same bytes.
 
-use super::{FormatError, SegmentEncoder, batch};
+use super::{FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
 use crate::config::settings::{ParquetCompression, ParquetFormat};
 use crate::record::convert::{Converted, Plan};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -37,9 +37,9 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Starts a file.
+    /// Starts a file. Without the keys that its settings ask for there is none: it would be plain.
     pub fn new(
-        settings: &ParquetFormat,
+        (settings, keys): (&ParquetFormat, Option<&ParquetKeys>),
         plan: &Plan,
         chunk_size: u64,
         writer: Box<dyn Write + Send>,
@@ -50,14 +50,21 @@ impl Encoder {
             ParquetCompression::Gzip => Compression::GZIP(GzipLevel::try_new(5).map_err(refused)?),
             ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1).map_err(refused)?),
         };
-        let properties = WriterProperties::builder()
+        if settings.encryption.is_some() != keys.is_some() {
+            return Err(KeysError::Refused.into());
+        }
+        let mut properties = WriterProperties::builder()
             .set_created_by(CREATED_BY.to_owned())
             .set_compression(compression)
             // The encoder ends row groups itself.
             .set_max_row_group_row_count(None)
             .set_dictionary_page_size_limit(DICTIONARY)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .build();
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        if let Some(keys) = keys {
+            let schema = ArrowSchemaConverter::new().convert(plan.arrow_schema()).map_err(refused)?;
+            properties = properties.with_file_encryption_properties(keys.properties(&schema)?);
+        }
+        let properties = properties.build();
         // Parquet's own types say all that there is to say; the copy of the Arrow schema would only double the footer.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer =

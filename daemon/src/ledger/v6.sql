@@ -23,3 +23,7 @@ CREATE TABLE upload_parts (
     PRIMARY KEY (task, destination, key, number),
     FOREIGN KEY (task, destination, key) REFERENCES uploads (task, destination, key) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+
+-- What is encrypted in a segment's file (its digest is plain_sha256), and the signature that goes with a manifest's bytes.
+ALTER TABLE segments ADD COLUMN plain_bytes INTEGER;
+ALTER TABLE manifests ADD COLUMN signature BLOB;

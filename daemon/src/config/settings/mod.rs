@@ -3,6 +3,7 @@
 mod answers;
 mod auth;
 mod destination;
+mod encryption;
 mod export;
 mod format;
 mod incremental;
@@ -17,6 +18,7 @@ mod transform;
 pub use answers::*;
 pub use auth::*;
 pub use destination::*;
+pub use encryption::*;
 pub use export::*;
 pub use format::*;
 pub use incremental::*;
@@ -28,7 +30,7 @@ pub use source::*;
 pub use stream::*;
 pub use transform::*;
 
-use super::units::{Size, Span};
+use super::units::{SecretText, Size, Span};
 use crate::base::ids::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,6 +76,10 @@ pub struct Daemon {
     /// Threads that convert and encode; 0 = as many as there are processors.
     #[schemars(range(max = 256))]
     pub threads: u32,
+    /// Ed25519 private key in PEM form (PKCS#8, `openssl genpkey -algorithm ed25519`), from auth.env, that manifests are signed
+    /// with: `_manifest.json.sig` beside each. Manifests are not signed by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<SecretText>,
 }
 
 impl Default for Daemon {
@@ -85,6 +91,7 @@ impl Default for Daemon {
             replay_limit: Span(Duration::from_secs(10)),
             page_buffer: Size(32_000_000),
             threads: 0,
+            signing_key: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod auth;
+mod encryption;
 mod exports;
 mod incremental;
 mod partitions;
@@ -25,6 +26,7 @@ use super::settings::Config;
 pub fn validate(config: &Config) -> Vec<Mistake> {
     let mut check = Check { config, mistakes: Vec::new() };
     check.places();
+    check.signing_key();
     check.sources();
     check.exports();
     check.texts();
