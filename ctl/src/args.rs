@@ -96,7 +96,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   exportctl verify 20261121T0245
-  exportctl verify --dir /srv/exports/shop/orders      no daemon is asked: also for a copy on another machine")]
+  exportctl verify --dir /srv/exports/shop/orders      no daemon is asked: also for a copy on another machine
+  exportctl verify --path DIR --public-key KEY.pem     and its manifests must have this key's signature")]
     Verify(Verify),
     /// Paths of published data files
     #[command(after_help = "\
@@ -254,8 +255,11 @@ pub struct Verify {
     #[arg(long, conflicts_with = "dir")]
     pub destination: Option<String>,
     /// Without the daemon: a directory with a _manifest.json, or one whose latest.json leads to such.
-    #[arg(long, value_name = "PATH", conflicts_with = "task")]
+    #[arg(long, visible_alias = "path", value_name = "PATH", conflicts_with = "task")]
     pub dir: Option<PathBuf>,
+    /// With --dir: the Ed25519 public key (PEM) whose signature each manifest must have.
+    #[arg(long, value_name = "FILE", requires = "dir")]
+    pub public_key: Option<PathBuf>,
 }
 
 /// `files`.
@@ -364,6 +368,7 @@ mod tests {
             "files shop --latest",
             "verify 2026 --destination lake",
             "verify --dir /srv/exports/shop/orders",
+            "verify --path /srv/exports/shop/orders --public-key k.pem",
             "offsets set 2026 -",
             "offsets reset 2026 --stream orders --yes",
             "config check",
@@ -395,6 +400,7 @@ mod tests {
             "watch --cancel-on-interrupt",
             "verify",
             "verify 2026 --dir /srv",
+            "verify 2026 --public-key k.pem",
             "verify --dir /srv --destination lake",
             "offsets",
             "check --param region=eu",

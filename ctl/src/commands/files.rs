@@ -63,7 +63,7 @@ fn choose<'a>(files: &'a Files, destination: Option<&str>) -> Result<Vec<&'a Fil
 /// Reads published files and compares them: a task's with the ledger, a directory's with its own manifest.
 pub async fn verify(args: Verify, client: &Client, out: Out) -> Result<Exit, Failure> {
     let (document, measure) = match (&args.dir, &args.task) {
-        (Some(dir), _) => (offline::verify(dir)?, "the manifest"),
+        (Some(dir), _) => (offline::verify(dir, args.public_key.as_deref())?, "the manifest"),
         (None, task) => {
             let mut path = format!("/v1/tasks/{}/verify", encode(task.as_deref().unwrap_or_default()));
             if let Some(destination) = &args.destination {

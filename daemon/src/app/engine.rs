@@ -1,6 +1,7 @@
 //! What the queue needs of the configuration: checks requests, builds runs, reloads.
 
 use super::params::{check_params, settle_params, with_defaults};
+use super::protect::{self, ProtectError};
 use super::scope;
 use super::windows;
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
@@ -27,11 +28,14 @@ use crate::transfer::spool::Spool;
 use crate::transfer::{Outcome, StreamPlan, TaskRun};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+
+mod reload;
+
+use reload::{changed_since, keep_what_is_read_once};
 
 /// How soon a task looks again whether its directory can be made.
 const RECHECK_ROOM: Duration = Duration::from_secs(2);
@@ -51,6 +55,9 @@ enum BuildError {
     /// A destination cannot be set up.
     #[error("set up the destination {0}")]
     Destination(Name, #[source] DestinationError),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Protect(#[from] ProtectError),
     /// The directory of its spool cannot be made.
     #[error("create {path}")]
     Spool {
@@ -68,6 +75,7 @@ impl Classify for BuildError {
             Self::Stored(_) => ErrorClass::Config,
             Self::Source(error) => error.class(),
             Self::Destination(_, error) => error.class(),
+            Self::Protect(error) => error.class(),
             Self::Spool { source, .. } => io_class(source),
         }
     }
@@ -108,6 +116,7 @@ pub struct AppEngine {
     limiters: Limiters,
     credentials: Arc<Registry>,
     destinations: Arc<Opener>,
+    state_key: Option<PathBuf>,
     ledger: Ledger,
     cpu: Cpu,
 }
@@ -118,7 +127,8 @@ impl AppEngine {
         let cpu = Cpu::new(config.daemon.threads as usize);
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let state_key = seal::handed_over(handed_over.as_deref());
-        let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
+        let credentials =
+            Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key: state_key.clone() }));
         let secrets = Arc::new(secrets);
         Self {
             files,
@@ -127,6 +137,7 @@ impl AppEngine {
             secrets: Mutex::new(secrets),
             limiters: Limiters::default(),
             credentials,
+            state_key,
             ledger,
             cpu,
         }
@@ -176,6 +187,11 @@ impl AppEngine {
         limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
     }
 
+    /// The state-key that was handed over, if it was.
+    pub fn state_key(&self) -> Option<&Path> {
+        self.state_key.as_deref()
+    }
+
     /// A source as a task would use it, with the budget of requests that all of them share. Reads files.
     pub(super) fn source(
         &self,
@@ -208,6 +224,10 @@ impl Engine for AppEngine {
         if let Some(word) = request.format.as_deref().filter(|word| *word != export.format.word()) {
             let format = Format::from_word(word)
                 .ok_or_else(|| Refusal::Invalid(format!("{word:?} is not a format: use {}", Format::WORDS)))?;
+            if matches!(&export.format, Format::Parquet(parquet) if parquet.encryption.is_some()) {
+                let why = "its files are encrypted by its own format, and would not be in another one";
+                return Err(Refusal::Invalid(format!("export {name} cannot be run with --format {word}: {why}")));
+            }
             if let Some(export) = effective.exports.get_mut(name) {
                 export.format = format;
             }
@@ -308,7 +328,7 @@ impl AppEngine {
             let fingerprint = fingerprint(&settings);
             Ok(StreamPlan { name, settings, fingerprint })
         });
-        let streams = streams.collect::<Result<_, BuildError>>()?;
+        let streams: Vec<_> = streams.collect::<Result<_, BuildError>>()?;
         let mut destinations = Vec::new();
         let mut home = None;
         for name in &export.to {
@@ -323,7 +343,8 @@ impl AppEngine {
         let (base, mode) = home.unwrap_or((daemon.state_dir.clone(), 0o640));
         fsio::create_dir_durable(&base).map_err(|source| BuildError::Spool { path: base.clone(), source })?;
         let source_stats = source.stats();
-        let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode);
+        let protection = protect::of_task(self, export, streams.iter().map(|plan| &plan.settings))?;
+        let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode).protected(protection);
         Ok(TaskRun {
             export: export.clone(),
             streams,
@@ -363,21 +384,6 @@ pub fn load(files: &Files) -> Result<(Config, Secrets), Vec<String>> {
         (Ok(config), Ok(secrets)) => Ok((config, secrets)),
         (config, secrets) => Err([config.err(), secrets.err()].into_iter().flatten().flat_map(lines).collect()),
     }
-}
-
-/// The settings that count from the start to the end of the daemon; [`config::diff`] says that they need a restart.
-fn keep_what_is_read_once(config: &mut Config, old: &Config) {
-    config.daemon.state_dir.clone_from(&old.daemon.state_dir);
-    config.daemon.socket.clone_from(&old.daemon.socket);
-    config.daemon.threads = old.daemon.threads;
-}
-
-/// Whether a file was changed after its copy was made. The daemon may not read the file itself, but look at it; where it
-/// cannot, nothing is claimed.
-fn changed_since(file: &Path, copy: &Path) -> bool {
-    // The time of the change of the inode: a file that is moved into place keeps its older time of modification.
-    let changed = |path: &Path| std::fs::metadata(path).map(|meta| (meta.ctime(), meta.ctime_nsec())).ok();
-    changed(file).zip(changed(copy)).is_some_and(|(file, copy)| file > copy)
 }
 
 #[cfg(test)]

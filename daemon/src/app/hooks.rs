@@ -3,6 +3,7 @@
 use super::engine::{self, AppEngine, Files, Limiters};
 use super::preflight::{Params, Preflight};
 use super::schema::dry_run;
+use super::signed;
 use super::verify::verify;
 use crate::base::ids::{Name, TaskId};
 use crate::control::{ControlHooks, SchemaAsk};
@@ -51,10 +52,12 @@ pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger) -> Arc<dyn ControlHooks> 
 
 impl ControlHooks for Hooks {
     fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
-        let (ledger, verifying) = (self.ledger.clone(), self.verifying.clone());
+        let (ledger, verifying, engine) = (self.ledger.clone(), self.verifying.clone(), self.engine.clone());
         Box::pin(async move {
             let _permit = verifying.acquire().await;
-            verify(&ledger, &task, destination.as_deref()).await
+            let mut report = verify(&ledger, &task, destination.as_deref()).await?;
+            signed::verify(&engine, &ledger, &task, destination.as_deref(), &mut report).await?;
+            Ok(report)
         })
     }
 

@@ -53,6 +53,7 @@ pub const POINTS: &[&str] = &[
     "single.part_removed",
     "manifest.composed",
     "manifest.sums_written",
+    "manifest.signed",
     "manifest.written",
     "manifest.latest_written",
     "manifest.committed",

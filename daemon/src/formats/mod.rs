@@ -4,20 +4,23 @@ mod avro;
 mod compress;
 mod csv;
 mod json;
+mod keys;
 mod ndjson;
 mod parquet;
 pub mod single;
 pub mod words;
 
 #[cfg(test)]
+mod encrypted_tests;
 mod random;
 #[cfg(test)]
 mod tests;
 
 use crate::base::error::{Classify, ErrorClass, io_class};
-use crate::config::settings::{FileLayout, Format};
+use crate::config::settings::{FileLayout, Format, ParquetFormat};
 use crate::record::convert::{Converted, Data, Layout, Plan};
 use arrow_array::RecordBatch;
+pub use keys::{KeysError, ParquetKeys};
 use std::io::Write;
 
 /// The form in which a format takes records.
@@ -38,12 +41,22 @@ pub fn open(
     writer: Box<dyn Write + Send>,
 ) -> Result<Box<dyn SegmentEncoder>, FormatError> {
     Ok(match format {
-        Format::Parquet(settings) => Box::new(parquet::Encoder::new(settings, plan, chunk_size, writer)?),
+        Format::Parquet(settings) => Box::new(parquet::Encoder::new((settings, None), plan, chunk_size, writer)?),
         Format::Avro(settings) => Box::new(avro::Encoder::new(settings, plan, writer)?),
         Format::Csv(settings) => Box::new(csv::Encoder::new(settings, files, plan, writer)?),
         Format::Ndjson(settings) => Box::new(ndjson::Encoder::new(settings, writer)?),
         Format::Json(settings) => Box::new(json::Encoder::new(settings, files, writer)?),
     })
+}
+
+/// The same for Parquet files with encryption of their own.
+pub fn open_encrypted(
+    (settings, keys): (&ParquetFormat, &ParquetKeys),
+    plan: &Plan,
+    chunk_size: u64,
+    writer: Box<dyn Write + Send>,
+) -> Result<Box<dyn SegmentEncoder>, FormatError> {
+    Ok(Box::new(parquet::Encoder::new((settings, Some(keys)), plan, chunk_size, writer)?))
 }
 
 /// Encodes the converted pages of one segment. Same input in the same order gives the same bytes.
@@ -70,6 +83,9 @@ pub enum FormatError {
     /// The file could not be written.
     #[error("write the segment")]
     Io(#[from] std::io::Error),
+    /// The keys of Parquet's encryption do not fit.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The encoder refused its input; a bug, because conversion makes it fit.
     #[error("encode {format}: {message}")]
     Encode {
@@ -84,6 +100,7 @@ impl Classify for FormatError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Io(error) => io_class(error),
+            Self::Keys(error) => error.class(),
             Self::Encode { .. } => ErrorClass::Bug,
         }
     }

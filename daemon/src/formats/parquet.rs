@@ -4,14 +4,14 @@
 mod splice;
 
 use super::compress::{gzip_level, zstd_level};
-use super::{FormatError, SegmentEncoder, batch};
+use super::{FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
 use crate::config::settings::{ParquetCompression, ParquetFormat};
 use crate::record::convert::{Converted, Plan};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -42,14 +42,22 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Starts a file.
+    /// Starts a file. Without the keys that its settings ask for there is none: it would be plain.
     pub fn new(
-        settings: &ParquetFormat,
+        (settings, keys): (&ParquetFormat, Option<&ParquetKeys>),
         plan: &Plan,
         chunk_size: u64,
         writer: Box<dyn Write + Send>,
     ) -> Result<Self, FormatError> {
-        let properties = properties(settings)?;
+        if settings.encryption.is_some() != keys.is_some() {
+            return Err(KeysError::Refused.into());
+        }
+        let mut properties = properties(settings)?;
+        if let Some(keys) = keys {
+            let schema = ArrowSchemaConverter::new().convert(plan.arrow_schema()).map_err(refused)?;
+            properties = properties.with_file_encryption_properties(keys.properties(&schema)?);
+        }
+        let properties = properties.build();
         // Parquet's own types say all that there is to say; the copy of the Arrow schema would only double the footer.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer =
@@ -60,7 +68,7 @@ impl Encoder {
 }
 
 /// How a file is written.
-fn properties(settings: &ParquetFormat) -> Result<WriterProperties, FormatError> {
+fn properties(settings: &ParquetFormat) -> Result<WriterPropertiesBuilder, FormatError> {
     let compression = match settings.compression {
         ParquetCompression::None => Compression::UNCOMPRESSED,
         ParquetCompression::Snappy => Compression::SNAPPY,
@@ -75,8 +83,7 @@ fn properties(settings: &ParquetFormat) -> Result<WriterProperties, FormatError>
         // The encoder ends row groups itself.
         .set_max_row_group_row_count(None)
         .set_dictionary_page_size_limit(DICTIONARY)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build())
+        .set_statistics_enabled(EnabledStatistics::Chunk))
 }
 
 impl SegmentEncoder for Encoder {

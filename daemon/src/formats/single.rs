@@ -7,40 +7,31 @@
 //! Parquet row groups │ row groups │ … new footer
 //! ```
 
+mod part;
+
+pub use part::{Part, PartFile};
+
 use super::compress::stored;
 use super::{FormatError, avro, csv, json, parquet};
 use crate::config::settings::{Format, TextFormat};
 use crate::record::convert::Plan;
-use std::fs::File;
-use std::io::{Read as _, Write};
-use std::path::PathBuf;
+use std::io::{Read, Write};
 
 /// Bytes that are copied at a time.
 const PIECE: usize = 1 << 20;
-
-/// A part of the file: a segment that was written with [`FileLayout::Single`](crate::config::settings::FileLayout).
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// Records in it.
-    pub rows: u64,
-}
 
 /// Writes the plain bytes of the one file, in the order of `parts`, of which there is at least one. `plan` is the one that
 /// the parts were converted with. Memory stays flat, whatever the size; the same parts give the same bytes.
 pub fn write(format: &Format, plan: &Plan, parts: &[Part], out: &mut (dyn Write + Send)) -> Result<(), FormatError> {
     if let Format::Parquet(_) = format {
-        return parquet::splice(parts.iter().map(|part| File::open(&part.path)), out);
+        return parquet::splice(parts.iter().map(Part::open), out);
     }
     let frame = Frame::of(format, plan)?;
     // A part without records is nothing but what stands around records, or something else in their place.
     let full: Vec<&Part> = parts.iter().filter(|part| part.rows > 0).collect();
     let Some((first, rest)) = full.split_first() else {
         let Some(part) = parts.first() else { return Ok(()) };
-        return copy(&mut File::open(&part.path)?, part.bytes, out);
+        return copy(&mut part.open()?.from(0), part.bytes, out);
     };
     out.write_all(&frame.head)?;
     frame.copy_inside(first, out)?;
@@ -77,7 +68,7 @@ impl Frame {
 
     /// Copies what stands between head and tail of a part, which must be there.
     fn copy_inside(&self, part: &Part, out: &mut (dyn Write + Send)) -> Result<(), FormatError> {
-        let mut file = File::open(&part.path)?;
+        let mut file = part.open()?.from(0);
         let around = (self.head.len() + self.tail.len()) as u64;
         let inside = part.bytes.checked_sub(around).ok_or_else(|| self.other())?;
         self.expect(&mut file, &self.head)?;
@@ -85,7 +76,7 @@ impl Frame {
         self.expect(&mut file, &self.tail)
     }
 
-    fn expect(&self, file: &mut File, text: &[u8]) -> Result<(), FormatError> {
+    fn expect(&self, file: &mut impl Read, text: &[u8]) -> Result<(), FormatError> {
         let mut found = vec![0; text.len()];
         file.read_exact(&mut found)?;
         if found == text { Ok(()) } else { Err(self.other()) }
@@ -98,7 +89,7 @@ impl Frame {
 }
 
 /// Copies exactly so many bytes.
-fn copy(file: &mut File, mut bytes: u64, out: &mut (dyn Write + Send)) -> Result<(), FormatError> {
+fn copy(file: &mut impl Read, mut bytes: u64, out: &mut (dyn Write + Send)) -> Result<(), FormatError> {
     let mut piece = vec![0; PIECE];
     while bytes > 0 {
         let length = usize::try_from(bytes).unwrap_or(PIECE).min(PIECE);

@@ -14,7 +14,7 @@ use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Default)]
-pub struct Shared(pub Arc<Mutex<Vec<u8>>>);
+pub(super) struct Shared(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -37,7 +37,7 @@ impl Write for Full {
     }
 }
 
-fn schema(fields: &[(&str, &str)]) -> Schema {
+pub(super) fn schema(fields: &[(&str, &str)]) -> Schema {
     let field = |(name, kind): &(&str, &str)| Field { name: (*name).into(), kind: Type::parse(kind).unwrap() };
     Schema { fields: fields.iter().map(field).collect() }
 }
@@ -233,7 +233,8 @@ fn parquet_holds_what_the_columns_hold() {
     for compression in
         [ParquetCompression::None, ParquetCompression::Snappy, ParquetCompression::Gzip, ParquetCompression::Zstd]
     {
-        let format = Format::Parquet(ParquetFormat { compression, level: None, row_group_rows: 250 });
+        let format =
+            Format::Parquet(ParquetFormat { compression, row_group_rows: 250, ..ParquetFormat::default() });
         let (bytes, counted) = encode(&format, &schema, 1 << 20, &pages);
         assert_eq!(bytes, encode(&format, &schema, 1 << 20, &pages).0);
         assert!(counted[1] == 0 && counted[2] > 0 && counted[2] == counted[4] && counted[5] > counted[4]);

@@ -5,7 +5,7 @@ use crate::base::ids::{RequestKey, TaskId};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use crate::model::scope::Scope;
-use crate::model::segment::SegmentId;
+use crate::model::segment::{Plain, SegmentId};
 use jiff::Timestamp;
 use saas_export_manifest::Mode;
 use std::time::Duration;
@@ -152,6 +152,8 @@ pub struct NewSingle {
     pub sha256: String,
     /// CRC-32C (Castagnoli) of the file.
     pub crc32c: u32,
+    /// What is encrypted in it, where it is encrypted as a whole.
+    pub plain: Option<Plain>,
     /// The parts that it was made of, in order.
     pub parts: Vec<SegmentId>,
     /// Names of the destinations that it goes to.

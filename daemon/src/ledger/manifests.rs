@@ -4,7 +4,7 @@ use super::Ledger;
 use super::codec::{At, Json, U64, all, count, json, one, run, time};
 use super::error::LedgerError;
 use super::input::NewLink;
-use super::rows::{ChainManifest, Link, ManifestRow};
+use super::rows::{ChainManifest, Composed, Link, ManifestRow};
 use super::single;
 use super::streams::ensure;
 use super::tasks::{self, progressed};
@@ -22,6 +22,7 @@ fn manifest_row(row: &Row<'_>) -> rusqlite::Result<ManifestRow> {
         destination: row.get("destination")?,
         bytes: row.get("bytes")?,
         sha256: row.get("sha256")?,
+        signature: row.get("signature")?,
         published_at: time(row, "published_at")?,
     })
 }
@@ -76,11 +77,12 @@ fn compose(
     task: &TaskId,
     stream: &str,
     destination: &str,
-    bytes: Vec<u8>,
-) -> Result<Vec<u8>, LedgerError> {
+    composed: Composed,
+) -> Result<Composed, LedgerError> {
     let key = (task.as_str(), stream, destination);
-    let text = "SELECT bytes FROM manifests WHERE task = ?1 AND stream = ?2 AND destination = ?3";
-    if let Some(stored) = one(tx, text, key, |row| row.get(0))? {
+    let text = "SELECT bytes, signature FROM manifests WHERE task = ?1 AND stream = ?2 AND destination = ?3";
+    let stored = |row: &Row<'_>| Ok(Composed { bytes: row.get(0)?, signature: row.get(1)? });
+    if let Some(stored) = one(tx, text, key, stored)? {
         return Ok(stored);
     }
     let text = "SELECT extracted FROM task_streams WHERE task = ?1 AND stream = ?2";
@@ -95,15 +97,16 @@ fn compose(
             "the manifest of stream {stream} at {destination}: not all of its segments are there"
         )));
     }
-    let sha256 = Digests::of(&bytes).sha256;
+    let sha256 = Digests::of(&composed.bytes).sha256;
     run(
         tx,
-        "INSERT INTO manifests (task, stream, destination, bytes, sha256, composed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        (task.as_str(), stream, destination, &bytes, &sha256, At(tx.at)),
+        "INSERT INTO manifests (task, stream, destination, bytes, sha256, composed_at, signature)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (task.as_str(), stream, destination, &composed.bytes, &sha256, At(tx.at), &composed.signature),
     )?;
     let detail = json!({ "stream": stream, "destination": destination, "sha256": sha256 });
     tx.audit_task(task, "manifest_composed", detail)?;
-    Ok(bytes)
+    Ok(composed)
 }
 
 fn published(tx: &Tx<'_>, task: &TaskId, stream: &str, destination: &str) -> Result<(), LedgerError> {
@@ -204,7 +207,20 @@ impl Ledger {
         bytes: Vec<u8>,
     ) -> Result<Vec<u8>, LedgerError> {
         let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
-        self.write(move |tx| compose(tx, &task, &stream, &destination, bytes)).await
+        let composed = Composed { bytes, signature: None };
+        Ok(self.write(move |tx| compose(tx, &task, &stream, &destination, composed)).await?.bytes)
+    }
+
+    /// The same with the signature of the bytes, which is stored with them.
+    pub async fn compose_signed(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        destination: &str,
+        composed: Composed,
+    ) -> Result<Composed, LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.write(move |tx| compose(tx, &task, &stream, &destination, composed)).await
     }
 
     /// Notes that a composed manifest is published. Saying it twice changes nothing.
@@ -217,7 +233,7 @@ impl Ledger {
     pub async fn manifests(&self, task: &TaskId) -> Result<Vec<ManifestRow>, LedgerError> {
         let task = task.clone();
         self.read(move |sql| {
-            let text = "SELECT stream, destination, bytes, sha256, published_at FROM manifests
+            let text = "SELECT stream, destination, bytes, sha256, signature, published_at FROM manifests
                         WHERE task = ?1 ORDER BY stream, destination";
             all(sql, text, [task.as_str()], manifest_row)
         })

@@ -5,7 +5,7 @@ use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
 use crate::model::scope::Scope;
-use crate::model::segment::{Counts, Role, SegmentId};
+use crate::model::segment::{Counts, Plain, Role, SegmentId};
 use crate::model::task::{TaskState, Waiting};
 use jiff::Timestamp;
 use saas_export_manifest::{ChainPosition, Mode};
@@ -184,6 +184,8 @@ pub struct SegmentRow {
     pub sha256: String,
     /// CRC-32C.
     pub crc32c: u32,
+    /// What is encrypted in the file, where it is encrypted as a whole.
+    pub plain: Option<Plain>,
     /// What became of its records.
     pub counts: Counts,
     /// Pages in it.
@@ -240,8 +242,19 @@ pub struct ManifestRow {
     pub bytes: Vec<u8>,
     /// SHA-256 of the bytes, lower-case hex.
     pub sha256: String,
+    /// Its signature, where it is signed.
+    pub signature: Option<Vec<u8>>,
     /// When it was published.
     pub published_at: Option<Timestamp>,
+}
+
+/// A manifest as it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composed {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Their signature, where they are signed.
+    pub signature: Option<Vec<u8>>,
 }
 
 /// A line of the audit.

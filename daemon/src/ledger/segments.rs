@@ -12,13 +12,14 @@ use crate::base::ids::TaskId;
 use crate::model::offset::Offset;
 use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
-use crate::model::segment::{CheckpointDelta, Counts, CutReason, Role, SealedSegment, SegmentId};
+use crate::model::segment::{CheckpointDelta, Counts, CutReason, Plain, Role, SealedSegment, SegmentId};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, Row, named_params};
 use serde_json::json;
 
 /// The columns of a [`SegmentRow`], from a table called `g`.
-pub(super) const COLUMNS: &str = "g.stream, g.lane, g.n, g.revision, g.name, g.bytes, g.sha256, g.crc32c, g.read, \
+pub(super) const COLUMNS: &str = "g.stream, g.lane, g.n, g.revision, g.name, g.bytes, g.sha256, g.crc32c, \
+     g.plain_sha256, g.plain_bytes, g.read, \
      g.written, g.rejected, g.duplicate, g.filtered, g.over_limit, g.rescued, g.pages, g.source_bytes, g.first, \
      g.last, g.superseded, g.role, g.created_at";
 
@@ -34,6 +35,7 @@ pub(super) fn segment_row(row: &Row<'_>) -> rusqlite::Result<SegmentRow> {
         bytes: count(row, "bytes")?,
         sha256: row.get("sha256")?,
         crc32c: row.get("crc32c")?,
+        plain: plain(row)?,
         counts: counts(row)?,
         pages: count(row, "pages")?,
         source_bytes: count(row, "source_bytes")?,
@@ -43,6 +45,11 @@ pub(super) fn segment_row(row: &Row<'_>) -> rusqlite::Result<SegmentRow> {
         role: Role::from_word(&row.get::<_, String>("role")?).ok_or(FromSqlError::InvalidType)?,
         created_at: row.get::<_, At>("created_at")?.0,
     })
+}
+
+fn plain(row: &Row<'_>) -> rusqlite::Result<Option<Plain>> {
+    let sha256: Option<String> = row.get("plain_sha256")?;
+    sha256.map(|sha256| Ok(Plain { bytes: count(row, "plain_bytes")?, sha256 })).transpose()
 }
 
 /// The lane where it stands; an error where there is none.
@@ -165,14 +172,18 @@ pub(super) fn send(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, destinations: &[S
 pub(super) fn insert(tx: &Tx<'_>, task: &TaskId, segment: &SealedSegment, role: Role) -> Result<(), LedgerError> {
     let SealedSegment { id, counts, .. } = segment;
     tx.prepare_cached(
-        "INSERT INTO segments (task, stream, lane, n, revision, name, bytes, sha256, crc32c, read, written, rejected,
-             duplicate, filtered, over_limit, rescued, pages, source_bytes, cut, first, last, role, created_at)
-         VALUES (:task, :stream, :lane, :n, :revision, :name, :bytes, :sha256, :crc32c, :read, :written, :rejected,
-             :duplicate, :filtered, :over_limit, :rescued, :pages, :source_bytes, :cut, :first, :last, :role, :at)",
+        "INSERT INTO segments (task, stream, lane, n, revision, name, bytes, sha256, plain_sha256, plain_bytes, crc32c, read,
+             written, rejected, duplicate, filtered, over_limit, rescued, pages, source_bytes, cut, first, last, role,
+             created_at)
+         VALUES (:task, :stream, :lane, :n, :revision, :name, :bytes, :sha256, :plain_sha256, :plain_bytes, :crc32c, :read,
+             :written, :rejected, :duplicate, :filtered, :over_limit, :rescued, :pages, :source_bytes, :cut, :first, :last,
+             :role, :at)",
     )?
     .execute(named_params! {
         ":task": task.as_str(), ":stream": id.stream, ":lane": id.lane, ":n": U64(id.n), ":revision": id.revision,
-        ":name": segment.name, ":bytes": U64(segment.bytes), ":sha256": segment.sha256, ":crc32c": segment.crc32c,
+        ":name": segment.name, ":bytes": U64(segment.bytes), ":sha256": segment.sha256,
+        ":plain_sha256": segment.plain.as_ref().map(|plain| &plain.sha256),
+        ":plain_bytes": segment.plain.as_ref().map(|plain| U64(plain.bytes)), ":crc32c": segment.crc32c,
         ":read": U64(counts.read), ":written": U64(counts.written), ":rejected": U64(counts.rejected),
         ":duplicate": U64(counts.duplicate), ":filtered": U64(counts.filtered),
         ":over_limit": U64(counts.over_limit), ":rescued": U64(counts.rescued), ":pages": U64(segment.pages),

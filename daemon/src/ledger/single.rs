@@ -71,6 +71,7 @@ fn add(tx: &Tx<'_>, task: &TaskId, new: &NewSingle) -> Result<(), LedgerError> {
         bytes: new.bytes,
         sha256: new.sha256.clone(),
         crc32c: new.crc32c,
+        plain: new.plain.clone(),
         counts,
         pages: parts.iter().map(|part| part.pages).sum(),
         source_bytes: parts.iter().map(|part| part.source_bytes).sum(),

@@ -43,3 +43,6 @@ FROM segments g
 JOIN tasks t ON t.id = g.task
 LEFT JOIN deliveries d
   ON d.task = g.task AND d.stream = g.stream AND d.lane = g.lane AND d.n = g.n AND d.revision = g.revision;
+-- What is encrypted in a segment's file (its digest is plain_sha256), and the signature that goes with a manifest's bytes.
+ALTER TABLE segments ADD COLUMN plain_bytes INTEGER;
+ALTER TABLE manifests ADD COLUMN signature BLOB;

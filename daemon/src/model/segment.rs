@@ -133,6 +133,8 @@ pub struct SealedSegment {
     pub sha256: String,
     /// CRC-32C (Castagnoli) of the file.
     pub crc32c: u32,
+    /// What is encrypted in the file, where it is encrypted as a whole.
+    pub plain: Option<Plain>,
     /// Records accounted for.
     pub counts: Counts,
     /// Pages in it.
@@ -143,6 +145,15 @@ pub struct SealedSegment {
     pub cut: CutReason,
     /// From where to where it moves the lane.
     pub delta: CheckpointDelta,
+}
+
+/// A file before it was encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
 }
 
 /// A step of a lane's offset. It says where it expects the lane to stand, so a gap or an overlap is refused.

@@ -58,6 +58,7 @@ async fn failed() -> (tempfile::TempDir, Ledger, TaskRow, PathBuf) {
         bytes: 1,
         sha256: "0".repeat(64),
         crc32c: 0,
+        plain: None,
         counts: Counts { read: 1, written: 1, ..Counts::default() },
         pages: 1,
         source_bytes: 2,

@@ -18,6 +18,7 @@ pub mod limit;
 pub mod pages;
 pub mod parents;
 pub mod progress;
+pub mod protect;
 pub mod publish;
 pub mod recover;
 pub mod restart;
@@ -269,12 +270,14 @@ fn check(task: &TaskRun, row: &StreamRow) -> Result<(), TransferError> {
     let most = limit.count.min((limit.rate * row.counts.read as f64) as u64);
     if row.counts.rejected > most {
         let message = format!(
-            "accept stream {}: of {} {}, {} did not pass; max_rejected allows {most}; see {}",
+            "accept stream {}: of {} {}, {} did not pass; max_rejected allows {most}; see \
+             `saas-export-daemon quarantine {} {}`",
             row.stream,
             row.counts.read,
             plural(row.counts.read, "record"),
             row.counts.rejected,
-            task.spool.quarantine().join(&row.stream).display(),
+            task.row.id,
+            row.stream,
         );
         return broken(message, ErrorClass::Data);
     }

@@ -10,14 +10,15 @@ use crate::base::crash;
 use crate::base::error::ErrorClass;
 use crate::base::ids::Name;
 use crate::destinations::{Destination, DestinationError, LATEST};
-use crate::ledger::rows::{ChainManifest, LaneRow, Link, SegmentRow, StreamRow};
+use crate::ledger::rows::{ChainManifest, Composed, LaneRow, Link, SegmentRow, StreamRow};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use crate::model::segment::Role;
+use crate::seal::{AGE, Sealing};
 use saas_export_api::plural;
 use saas_export_manifest::{
-    Counts, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, ParseError, SUMS_NAME, Segment,
-    crc32c_hex, sha256sums,
+    Counts, Encryption, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, ParseError, SIGNATURE_NAME,
+    SUMS_NAME, Segment, crc32c_hex, sha256sums,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -57,7 +58,7 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
     Ok(())
 }
 
-/// Stores the checksums and then the manifest of a stream.
+/// Stores the checksums, the signature if there is one, and then the manifest of a stream.
 async fn write_manifest(
     task: &TaskRun,
     row: &StreamRow,
@@ -72,12 +73,19 @@ async fn write_manifest(
     })?;
     let (segments, lanes) = (task.ledger.segments(id, stream).await?, task.ledger.lanes(id, stream).await?);
     let manifest = Manifest { offsets: lane_offsets(&lanes, &segments), ..manifest(task, row, &segments, link) };
-    let composed = task.ledger.compose_manifest(id, stream, name.as_str(), json(manifest.to_bytes())?).await?;
+    let bytes = json(manifest.to_bytes())?;
+    let signature = task.spool.protection().signer.as_ref().map(|key| key.sign(&bytes));
+    let composed = Composed { bytes, signature };
+    let composed = task.ledger.compose_signed(id, stream, name.as_str(), composed).await?;
     crash::point("manifest.composed");
-    let sums = sha256sums(&manifest, &composed);
+    let sums = sha256sums(&manifest, &composed.bytes);
     destination.put_bytes(&key(task, stream, SUMS_NAME), sums.into_bytes().into()).await.map_err(at)?;
     crash::point("manifest.sums_written");
-    destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed.into()).await.map_err(at)?;
+    if let Some(signature) = composed.signature {
+        destination.put_bytes(&key(task, stream, SIGNATURE_NAME), signature.into()).await.map_err(at)?;
+        crash::point("manifest.signed");
+    }
+    destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed.bytes.into()).await.map_err(at)?;
     crash::point("manifest.written");
     let location = destination.location(&key(task, stream, MANIFEST_NAME));
     tracing::info!(
@@ -190,6 +198,11 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
     let mark = |mark: Option<Mark>| mark.and_then(|mark| serde_json::to_value(mark).ok());
     let live = || segments.iter().filter(|segment| segment.listed());
     let offset = |offset| serde_json::to_value(offset).unwrap_or_default();
+    let protection = task.spool.protection();
+    let encryption = match &protection.sealing {
+        Sealing::Age(recipients) => Some(Encryption { format: AGE.into(), recipients: recipients.texts() }),
+        Sealing::None | Sealing::Own(_) => None,
+    };
     Manifest {
         version: 1,
         export: task.row.export.clone(),
@@ -199,6 +212,10 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
         mode: link.mode,
         format: task.export.format.word().into(),
         compression: task.export.format.compression(),
+        encryption,
+        parquet_encryption: protection.parquet.is_some(),
+        encrypted_columns: protection.parquet.as_ref().map(|keys| keys.columns()).unwrap_or_default(),
+        signature: protection.signer.as_ref().map(|key| key.signed()),
         schema: serde_json::to_value(&row.schema).unwrap_or_default(),
         schema_version: row.schema_version,
         primary_key: link.primary_key,
@@ -226,6 +243,8 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
                 bytes: segment.bytes,
                 sha256: segment.sha256.clone(),
                 crc32c: crc32c_hex(segment.crc32c),
+                plain_sha256: segment.plain.as_ref().map(|plain| plain.sha256.clone()),
+                plain_bytes: segment.plain.as_ref().map(|plain| plain.bytes),
                 lane: segment.id.lane,
                 n: if segment.role == Role::Single { 0 } else { segment.id.n },
                 revision: segment.id.revision,

@@ -8,6 +8,7 @@
 use super::TaskRun;
 use super::error::TransferError;
 use super::progress::Counters;
+use super::protect;
 use super::spool::{Spool, read_back};
 use crate::base::{crash, fsio};
 use crate::config::settings::{FileLayout, Format};
@@ -16,9 +17,10 @@ use crate::formats::{self, FormatError};
 use crate::ledger::input::NewSingle;
 use crate::ledger::rows::{SegmentRow, StreamRow};
 use crate::model::schema::Schema;
-use crate::model::segment::{Role, SegmentId};
+use crate::model::segment::{Plain, Role, SegmentId};
 use crate::record::convert::Plan;
-use saas_export_manifest::{DigestWriter, Digests};
+use crate::seal::{Writer, Written};
+use saas_export_manifest::Digests;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -63,7 +65,7 @@ async fn stream(task: &Arc<TaskRun>, row: StreamRow) -> Result<(), TransferError
     let Some(schema) = row.schema.filter(|_| !done && !parts.is_empty()) else { return Ok(()) };
     let id = SegmentId::single(&row.stream, revision);
     let work = Assembly {
-        name: id.single_name(&task.export.format.extension()),
+        name: id.single_name(&task.export.extension()),
         bytes: parts.iter().map(|part| part.bytes).sum(),
         stream: row.stream,
         parts,
@@ -73,14 +75,15 @@ async fn stream(task: &Arc<TaskRun>, row: StreamRow) -> Result<(), TransferError
         stop: task.stop.clone(),
         progress: task.progress.clone(),
     };
-    let (work, digests) = tokio::task::spawn_blocking(move || work.make().map(|digests| (work, digests))).await??;
-    let Digests { bytes, sha256, crc32c } = digests;
+    let (work, written) = tokio::task::spawn_blocking(move || work.make().map(|written| (work, written))).await??;
+    let plain = written.plain.map(|plain| Plain { bytes: plain.bytes, sha256: plain.sha256 });
+    let Digests { bytes, sha256, crc32c } = written.stored;
     tracing::info!(
         EXPORT_TASK = %task.row.id, EXPORT_STREAM = %work.stream,
         "put {} together from {} parts, {bytes} bytes", work.name, work.parts.len()
     );
     let parts = work.parts.into_iter().map(|part| part.id).collect();
-    let new = NewSingle { id, name: work.name, bytes, sha256, crc32c, parts, destinations: task.destination_names() };
+    let new = NewSingle { id, name: work.name, bytes, sha256, crc32c, plain, parts, destinations: task.destination_names() };
     task.ledger.add_single(&task.row.id, new).await?;
     crash::point("single.committed");
     task.sealed.send_modify(|count| *count += 1);
@@ -103,7 +106,7 @@ struct Assembly {
 
 impl Assembly {
     /// Makes it durable under its name.
-    fn make(&self) -> Result<Digests, TransferError> {
+    fn make(&self) -> Result<Written, TransferError> {
         let missing = self.spool.missing_for(self.bytes)?;
         if missing > 0 {
             return Err(TransferError::Room { name: self.name.clone(), bytes: self.bytes, missing });
@@ -111,13 +114,13 @@ impl Assembly {
         self.say(0);
         let path = self.spool.segment(&self.stream, &self.name);
         let open = fsio::sibling(&path, ".open");
-        let made = self.check_parts().and_then(|()| self.write(&open)).and_then(|digests| {
-            self.check(&open, (digests.bytes, digests.crc32c))?;
+        let made = self.check_parts().and_then(|()| self.write(&open)).and_then(|written| {
+            self.check(&open, (written.stored.bytes, written.stored.crc32c))?;
             crash::point("single.verified");
-            Ok(digests)
+            Ok(written)
         });
-        let digests = match made {
-            Ok(digests) => digests,
+        let written = match made {
+            Ok(written) => written,
             Err(error) => {
                 // Its room is needed: by others, or by the next try.
                 let _ = fsio::remove(&open);
@@ -128,7 +131,7 @@ impl Assembly {
         let dir = self.spool.stream(&self.stream);
         fsio::sync_dir(&dir).map_err(TransferError::spool("sync", &dir))?;
         crash::point("single.renamed");
-        Ok(digests)
+        Ok(written)
     }
 
     /// Parts may have lain there for long: each must still be what the ledger says.
@@ -144,31 +147,35 @@ impl Assembly {
         if found == expected { Ok(()) } else { Err(TransferError::ReadBack { path: path.to_owned() }) }
     }
 
-    fn write(&self, path: &Path) -> Result<Digests, TransferError> {
+    fn write(&self, path: &Path) -> Result<Written, TransferError> {
         let file = self.spool.create(path)?;
         crash::point("single.begun");
-        let writer = DigestWriter::new(BufWriter::with_capacity(BUFFER, file));
-        let mut out = Out { assembly: self, writer, unsynced: 0 };
-        self.write_plain(&mut out).map_err(|error| match error {
+        let (sealing, about) = (&self.spool.protection().sealing, protect::about("segment", path));
+        let out = Out { assembly: self, file: BufWriter::with_capacity(BUFFER, file), unsynced: 0, bytes: 0 };
+        let mut writer = Writer::new(sealing, &about, out).map_err(TransferError::spool("write", path))?;
+        self.write_plain(&mut writer).map_err(|error| match error {
             FormatError::Io(source) => TransferError::Spool { action: "write", path: path.to_owned(), source },
             other => TransferError::Format(other),
         })?;
         crash::point("single.written");
-        let (buffered, digests) = out.writer.finish();
-        let file = buffered.into_inner().map_err(io::IntoInnerError::into_error);
-        let file = file.map_err(TransferError::spool("write", path))?;
+        let finish = || -> io::Result<(File, Written)> {
+            let (out, written) = writer.finish()?;
+            Ok((out.file.into_inner().map_err(io::IntoInnerError::into_error)?, written))
+        };
+        let (file, written) = finish().map_err(TransferError::spool("write", path))?;
         file.sync_all().map_err(TransferError::spool("sync", path))?;
         crash::point("single.synced");
-        Ok(digests)
+        Ok(written)
     }
 
     /// Writes the plain bytes of the file.
     fn write_plain(&self, out: &mut (dyn Write + Send)) -> Result<(), FormatError> {
         let plan = Plan::new(&self.schema, formats::layout(&self.format));
-        let part = |row: &SegmentRow| Part {
-            path: self.spool.segment(&self.stream, &row.name),
-            bytes: row.bytes,
-            rows: row.counts.written,
+        let part = |row: &SegmentRow| {
+            let path = self.spool.segment(&self.stream, &row.name);
+            let seal = self.spool.part_seal(&path);
+            let bytes = row.plain.as_ref().map_or(row.bytes, |plain| plain.bytes);
+            Part { path, bytes, rows: row.counts.written, seal }
         };
         let parts: Vec<Part> = self.parts.iter().map(part).collect();
         formats::single::write(&self.format, &plan, &parts, out)
@@ -191,28 +198,30 @@ impl Assembly {
     }
 }
 
-/// The file being written: its digests, synced now and then, given up where the task stops.
+/// The file being written: synced now and then, given up where the task stops.
 struct Out<'a> {
     assembly: &'a Assembly,
-    writer: DigestWriter<BufWriter<File>>,
+    file: BufWriter<File>,
     unsynced: u64,
+    bytes: u64,
 }
 
 impl Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.assembly.go_on()?;
-        self.writer.write_all(bytes)?;
+        self.file.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
         self.unsynced += bytes.len() as u64;
         if self.unsynced >= SYNC_EVERY {
-            self.writer.flush()?;
-            self.writer.get_ref().get_ref().sync_data()?;
+            self.file.flush()?;
+            self.file.get_ref().sync_data()?;
             self.unsynced = 0;
-            self.assembly.say(self.writer.bytes());
+            self.assembly.say(self.bytes);
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+        self.file.flush()
     }
 }

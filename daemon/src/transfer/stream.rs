@@ -3,6 +3,7 @@
 use super::error::TransferError;
 use super::extract::{Feed, Pump};
 use super::family::{Family, Picker};
+use super::journal::{Found, Replay};
 use super::lane::{Lane, next_segment};
 use super::limit::{self, Left};
 use super::pages::{Open, Pages};
@@ -141,6 +142,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
     task.spool.prepare(name)?;
+    drop_closed(task, name, &lanes).await?;
 
     let opener = |lane: u32| -> Open {
         let (task, name, partitions) = (task.clone(), stream.name.clone(), partitions.clone());
@@ -225,7 +227,7 @@ async fn run_lane(run: Arc<StreamRun>, row: LaneRow, feed: Feed, again: Open, pu
             // A journal that the sample began may reach into the segments that were sealed meanwhile.
             let rows = run.task.ledger.lanes(&run.task.row.id, run.name.as_str()).await?;
             let row = rows.into_iter().find(|now| now.lane == row.lane).unwrap_or(row);
-            drop_journal(&run.task, run.name.as_str(), &row).await?;
+            drop_journal(&run.task, run.name.as_str(), &row, CHANGED).await?;
             let pages = Pages::of_lane(&run.task.spool, run.name.as_str(), &row, again)?;
             Lane::new(run, row).run(Feed::new(pages), pump).await
         }
@@ -246,17 +248,33 @@ async fn sample_again(
             other => return other,
         };
         if let Some(row) = lanes.iter().find(|row| row.lane == differs) {
-            drop_journal(task, stream.name.as_str(), row).await?;
+            drop_journal(task, stream.name.as_str(), row, CHANGED).await?;
         }
     }
 }
 
-/// Removes a journal whose pages are no longer what the source gives, and says so in the task's report.
-async fn drop_journal(task: &TaskRun, stream: &str, row: &LaneRow) -> Result<(), TransferError> {
+/// Why a journal is dropped: its pages are no longer what the source gives.
+const CHANGED: &str = "the source's pages changed since they were journaled";
+/// Why a journal is dropped: another state-key, or none, sealed it.
+const CLOSED: &str = "the state-key does not open what was journaled (it was lost or changed, or the file is damaged)";
+
+/// Drops the journals that this state-key does not open. Nothing is lost: their pages were never committed.
+async fn drop_closed(task: &TaskRun, stream: &str, lanes: &[LaneRow]) -> Result<(), TransferError> {
+    for row in lanes.iter().filter(|row| !row.done) {
+        let path = task.spool.journal(&next_segment(stream, row));
+        if matches!(Replay::open(&path, task.spool.own())?, Found::Closed) {
+            drop_journal(task, stream, row, CLOSED).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a journal that cannot be used, and says so in the task's report.
+async fn drop_journal(task: &TaskRun, stream: &str, row: &LaneRow, why: &str) -> Result<(), TransferError> {
     let path = task.spool.journal(&next_segment(stream, row));
     fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
     let note = format!(
-        "lane {}: the source's pages changed since they were journaled; the journal of segment {} was dropped and its pages were read again",
+        "lane {}: {why}; the journal of segment {} was dropped and its pages were read again",
         row.lane, row.next_n
     );
     tracing::warn!(EXPORT_TASK = %task.row.id, EXPORT_STREAM = %stream, "{note}");

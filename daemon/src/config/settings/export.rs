@@ -1,6 +1,6 @@
 //! The configured jobs, with their parameters and limits.
 
-use super::{FileLayout, Format, Limits, SchemaPolicy};
+use super::{FileEncryption, FileLayout, Format, Limits, SchemaPolicy};
 use crate::base::ids::Name;
 use crate::config::units::{Size, Span};
 use crate::model::task::Waiting;
@@ -30,6 +30,9 @@ pub struct Export {
     /// How the records of a stream are laid out in files.
     #[serde(default)]
     pub layout: FileLayout,
+    /// Encryption of whole files before they are stored; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<FileEncryption>,
     /// Target size of a file; of a part of it with `layout: single`.
     #[serde(default = "default_chunk_size")]
     #[schemars(extend("x-minimum" = "64kB", "x-maximum" = "5GB"))]
@@ -68,6 +71,20 @@ pub struct Export {
 }
 
 impl Export {
+    /// Whether its files are encrypted, as a whole or within.
+    pub fn encrypts(&self) -> bool {
+        self.encryption.is_some() || matches!(&self.format, Format::Parquet(parquet) if parquet.encryption.is_some())
+    }
+
+    /// The ending of its files' names.
+    pub fn extension(&self) -> String {
+        let end = match &self.encryption {
+            Some(FileEncryption::Age(_)) => ".age",
+            None => "",
+        };
+        format!("{}{end}", self.format.extension())
+    }
+
     /// Why it may not read its source at `now`, where it has windows and this is outside of them.
     pub fn closed(&self, now: Timestamp) -> Option<Waiting> {
         // Each was checked when the configuration was read.

@@ -1,6 +1,6 @@
 //! The file formats and their settings.
 
-use super::AvroFormat;
+use super::{AvroFormat, ParquetEncryption};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -102,11 +102,14 @@ pub struct ParquetFormat {
     /// Most rows of a row group.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub row_group_rows: u32,
+    /// Parquet's own encryption; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ParquetEncryption>,
 }
 
 impl Default for ParquetFormat {
     fn default() -> Self {
-        Self { compression: ParquetCompression::Zstd, level: None, row_group_rows: 65_536 }
+        Self { compression: ParquetCompression::Zstd, level: None, row_group_rows: 65_536, encryption: None }
     }
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod auth;
 mod azure;
 mod destination;
+mod encryption;
 mod export;
 mod format;
 mod gcs;
@@ -23,6 +24,7 @@ pub use answers::*;
 pub use auth::*;
 pub use azure::*;
 pub use destination::*;
+pub use encryption::*;
 pub use export::*;
 pub use format::*;
 pub use gcs::*;
@@ -38,7 +40,7 @@ pub use stream::*;
 pub use transfer::*;
 pub use transform::*;
 
-use super::units::{Size, Span};
+use super::units::{SecretText, Size, Span};
 use crate::base::ids::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,6 +86,10 @@ pub struct Daemon {
     /// Threads that convert and encode; 0 = as many as there are processors.
     #[schemars(range(max = 256))]
     pub threads: u32,
+    /// Ed25519 private key in PEM form (PKCS#8, `openssl genpkey -algorithm ed25519`), from auth.env, that manifests are signed
+    /// with: `_manifest.json.sig` beside each. Manifests are not signed by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<SecretText>,
 }
 
 impl Default for Daemon {
@@ -95,6 +101,7 @@ impl Default for Daemon {
             replay_limit: Span(Duration::from_secs(10)),
             page_buffer: Size(32_000_000),
             threads: 0,
+            signing_key: None,
         }
     }
 }

@@ -18,6 +18,7 @@ impl Check<'_> {
             let path = KeyPath::of(&["exports", name.as_str()]);
             self.streams_of(&path, export);
             self.policy(&path.key("schema"), &export.schema);
+            self.encryption(&path, export);
             let to = path.key("to");
             self.repeated(&to, export.to.iter().map(Name::as_str));
             for (index, destination) in export.to.iter().enumerate() {

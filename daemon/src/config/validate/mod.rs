@@ -2,6 +2,7 @@
 
 mod answers;
 mod auth;
+mod encryption;
 mod exports;
 mod formats;
 mod incremental;
@@ -28,6 +29,7 @@ pub fn validate(config: &Config) -> Vec<Mistake> {
     let mut check = Check { config, mistakes: Vec::new() };
     check.places();
     check.stores();
+    check.signing_key();
     check.sources();
     check.exports();
     check.texts();

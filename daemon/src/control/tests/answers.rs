@@ -28,6 +28,7 @@ fn segment() -> SealedSegment {
         bytes: 300,
         sha256: "ab".repeat(32),
         crc32c: 7,
+        plain: None,
         counts: Counts { read: 20, written: 20, ..Counts::default() },
         pages: 2,
         source_bytes: 1000,

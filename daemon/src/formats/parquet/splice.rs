@@ -1,18 +1,18 @@
 //! One Parquet file from several: their row groups as they are, one after the other, below a footer of its own.
 
+use super::super::single::PartFile;
 use super::{CREATED_BY, FormatError, refused};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
-use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
 /// Writes one file with the row groups of `parts`, which have one schema. Column chunks are copied; what grows with the file
 /// is its footer alone.
 pub fn splice(
-    parts: impl Iterator<Item = std::io::Result<File>>,
+    parts: impl Iterator<Item = std::io::Result<PartFile>>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), FormatError> {
     let mut parts = parts.peekable();
@@ -36,7 +36,7 @@ pub fn splice(
     Ok(())
 }
 
-fn footer(part: &File) -> Result<ParquetMetaData, FormatError> {
+fn footer(part: &PartFile) -> Result<ParquetMetaData, FormatError> {
     ParquetMetaDataReader::new()
         .with_page_index_policy(PageIndexPolicy::Optional)
         .parse_and_finish(part)
@@ -46,7 +46,7 @@ fn footer(part: &File) -> Result<ParquetMetaData, FormatError> {
 /// Copies every row group of a part.
 fn add<W: Write + Send>(
     writer: &mut SerializedFileWriter<W>,
-    part: &File,
+    part: &PartFile,
     metadata: &ParquetMetaData,
 ) -> Result<(), FormatError> {
     let index = metadata.page_index();

@@ -21,7 +21,7 @@ fn assemble(format: &Format, schema: &Schema, parts: &[Vec<Vec<String>>]) -> Res
         let (bytes, _) = encode_for((format, FileLayout::Single), schema, 1 << 20, pages);
         let path = dir.path().join(n.to_string());
         std::fs::write(&path, &bytes).unwrap();
-        Part { path, bytes: bytes.len() as u64, rows: pages.iter().map(|page| page.len() as u64).sum() }
+        Part { path, bytes: bytes.len() as u64, rows: pages.iter().map(|page| page.len() as u64).sum(), seal: None }
     });
     let mut out = Vec::new();
     write(format, &plan, &made.collect::<Vec<_>>(), &mut out)?;
@@ -145,10 +145,10 @@ fn a_part_of_another_kind_is_refused_and_an_error_keeps_its_class() {
         let plan = Plan::new(&schema, layout(&format));
         let path = dir.path().join("part");
         std::fs::write(&path, [b'x'; 4096]).unwrap();
-        let part = |rows| Part { path: path.clone(), bytes: 4096, rows };
+        let part = |rows| Part { path: path.clone(), bytes: 4096, rows, seal: None };
         let error = write(&format, &plan, &[part(1), part(1)], &mut Vec::new()).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Bug, "{format:?}");
-        let gone = Part { path: dir.path().join("gone"), bytes: 1, rows: 1 };
+        let gone = Part { path: dir.path().join("gone"), bytes: 1, rows: 1, seal: None };
         assert!(matches!(
             write(&format, &plan, &[gone], &mut Vec::new()),
             Err(FormatError::Io(_) | FormatError::Encode { .. })
