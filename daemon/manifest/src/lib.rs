@@ -3,6 +3,7 @@
 mod digest;
 mod latest;
 mod manifest;
+mod names;
 mod verify;
 
 pub use digest::{DigestWriter, Digester, Digests};
@@ -11,6 +12,7 @@ pub use manifest::{
     ChainPosition, Counts, LaneOffsets, Manifest, Marks, Mode, ParseError, Segment, crc32c_hex, is_plain_name,
     sha256sums,
 };
+pub use names::beside;
 pub use verify::{Problem, ProblemKind, Progress, VerifyError, VerifyReport, verify_dir, verify_published};
 
 /// Name of a stream's manifest in the directory of its segments.

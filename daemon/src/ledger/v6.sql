@@ -23,3 +23,12 @@ CREATE TABLE upload_parts (
     PRIMARY KEY (task, destination, key, number),
     FOREIGN KEY (task, destination, key) REFERENCES uploads (task, destination, key) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+
+-- Retention. From `pruned_at` on, which is noted before the first object goes, a manifest is no longer offered; at `gone_at`
+-- everything that it listed was gone from its destination.
+ALTER TABLE manifests ADD COLUMN pruned_at INTEGER;
+ALTER TABLE manifests ADD COLUMN pruned_by TEXT;            -- who
+ALTER TABLE manifests ADD COLUMN pruned_why TEXT;
+ALTER TABLE manifests ADD COLUMN gone_at INTEGER;
+CREATE INDEX manifests_there ON manifests (task, stream) WHERE published_at IS NOT NULL AND gone_at IS NULL;
+CREATE INDEX manifests_by_time ON manifests (published_at) WHERE published_at IS NOT NULL;

@@ -25,6 +25,7 @@ impl Check<'_> {
                 self.known(&to.item(index), "destination", destination, all);
             }
             self.windows(&path, &export.windows);
+            self.keep(&path.key("keep"), export);
             for (param, declared) in &export.params {
                 self.param(&path.key("params").key(param.as_str()), param, declared);
             }

@@ -4,6 +4,7 @@ mod answers;
 mod auth;
 mod exports;
 mod incremental;
+mod keep;
 mod partitions;
 mod places;
 mod requests;
