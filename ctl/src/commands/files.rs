@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::out::{Colour, Out};
+use crate::table::Table;
 use hyper::Method;
 use saas_export_api::{FileEntry, Files, VerifyReport};
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub async fn files(args: FilesArgs, client: &Client, out: Out) -> Result<Exit, F
             list.retain(|file| file["destination"] == name.as_str());
         }
         out.document(&document)?;
+    } else if args.long {
+        out.data(&table(chosen.as_deref().unwrap_or_default()).render(out.colours, None))?;
     } else {
         for file in chosen.iter().flatten() {
             out.data(&format!("{}\n", file.path))?;
@@ -39,6 +42,22 @@ pub async fn files(args: FilesArgs, client: &Client, out: Out) -> Result<Exit, F
         return Err(Failure::new(Exit::Failed, message));
     }
     chosen.map(|_| Exit::Ok)
+}
+
+/// The files with what is known about them.
+fn table(files: &[&FileEntry]) -> Table {
+    let mut table = Table::new(&["TASK", "STREAM", "NAME", "RECORDS>", "SIZE>", "PATH"]);
+    for file in files {
+        table.row([
+            human::clean(&file.task).into(),
+            human::clean(&file.stream).into(),
+            human::clean(&file.name).into(),
+            human::count(file.rows).into(),
+            human::bytes(file.bytes).into(),
+            human::clean(&file.path).into(),
+        ]);
+    }
+    table
 }
 
 /// The files at one destination: two copies of the same records are not one data set.
@@ -100,6 +119,7 @@ mod tests {
             task: "t".into(),
             stream: "orders".into(),
             destination: destination.into(),
+            name: String::new(),
             path: path.into(),
             bytes: 1,
             rows: 1,

@@ -236,4 +236,7 @@ pub struct Published {
     /// When it was published; none while it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<Time>,
+    /// When retention removed it and its files from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned_at: Option<Time>,
 }

@@ -3,6 +3,7 @@
 mod digest;
 mod latest;
 mod manifest;
+mod names;
 mod signature;
 mod verify;
 
@@ -16,6 +17,7 @@ pub use signature::{ALGORITHM, PublicKey, SIGNATURE_BYTES, SignatureError, Signe
 pub use verify::{
     Problem, ProblemKind, Progress, VerifyError, VerifyReport, verify_dir, verify_published, verify_signature,
 };
+pub use names::beside;
 
 /// Name of a stream's manifest in the directory of its segments.
 pub const MANIFEST_NAME: &str = "_manifest.json";

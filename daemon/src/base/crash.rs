@@ -59,6 +59,11 @@ pub const POINTS: &[&str] = &[
     "manifest.committed",
     "task.before_end",
     "task.ended",
+    "prune.noted",
+    "prune.manifest_removed",
+    "prune.object_removed",
+    "prune.removed",
+    "prune.committed",
 ];
 
 /// Dies here if the environment asks for it.

@@ -38,6 +38,11 @@ pub fn object_key(export: &str, stream: &str, task: &TaskId, name: &str) -> Stri
     format!("{export}/{stream}/{task}/{name}")
 }
 
+/// The directory of a task's stream: its objects and nothing else.
+pub fn object_dir(export: &str, stream: &str, task: &TaskId) -> String {
+    format!("{export}/{stream}/{task}")
+}
+
 /// A spooled file on its way to a destination.
 pub struct Put<'a> {
     /// Where it is to be.
@@ -110,6 +115,11 @@ pub trait Destination: Send + Sync + fmt::Debug {
 
     /// Removes the object at `key`; one that is not there is no error.
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()>;
+
+    /// Removes the directory `dir` of objects, if there is such a thing here and nothing is left in it.
+    fn tidy<'a>(&'a self, _dir: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Gives up an upload that will not be finished, with what of it lies at the destination.
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Answer<'a, ()>;

@@ -12,6 +12,7 @@ pub mod words;
 
 #[cfg(test)]
 mod encrypted_tests;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod tests;

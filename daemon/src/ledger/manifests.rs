@@ -24,6 +24,7 @@ fn manifest_row(row: &Row<'_>) -> rusqlite::Result<ManifestRow> {
         sha256: row.get("sha256")?,
         signature: row.get("signature")?,
         published_at: time(row, "published_at")?,
+        pruned_at: time(row, "pruned_at")?,
     })
 }
 
@@ -136,6 +137,7 @@ fn chain_of(
          JOIN chain_links l ON l.chain = me.chain AND l.stream = me.stream AND l.position <= me.position
          JOIN manifests m ON m.task = l.task AND m.stream = l.stream AND m.destination = ?3
          WHERE me.task = ?1 AND me.stream = ?2 AND (m.published_at IS NOT NULL OR l.task = me.task)
+             AND m.pruned_at IS NULL
          ORDER BY l.position";
     all(sql, text, (task.as_str(), stream, destination), |row| {
         Ok(ChainManifest {
@@ -233,9 +235,25 @@ impl Ledger {
     pub async fn manifests(&self, task: &TaskId) -> Result<Vec<ManifestRow>, LedgerError> {
         let task = task.clone();
         self.read(move |sql| {
-            let text = "SELECT stream, destination, bytes, sha256, signature, published_at FROM manifests
+            let text = "SELECT stream, destination, bytes, sha256, signature, published_at, pruned_at FROM manifests
                         WHERE task = ?1 ORDER BY stream, destination";
             all(sql, text, [task.as_str()], manifest_row)
+        })
+        .await
+    }
+
+    /// The manifest of a stream at a destination, if it is composed.
+    pub async fn manifest(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        destination: &str,
+    ) -> Result<Option<ManifestRow>, LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.read(move |sql| {
+            let text = "SELECT stream, destination, bytes, sha256, published_at, pruned_at FROM manifests
+                        WHERE task = ?1 AND stream = ?2 AND destination = ?3";
+            one(sql, text, (task.as_str(), stream, destination), manifest_row)
         })
         .await
     }

@@ -17,6 +17,7 @@ mod open;
 mod owner;
 mod parents;
 mod partitions;
+pub mod prunes;
 mod queue;
 mod read;
 mod recover;

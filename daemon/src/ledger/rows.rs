@@ -246,6 +246,15 @@ pub struct ManifestRow {
     pub signature: Option<Vec<u8>>,
     /// When it was published.
     pub published_at: Option<Timestamp>,
+    /// Since when retention removes it, and all that it lists, from there.
+    pub pruned_at: Option<Timestamp>,
+}
+
+impl ManifestRow {
+    /// Whether it is published, and still there.
+    pub fn there(&self) -> bool {
+        self.published_at.is_some() && self.pruned_at.is_none()
+    }
 }
 
 /// A manifest as it is published.

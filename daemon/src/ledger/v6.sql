@@ -46,3 +46,12 @@ LEFT JOIN deliveries d
 -- What is encrypted in a segment's file (its digest is plain_sha256), and the signature that goes with a manifest's bytes.
 ALTER TABLE segments ADD COLUMN plain_bytes INTEGER;
 ALTER TABLE manifests ADD COLUMN signature BLOB;
+
+-- Retention. From `pruned_at` on, which is noted before the first object goes, a manifest is no longer offered; at `gone_at`
+-- everything that it listed was gone from its destination.
+ALTER TABLE manifests ADD COLUMN pruned_at INTEGER;
+ALTER TABLE manifests ADD COLUMN pruned_by TEXT;            -- who
+ALTER TABLE manifests ADD COLUMN pruned_why TEXT;
+ALTER TABLE manifests ADD COLUMN gone_at INTEGER;
+CREATE INDEX manifests_there ON manifests (task, stream) WHERE published_at IS NOT NULL AND gone_at IS NULL;
+CREATE INDEX manifests_by_time ON manifests (published_at) WHERE published_at IS NOT NULL;

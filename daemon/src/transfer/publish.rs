@@ -32,7 +32,8 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let rows = task.ledger.streams(&task.row.id).await?;
     let mut written = Vec::new();
-    for row in rows.iter().filter(|row| row.extracted && row.error.is_none()) {
+    let pruned = pruned(task, name).await?;
+    for row in rows.iter().filter(|row| row.extracted && row.error.is_none() && !pruned.contains(&row.stream)) {
         written.push(write_manifest(task, row, name, destination).await?);
     }
     if let Some(before) = task.ledger.awaited(&task.row.id, name.as_str()).await? {
@@ -56,6 +57,14 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
         }
     }
     Ok(())
+}
+
+/// The streams of the task that retention has removed from a destination since they were published there: a task that goes on
+/// (`on_stream_error: publish_rest`, then `retry`) must not bring their manifests back.
+async fn pruned(task: &TaskRun, name: &Name) -> Result<Vec<String>, TransferError> {
+    let manifests = task.ledger.manifests(&task.row.id).await?.into_iter();
+    let here = manifests.filter(|found| found.destination == name.as_str() && found.pruned_at.is_some());
+    Ok(here.map(|found| found.stream).collect())
 }
 
 /// Stores the checksums, the signature if there is one, and then the manifest of a stream.

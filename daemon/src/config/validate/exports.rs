@@ -27,6 +27,7 @@ impl Check<'_> {
             }
             self.windows(&path, &export.windows);
             self.files(&path, export);
+            self.keep(&path.key("keep"), export);
             for (param, declared) in &export.params {
                 self.param(&path.key("params").key(param.as_str()), param, declared);
             }

@@ -6,6 +6,7 @@ mod encryption;
 mod exports;
 mod formats;
 mod incremental;
+mod keep;
 mod partitions;
 mod places;
 mod requests;

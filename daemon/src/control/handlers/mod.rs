@@ -1,9 +1,11 @@
 //! What answers on each route: asks the queue or the ledger, and leaves the JSON to `wire`.
 
 pub mod daemon;
+pub mod downloads;
 pub mod events;
 pub mod exports;
 pub mod files;
 pub mod offsets;
+pub mod prune;
 pub mod schema;
 pub mod tasks;
