@@ -11,9 +11,11 @@ pub mod policy;
 pub mod prune;
 mod remove;
 mod unpublished;
+mod uploads;
 
 pub use prune::Pruner;
 
+use crate::base::clock;
 use crate::base::error::Chain;
 use crate::ledger::{Ledger, LedgerError};
 use jiff::Timestamp;
@@ -25,6 +27,8 @@ use tokio::sync::watch;
 const EVERY: Duration = Duration::from_secs(3600);
 /// How soon is looked again where a destination did not let something go, or more was due than one look removes.
 const SOON: Duration = Duration::from_secs(300);
+/// How often stores are asked for uploads that nobody goes on with.
+const UPLOADS_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// What is published within this time after a change of the ledger is looked at together.
 const GATHER: Duration = Duration::from_secs(1);
 
@@ -32,8 +36,15 @@ const GATHER: Duration = Duration::from_secs(1);
 pub async fn run(pruner: Arc<Pruner>) {
     let ledger = pruner.ledger().clone();
     let mut changes = ledger.changes();
+    let mut asked = None;
     loop {
         let seen = publication(&ledger).await;
+        if asked.is_none_or(|at| clock::since(at) >= UPLOADS_EVERY) {
+            asked = Some(clock::monotonic());
+            if let Err(error) = uploads::sweep(&ledger, pruner.opener()).await {
+                tracing::warn!("failed to look for uploads to give up: {}", Chain(&error));
+            }
+        }
         let left = look(&pruner).await;
         let wait = tokio::time::sleep(if left { SOON } else { EVERY });
         tokio::select! {

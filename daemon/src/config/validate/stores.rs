@@ -126,9 +126,7 @@ impl Check<'_> {
             Some(url) if url.query().is_some() || url.fragment().is_some() => {
                 Mistake::value(path, "must not have a query or fragment")
             }
-            Some(url) if !bare(&url) && path.key_at(2) != Some("azure") => {
-                Mistake::value(path, "must not have a path")
-            }
+            Some(url) if !bare(&url) && path.key_at(2) != Some("azure") => Mistake::value(path, "must not have a path"),
             Some(_) => return,
         };
         self.wrong(mistake.hint("write e.g. https://s3.example.com, and the bucket under its own key"));

@@ -51,7 +51,9 @@ fn class_of(error: &Error, status: Option<u16>) -> ErrorClass {
         (_, Some(500..)) => ErrorClass::Transient,
         // The bucket: a missing object is no error.
         (Error::NotFound { .. }, _) | (_, Some(300..500)) => ErrorClass::Config,
-        (Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. }, _) => ErrorClass::Config,
+        (Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. }, _) => {
+            ErrorClass::Config
+        }
         (Error::UnknownConfigurationKey { .. }, _) => ErrorClass::Bug,
         _ => ErrorClass::Transient,
     }

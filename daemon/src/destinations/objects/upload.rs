@@ -76,12 +76,7 @@ impl Objects {
         Err(DestinationError::Conflict { location: self.location(key), found })
     }
 
-    async fn put_in_parts(
-        &self,
-        put: &Put<'_>,
-        begun: Option<Upload>,
-        part_size: u64,
-    ) -> Result<(), DestinationError> {
+    async fn put_in_parts(&self, put: &Put<'_>, begun: Option<Upload>, part_size: u64) -> Result<(), DestinationError> {
         let path = self.path(put.key)?;
         // An earlier try may have come through without an answer; somebody else's object is not to be overwritten.
         match self.adopt(put.key, put.expected).await {
@@ -108,7 +103,9 @@ impl Objects {
         let done = plan::whole(&parts) == Some(put.expected.crc32c);
         let ids = parts.into_iter().map(|part| PartId { content_id: part.etag }).collect();
         let completed = match done {
-            true => self.store.complete_multipart(&path, &upload.id, ids).await.map_err(self.failed("complete", put.key)),
+            true => {
+                self.store.complete_multipart(&path, &upload.id, ids).await.map_err(self.failed("complete", put.key))
+            }
             false => Err(self.remote("complete", put.key, ErrorClass::Data, "the parts do not make the file".into())),
         };
         match (completed, self.adopt(put.key, put.expected).await) {

@@ -125,11 +125,8 @@ impl Client {
         let reply = Reply { headers, body };
         // Some requests are answered with 200 before the store knows how they end.
         if reply.body.contains("<Error>") {
-            let refusal = Refusal {
-                status: StatusCode::INTERNAL_SERVER_ERROR,
-                headers: &reply.headers,
-                body: &reply.body,
-            };
+            let refusal =
+                Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, headers: &reply.headers, body: &reply.body };
             return Err(Failure::refused(call, self.location(call.key), &refusal, &self.mask));
         }
         Ok(reply)
@@ -181,19 +178,19 @@ impl Client {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    async fn signed(
-        &self,
-        call: &Call<'_>,
-        body: &Piece,
-        moved: &Arc<AtomicU64>,
-    ) -> Result<reqwest::Request, Failure> {
+    async fn signed(&self, call: &Call<'_>, body: &Piece, moved: &Arc<AtomicU64>) -> Result<reqwest::Request, Failure> {
         let credential = self.credentials.get_credential().await.map_err(|error| {
             let message = format!("no credentials: {}", self.mask.clean(&Chain(&error).to_string(), 300));
             Failure::odd(call, self.location(call.key), ErrorClass::Auth, message)
         })?;
         // The signer does not survive a token that no header can hold.
         if credential.token.as_ref().is_some_and(|token| token.parse::<http::HeaderValue>().is_err()) {
-            return Err(Failure::odd(call, self.location(call.key), ErrorClass::Auth, "no usable session token".into()));
+            return Err(Failure::odd(
+                call,
+                self.location(call.key),
+                ErrorClass::Auth,
+                "no usable session token".into(),
+            ));
         }
         let url = self.url(call);
         let unsendable = |_| self.odd(call, "the request cannot be built");

@@ -103,12 +103,22 @@ fn class_of(status: StatusCode, code: &str, headers: &HeaderMap) -> ErrorClass {
     let asked = retry_after(headers);
     let throttled = || ErrorClass::Throttled(asked.unwrap_or(UNTOLD_WAIT));
     match code {
-        "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "ThrottlingException" | "Throttling"
-        | "RequestLimitExceeded" | "TooManyRequests" => return throttled(),
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "ThrottlingException"
+        | "Throttling"
+        | "RequestLimitExceeded"
+        | "TooManyRequests" => return throttled(),
         // A clock that jumped comes back.
         "RequestTimeTooSkewed" | "RequestExpired" => return ErrorClass::Transient,
-        "RequestTimeout" | "IncompleteBody" | "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch"
-        | "OperationAborted" | "ConditionalRequestConflict" => return ErrorClass::Transient,
+        "RequestTimeout"
+        | "IncompleteBody"
+        | "BadDigest"
+        | "XAmzContentSHA256Mismatch"
+        | "XAmzContentChecksumMismatch"
+        | "OperationAborted"
+        | "ConditionalRequestConflict" => return ErrorClass::Transient,
         "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AccessDenied" => {
             return ErrorClass::Auth;
         }
@@ -134,12 +144,7 @@ fn is_full(code: &str) -> bool {
 }
 
 /// What an operator can do, where the store's own words do not say it.
-fn advice(
-    call: &Call<'_>,
-    answer: &Refusal<'_>,
-    code: &str,
-    said: &impl Fn(&str) -> String,
-) -> Option<String> {
+fn advice(call: &Call<'_>, answer: &Refusal<'_>, code: &str, said: &impl Fn(&str) -> String) -> Option<String> {
     let status = answer.status.as_u16();
     if matches!(code, "RequestTimeTooSkewed" | "RequestExpired") {
         return Some(skew(answer.headers));
@@ -169,7 +174,9 @@ fn skew(headers: &HeaderMap) -> String {
     let apart = there.map(|there| clock::now().duration_since(there).as_secs());
     match apart {
         Some(seconds) if seconds > 0 => format!("this machine's clock is {seconds} s ahead of the store's: correct it"),
-        Some(seconds) if seconds < 0 => format!("this machine's clock is {} s behind the store's: correct it", -seconds),
+        Some(seconds) if seconds < 0 => {
+            format!("this machine's clock is {} s behind the store's: correct it", -seconds)
+        }
         _ => "this machine's clock is wrong: correct it".to_owned(),
     }
 }

@@ -227,13 +227,7 @@ impl S3 {
         })
     }
 
-    async fn complete(
-        &self,
-        key: &str,
-        put: &Put<'_>,
-        going: &Going,
-        parts: &[Part],
-    ) -> Result<(), DestinationError> {
+    async fn complete(&self, key: &str, put: &Put<'_>, going: &Going, parts: &[Part]) -> Result<(), DestinationError> {
         let abilities = self.abilities().await?;
         if plan::whole(parts) != Some(put.expected.crc32c) {
             let found = "the parts that were sent do not make the file; they are sent again".to_owned();
