@@ -2,6 +2,7 @@
 
 mod answers;
 mod auth;
+mod checksum;
 mod destination;
 mod encryption;
 mod export;
@@ -17,6 +18,7 @@ mod transform;
 
 pub use answers::*;
 pub use auth::*;
+pub use checksum::*;
 pub use destination::*;
 pub use encryption::*;
 pub use export::*;
