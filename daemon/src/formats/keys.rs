@@ -2,18 +2,14 @@
 
 use crate::base::error::{Classify, ErrorClass};
 use crate::base::secret::Resolve;
+use crate::config::keys::parquet_key;
 use crate::config::settings::ParquetEncryption;
 use crate::config::units::SecretText;
 use crate::model::schema::RESCUED;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::schema::types::SchemaDescriptor;
 use std::fmt;
 use std::sync::Arc;
-
-/// Lengths of keys in bytes: AES-128 and AES-256. The library has no AES-192.
-const LENGTHS: [usize; 2] = [16, 32];
 
 /// The keys of an export's Parquet files.
 #[derive(Clone)]
@@ -127,40 +123,5 @@ impl ParquetKeys {
 
 fn key(of: &str, text: &SecretText, secrets: &dyn Resolve) -> Result<Vec<u8>, KeysError> {
     let filled = secrets.resolve(&text.0).map_err(|why| KeysError::Unknown { of: of.to_owned(), why })?;
-    bytes_of(filled.expose().trim()).ok_or_else(|| KeysError::NoKey { of: of.to_owned() })
-}
-
-/// The bytes of a key in hex, else in base64. No length of one is a length of the other.
-fn bytes_of(text: &str) -> Option<Vec<u8>> {
-    let hex = || -> Option<Vec<u8>> {
-        let digits = text.bytes().map(|byte| char::from(byte).to_digit(16)).collect::<Option<Vec<_>>>()?;
-        let pairs = digits.chunks_exact(2);
-        pairs.map(|pair| if let [high, low] = pair { u8::try_from(high * 16 + low).ok() } else { None }).collect()
-    };
-    let fits = |key: &Vec<u8>| LENGTHS.contains(&key.len());
-    let base64 = || STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok();
-    hex().filter(|key| text.len() == 2 * key.len() && fits(key)).or_else(|| base64().filter(fits))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn hex_and_base64_are_told_apart(bytes in prop::collection::vec(any::<u8>(), 0..70)) {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let wanted = LENGTHS.contains(&bytes.len()).then(|| bytes.clone());
-            prop_assert_eq!(bytes_of(&STANDARD.encode(&bytes)).filter(|key| *key == bytes), wanted.clone());
-            prop_assert_eq!(bytes_of(&STANDARD_NO_PAD.encode(&bytes)).filter(|key| *key == bytes), wanted.clone());
-            prop_assert_eq!(bytes_of(&hex).filter(|key| *key == bytes), wanted.clone());
-            prop_assert_eq!(bytes_of(&hex.to_uppercase()).filter(|key| *key == bytes), wanted);
-        }
-
-        #[test]
-        fn other_text_never_panics(text in "\\PC{0,80}") {
-            prop_assert!(bytes_of(&text).is_none_or(|key| LENGTHS.contains(&key.len())));
-        }
-    }
+    parquet_key(filled.expose().trim()).ok_or_else(|| KeysError::NoKey { of: of.to_owned() })
 }

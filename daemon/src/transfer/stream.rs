@@ -192,7 +192,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let ended = join(&run.stop, running).await;
     task.progress.forget_sampled();
     follow::report(task, &run).await?;
-    for note in task.source.stats().notes(name) {
+    for note in task.source.stats().notes(name).into_iter().chain(task.source.stats().uncompared()) {
         task.ledger.add_note(id, name, &note).await?;
     }
     ended?;

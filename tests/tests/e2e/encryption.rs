@@ -1,10 +1,10 @@
 //! Encryption and signatures, judged by the tools that users have: age and openssl.
 
-use crate::compare::{latest, sha256, walk};
+use crate::compare::{assert_exact, latest, sha256, walk};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::programs::{finish, has, skipped};
-use saas_export_tests::sample::{Fault, Options};
+use saas_export_tests::sample::{Fault, Kind, Options};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -275,4 +275,17 @@ fn read_by_others(bed: &Bed, key: &str) {
     command.arg(script).arg(key).args(latest(bed, "shop", "lake").iter().map(|file| &file.path));
     let read = finish(&mut command, PATIENCE).expect(0);
     assert_eq!(read.stdout.trim(), "500", "{read:?}");
+}
+
+#[test]
+fn a_page_that_was_damaged_on_its_way_is_asked_for_again() {
+    let bed = Bed::new(Options { records: RECORDS, digests: true, ..Options::default() });
+    let damaged = [3, 7, 8];
+    bed.api.set_faults(vec![Fault::new(Kind::Damaged).at(&damaged)]);
+    let daemon = bed.start();
+    daemon.run_to_success("shop");
+    assert_exact(&bed, "shop");
+    let truth = bed.api.truth();
+    assert_eq!(truth.faults.get(&Kind::Damaged), Some(&(damaged.len() as u64)));
+    assert_eq!(truth.repeated_requests(), damaged.len() as u64, "each was asked for once more");
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod auth;
 mod azure;
+mod checksum;
 mod destination;
 mod encryption;
 mod export;
@@ -24,6 +25,7 @@ mod transform;
 pub use answers::*;
 pub use auth::*;
 pub use azure::*;
+pub use checksum::*;
 pub use destination::*;
 pub use encryption::*;
 pub use export::*;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod auth;
+mod checksums;
 mod encryption;
 mod exports;
 mod formats;

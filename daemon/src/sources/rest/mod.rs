@@ -3,6 +3,7 @@
 mod answers;
 mod auth;
 mod body;
+mod checksum;
 mod error;
 mod first;
 mod include;

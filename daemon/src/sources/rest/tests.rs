@@ -1,5 +1,6 @@
 //! The REST source against servers in the same process: pages, faults, origins.
 
+mod checksums;
 mod ends;
 mod faults;
 mod order;
