@@ -12,6 +12,7 @@ mod rate;
 mod schema;
 mod source;
 mod stream;
+mod transfer;
 mod transform;
 
 pub use answers::*;
@@ -26,6 +27,7 @@ pub use rate::*;
 pub use schema::*;
 pub use source::*;
 pub use stream::*;
+pub use transfer::*;
 pub use transform::*;
 
 use super::units::{Size, Span};
