@@ -120,5 +120,5 @@ fn mistakes_are_told_and_nothing_is_written_plain() {
     assert!(told(&ParquetEncryption { columns: missing, ..settings(&[]) }).1.contains("columns.name"));
     let format = Format::Parquet(ParquetFormat { encryption: Some(settings(&[])), ..ParquetFormat::default() });
     let plan = Plan::new(&schema(&[("id", "integer")]), Layout::Columns);
-    assert!(open(&format, &plan, 1 << 20, Box::new(Shared::default())).is_err(), "it has no keys");
+    assert!(open((&format, FileLayout::Parts), &plan, 1 << 20, Box::new(Shared::default())).is_err(), "it has no keys");
 }

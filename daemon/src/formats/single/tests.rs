@@ -43,7 +43,7 @@ fn formats() -> Vec<Format> {
     for compression in
         [ParquetCompression::None, ParquetCompression::Snappy, ParquetCompression::Gzip, ParquetCompression::Zstd]
     {
-        all.push(Format::Parquet(ParquetFormat { compression, level: None, row_group_rows: 7 }));
+        all.push(Format::Parquet(ParquetFormat { compression, row_group_rows: 7, ..ParquetFormat::default() }));
     }
     all
 }

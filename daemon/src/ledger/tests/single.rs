@@ -35,6 +35,7 @@ fn single(revision: u32) -> NewSingle {
         bytes: 1900,
         sha256: "ab".repeat(32),
         crc32c: 7,
+        plain: None,
         parts: vec![part(0), part(1)],
         destinations: vec!["lake".into(), "offsite".into()],
     }
