@@ -128,6 +128,11 @@ pub(crate) mod tests {
         SigningKey::from_pem(&format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")).unwrap()
     }
 
+    /// Somebody else's key.
+    pub(crate) fn other() -> PublicKey {
+        PublicKey([7; 32])
+    }
+
     pub(crate) fn public_pem(key: &PublicKey) -> String {
         let text = STANDARD.encode([SPKI_PREFIX.as_slice(), &key.0].concat());
         format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")

@@ -77,6 +77,11 @@ impl SourceStats {
         (count > 0).then(|| format!("answers whose body could not be checked: {count} ({why})"))
     }
 
+    /// The sentences about a stream so far, and what [`Self::uncompared`] says.
+    pub fn all_notes(&self, stream: &str) -> Vec<String> {
+        self.notes(stream).into_iter().chain(self.uncompared()).collect()
+    }
+
     /// Keeps a sentence about a stream for the task's report. The same one is kept once.
     pub fn note(&self, stream: &str, note: String) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);

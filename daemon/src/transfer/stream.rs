@@ -141,8 +141,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let of = if task.export.limits.counts() { 1 } else { stream.settings.lanes.clamp(1, partitions.len().max(1)) };
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
-    task.spool.prepare(name)?;
-    drop_closed(task, name, &lanes).await?;
+    prepare(task, name, &lanes).await?;
 
     let opener = |lane: u32| -> Open {
         let (task, name, partitions) = (task.clone(), stream.name.clone(), partitions.clone());
@@ -192,7 +191,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let ended = join(&run.stop, running).await;
     task.progress.forget_sampled();
     follow::report(task, &run).await?;
-    for note in task.source.stats().notes(name).into_iter().chain(task.source.stats().uncompared()) {
+    for note in task.source.stats().all_notes(name) {
         task.ledger.add_note(id, name, &note).await?;
     }
     ended?;
@@ -258,8 +257,10 @@ const CHANGED: &str = "the source's pages changed since they were journaled";
 /// Why a journal is dropped: another state-key, or none, sealed it.
 const CLOSED: &str = "the state-key does not open what was journaled (it was lost or changed, or the file is damaged)";
 
-/// Drops the journals that this state-key does not open. Nothing is lost: their pages were never committed.
-async fn drop_closed(task: &TaskRun, stream: &str, lanes: &[LaneRow]) -> Result<(), TransferError> {
+/// Makes the stream's directory, and drops the journals there that this state-key does not open. Nothing is lost: their
+/// pages were never committed.
+async fn prepare(task: &TaskRun, stream: &str, lanes: &[LaneRow]) -> Result<(), TransferError> {
+    task.spool.prepare(stream)?;
     for row in lanes.iter().filter(|row| !row.done) {
         let path = task.spool.journal(&next_segment(stream, row));
         if matches!(Replay::open(&path, task.spool.own())?, Found::Closed) {
