@@ -13,11 +13,11 @@ pub use manifest::{
     ChainPosition, Counts, Encryption, LaneOffsets, Manifest, Marks, Mode, ParseError, Segment, crc32c_hex,
     is_plain_name, sha256sums,
 };
+pub use names::beside;
 pub use signature::{ALGORITHM, PublicKey, SIGNATURE_BYTES, SignatureError, Signed, SigningKey};
 pub use verify::{
     Problem, ProblemKind, Progress, VerifyError, VerifyReport, verify_dir, verify_published, verify_signature,
 };
-pub use names::beside;
 
 /// Name of a stream's manifest in the directory of its segments.
 pub const MANIFEST_NAME: &str = "_manifest.json";

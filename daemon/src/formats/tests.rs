@@ -233,8 +233,7 @@ fn parquet_holds_what_the_columns_hold() {
     for compression in
         [ParquetCompression::None, ParquetCompression::Snappy, ParquetCompression::Gzip, ParquetCompression::Zstd]
     {
-        let format =
-            Format::Parquet(ParquetFormat { compression, row_group_rows: 250, ..ParquetFormat::default() });
+        let format = Format::Parquet(ParquetFormat { compression, row_group_rows: 250, ..ParquetFormat::default() });
         let (bytes, counted) = encode(&format, &schema, 1 << 20, &pages);
         assert_eq!(bytes, encode(&format, &schema, 1 << 20, &pages).0);
         assert!(counted[1] == 0 && counted[2] > 0 && counted[2] == counted[4] && counted[5] > counted[4]);

@@ -11,9 +11,9 @@ use crate::config::settings::Config;
 use crate::destinations::local::PRIVATE;
 use crate::destinations::{object_dir, object_key};
 use crate::ledger::input::OffsetTarget;
-use crate::model::segment::Role;
 use crate::ledger::rows::{TaskFilter, TaskRow, UploadRow};
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::segment::Role;
 use crate::model::task::TaskState;
 use crate::transfer::spool::Spool;
 use futures_util::future::join_all;
@@ -79,7 +79,11 @@ impl Left {
             let segments = ledger.segments(&task.id, &stream.stream).await?;
             let key = |name: &str| object_key(&task.export, &stream.stream, &task.id, name);
             // Parts never left the spool.
-            let keys = segments.iter().filter(|segment| segment.role != Role::Part).map(|segment| key(&segment.name)).collect();
+            let keys = segments
+                .iter()
+                .filter(|segment| segment.role != Role::Part)
+                .map(|segment| key(&segment.name))
+                .collect();
             objects.push((object_dir(&task.export, &stream.stream, &task.id), keys));
         }
         let uploads = ledger.uploads(&task.id).await?;

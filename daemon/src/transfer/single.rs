@@ -83,7 +83,8 @@ async fn stream(task: &Arc<TaskRun>, row: StreamRow) -> Result<(), TransferError
         "put {} together from {} parts, {bytes} bytes", work.name, work.parts.len()
     );
     let parts = work.parts.into_iter().map(|part| part.id).collect();
-    let new = NewSingle { id, name: work.name, bytes, sha256, crc32c, plain, parts, destinations: task.destination_names() };
+    let new =
+        NewSingle { id, name: work.name, bytes, sha256, crc32c, plain, parts, destinations: task.destination_names() };
     task.ledger.add_single(&task.row.id, new).await?;
     crash::point("single.committed");
     task.sealed.send_modify(|count| *count += 1);

@@ -36,6 +36,7 @@ mod sealed;
 mod service;
 mod shift;
 mod single;
+mod stores;
 mod transform;
 mod verify;
 mod windows;
