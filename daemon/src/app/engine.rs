@@ -3,6 +3,7 @@
 use super::params::{check_params, settle_params, with_defaults};
 use super::scope;
 use super::windows;
+use crate::auth::{Place, Registry};
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
@@ -20,7 +21,6 @@ use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request, Scope};
 use crate::seal;
 use crate::sources::Source;
-use crate::sources::auth::{Place, Registry};
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::spool::Spool;
