@@ -123,7 +123,7 @@ impl AppEngine {
         Self {
             files,
             config: watch::Sender::new(Arc::new(config)),
-            destinations: Arc::new(Opener::new(secrets.clone())),
+            destinations: Arc::new(Opener::new(secrets.clone()).with_credentials(credentials.clone())),
             secrets: Mutex::new(secrets),
             limiters: Limiters::default(),
             credentials,

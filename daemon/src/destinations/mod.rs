@@ -10,9 +10,11 @@ use std::time::Duration;
 use upload::UploadLog;
 
 pub mod error;
+pub mod http;
 pub mod local;
 pub mod open;
 pub mod pace;
+pub mod sftp;
 pub mod upload;
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Preflight {
         let state_key = seal::handed_over(handed_over.as_deref());
         let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
         let secrets = Arc::new(secrets);
-        let destinations = Arc::new(Opener::new(secrets.clone()));
+        let destinations = Arc::new(Opener::new(secrets.clone()).with_credentials(credentials.clone()));
         Self { config: Arc::new(config), secrets, ledger: None, limiter, credentials, destinations }
     }
 

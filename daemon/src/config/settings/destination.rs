@@ -1,5 +1,6 @@
 //! Where files go: the kinds of destinations.
 
+use super::{HttpDestination, SftpDestination};
 use crate::config::units::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,10 @@ use std::path::PathBuf;
 pub enum Destination {
     /// A directory on this machine.
     Local(LocalDestination),
+    /// A directory on an SFTP server.
+    Sftp(SftpDestination),
+    /// A server that takes files by HTTP PUT.
+    Http(HttpDestination),
 }
 
 impl Destination {
@@ -18,6 +23,7 @@ impl Destination {
     pub fn local(&self) -> Option<&LocalDestination> {
         match self {
             Self::Local(local) => Some(local),
+            Self::Sftp(_) | Self::Http(_) => None,
         }
     }
 
@@ -25,6 +31,8 @@ impl Destination {
     pub fn location(&self, key: &str) -> String {
         match self {
             Self::Local(local) => local.root.join(key).display().to_string(),
+            Self::Sftp(sftp) => sftp.location(key),
+            Self::Http(http) => http.location(key),
         }
     }
 }

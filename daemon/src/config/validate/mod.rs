@@ -8,6 +8,7 @@ mod partitions;
 mod places;
 mod requests;
 mod schemas;
+mod servers;
 mod sources;
 mod streams;
 mod templates;
@@ -25,6 +26,7 @@ use super::settings::Config;
 pub fn validate(config: &Config) -> Vec<Mistake> {
     let mut check = Check { config, mistakes: Vec::new() };
     check.places();
+    check.servers();
     check.sources();
     check.exports();
     check.texts();
