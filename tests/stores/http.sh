@@ -9,7 +9,7 @@
 # cannot run here. Both want `Authorization: Bearer …` with the token they tell.
 set -euo pipefail
 dir=${HTTP_DIR:-/tmp/saas-export-http-test} port=${HTTP_PORT:-22080}
-token=token-of-the-http-tests
+token='token-of-the-http-tests'
 
 install_missing() {
   [ "$(id -u)" = 0 ] || { echo "note: $1 is missing" >&2; exit 3; }

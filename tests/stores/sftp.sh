@@ -43,6 +43,8 @@ KbdInteractiveAuthentication no
 PermitRootLogin no
 AllowUsers $user
 MaxStartups 100
+# New keys every two megabytes, so that the tests pass that, too.
+RekeyLimit 2M
 Subsystem sftp internal-sftp
 ForceCommand internal-sftp -u 0027
 ChrootDirectory $dir/root

@@ -6,7 +6,7 @@ use crate::base::clock;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::{Name, hex};
 use crate::base::secret::Resolve;
-use crate::config::settings::{HttpDestination, KeepAlive, Rate, Retry};
+use crate::config::settings::{Auth, HttpDestination, KeepAlive, Rate, Retry};
 use crate::config::units::Span;
 use crate::destinations::DestinationError;
 use crate::destinations::pace::Pace;
@@ -217,7 +217,12 @@ fn credentials(
     secrets: &dyn Resolve,
     registry: Option<&Registry>,
 ) -> Result<Option<Arc<dyn CredentialProvider>>, DestinationError> {
-    let Some(registry) = registry else { return Ok(None) };
+    let renewed = matches!(settings.auth, Some(Auth::Oauth2(_) | Auth::JwtBearer(_) | Auth::Session(_)));
+    let registry = match registry {
+        Some(registry) if renewed => registry,
+        None if renewed => return Err(setup("auth", "nothing renews credentials here")),
+        _ => return Ok(None),
+    };
     let party = Party {
         base_url: origin.to_string(),
         auth: settings.auth.clone(),
