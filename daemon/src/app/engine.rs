@@ -4,6 +4,7 @@ use super::params::{check_params, settle_params, with_defaults};
 use super::protect::{self, ProtectError};
 use super::scope;
 use super::windows;
+use crate::auth::{Place, Registry};
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
@@ -21,7 +22,6 @@ use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request, Scope};
 use crate::seal;
 use crate::sources::Source;
-use crate::sources::auth::{Place, Registry};
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::spool::Spool;
@@ -133,7 +133,7 @@ impl AppEngine {
         Self {
             files,
             config: watch::Sender::new(Arc::new(config)),
-            destinations: Arc::new(Opener::new(secrets.clone())),
+            destinations: Arc::new(Opener::new(secrets.clone()).with_credentials(credentials.clone())),
             secrets: Mutex::new(secrets),
             limiters: Limiters::default(),
             credentials,

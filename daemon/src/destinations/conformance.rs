@@ -141,13 +141,8 @@ impl crate::base::secret::Resolve for Literal {
 /// The destination that a variable of the environment describes, as `tests/stores` writes it: the settings as JSON. Each test
 /// gets a prefix of its own. `None` where no such server was started, which is noted.
 fn started(variable: &str, prefix: &str) -> Option<std::sync::Arc<dyn Destination>> {
-    use std::io::Write as _;
     let Ok(text) = std::env::var(variable) else {
-        if let Some(list) = std::env::var_os("SAAS_EXPORT_SKIPS") {
-            let list = std::fs::OpenOptions::new().append(true).create(true).open(list);
-            let note = format!("destinations at a real server: {variable} is not set (tests/stores)\n");
-            list.unwrap().write_all(note.as_bytes()).unwrap();
-        }
+        skipped(&format!("destinations at a real server: {variable} is not set (tests/stores)"));
         return None;
     };
     let unique = format!("{prefix}-{}", crate::base::clock::now().as_microsecond());
@@ -211,4 +206,13 @@ async fn a_real_azure_server() {
 #[tokio::test]
 async fn a_real_gcs_server() {
     at_a_server("SAAS_EXPORT_TEST_GCS").await;
+}
+
+/// Notes what this machine cannot test, in the file that `SAAS_EXPORT_SKIPS` names.
+pub fn skipped(what: &str) {
+    use std::io::Write as _;
+    eprintln!("skipped: {what}");
+    let Some(path) = std::env::var_os("SAAS_EXPORT_SKIPS") else { return };
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let _ = file.and_then(|mut file| writeln!(file, "{what}"));
 }

@@ -11,11 +11,13 @@ use std::time::Duration;
 use upload::UploadLog;
 
 pub mod error;
+pub mod http;
 pub mod local;
 pub mod objects;
 pub mod open;
 pub mod pace;
 pub mod s3;
+pub mod sftp;
 mod spooled;
 pub mod upload;
 mod web;

@@ -6,3 +6,4 @@ pub mod config;
 pub mod daemon;
 pub mod http;
 pub mod programs;
+pub mod wire;

@@ -1,6 +1,6 @@
 //! Where files go: the kinds of destinations.
 
-use super::{AzureDestination, GcsDestination, S3Destination};
+use super::{AzureDestination, GcsDestination, HttpDestination, S3Destination, SftpDestination};
 use crate::config::units::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,10 @@ pub enum Destination {
     Gcs(GcsDestination),
     /// A container of Azure Blob Storage.
     Azure(AzureDestination),
+    /// A directory on an SFTP server.
+    Sftp(SftpDestination),
+    /// A server that takes files by HTTP PUT.
+    Http(HttpDestination),
 }
 
 impl Destination {
@@ -25,7 +29,7 @@ impl Destination {
     pub fn local(&self) -> Option<&LocalDestination> {
         match self {
             Self::Local(local) => Some(local),
-            Self::S3(_) | Self::Gcs(_) | Self::Azure(_) => None,
+            Self::S3(_) | Self::Gcs(_) | Self::Azure(_) | Self::Sftp(_) | Self::Http(_) => None,
         }
     }
 
@@ -36,6 +40,8 @@ impl Destination {
             Self::S3(s3) => format!("s3://{}/{}", s3.bucket, below(&s3.prefix, key)),
             Self::Gcs(gcs) => format!("gs://{}/{}", gcs.bucket, below(&gcs.prefix, key)),
             Self::Azure(azure) => format!("{}/{}/{}", azure.url(), azure.container, below(&azure.prefix, key)),
+            Self::Sftp(sftp) => sftp.location(key),
+            Self::Http(http) => http.location(key),
         }
     }
 }

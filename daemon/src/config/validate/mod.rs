@@ -12,6 +12,7 @@ mod partitions;
 mod places;
 mod requests;
 mod schemas;
+mod servers;
 mod sources;
 mod stores;
 mod streams;
@@ -32,6 +33,7 @@ pub fn validate(config: &Config) -> Vec<Mistake> {
     check.places();
     check.stores();
     check.signing_key();
+    check.servers();
     check.sources();
     check.exports();
     check.texts();

@@ -17,7 +17,7 @@ impl Check<'_> {
     fn rest(&mut self, path: &KeyPath, rest: &Rest) {
         self.base_url(&path.key("base_url"), &rest.base_url);
         if let Some(auth) = &rest.auth {
-            self.auth(&path.key("auth"), rest, auth);
+            self.auth(&path.key("auth"), &rest.base_url, auth);
         }
         self.headers(&path.key("headers"), &rest.headers, rest.auth.as_ref());
         self.query(&path.key("query"), &rest.query, rest.auth.as_ref());
@@ -67,7 +67,7 @@ impl Check<'_> {
         }
     }
 
-    fn proxy(&mut self, path: &KeyPath, proxy: &Proxy) {
+    pub(super) fn proxy(&mut self, path: &KeyPath, proxy: &Proxy) {
         let here = path.key("url");
         match Url::parse(&proxy.url).ok().filter(|url| url.scheme() == "http" && url.has_host()) {
             None => {

@@ -1,6 +1,5 @@
 //! The requests of one partition: rendered once, then only the page's parameters change.
 
-use super::auth::header;
 use super::body::compose;
 use super::checksum::Sum;
 use super::include::Include;
@@ -8,6 +7,7 @@ use super::incremental::Asked;
 use super::paginate::{Pager, Param};
 use super::spec::{At, Body, StreamSpec, travels};
 use super::template::{Text, Values};
+use crate::auth::fixed::header;
 use crate::model::offset::PageCursor;
 use crate::net::fetch::{Ask, Private};
 use crate::net::judge::Judge;

@@ -1,11 +1,12 @@
 //! A stream as it is configured, compiled once: templates, paths, paginator. Nothing here depends on a task.
 
-use super::auth::{Shared, header, is_open};
+use super::auth::{Shared, is_open};
 use super::checksum::Sum;
 use super::incremental::Bounds;
 use super::paginate::{Pager, Place};
 use super::split::Split;
 use super::template::{Templates, Text};
+use crate::auth::fixed::header;
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
 use crate::config::settings::{Method, OnShift, Paginate, ParamIn, Stream, TotalMismatch};

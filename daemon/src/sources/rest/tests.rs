@@ -10,6 +10,7 @@ mod parts;
 pub mod server;
 
 use super::{RestPages, RestSource};
+use crate::auth::{Place, Registry};
 use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::base::secret::{Resolve, Secret};
@@ -18,7 +19,6 @@ use crate::model::partitions::Partitions;
 use crate::net::limit::Limiter;
 use crate::record::page::Page;
 use crate::sources::Cut;
-use crate::sources::auth::{Place, Registry};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;

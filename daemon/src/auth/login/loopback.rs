@@ -1,12 +1,12 @@
 //! The loopback flow (RFC 8252, section 7.3) with PKCE (RFC 7636): the browser brings the code to a port of this machine.
 
 use super::Say;
+use crate::auth::error::AuthError;
+use crate::auth::oauth2::param;
+use crate::auth::recipe::{Recipe, TokenServer};
+use crate::auth::token::Tokens;
 use crate::base::secret::Secret;
 use crate::net::mask::MAX_SAID;
-use crate::sources::auth::error::AuthError;
-use crate::sources::auth::oauth2::param;
-use crate::sources::auth::recipe::{Recipe, TokenServer};
-use crate::sources::auth::token::Tokens;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};

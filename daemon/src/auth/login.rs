@@ -4,6 +4,7 @@ mod device;
 mod loopback;
 
 use super::error::AuthError;
+use super::party::Party;
 use super::recipe::{Kind, Recipe, TokenServer};
 use super::registry::{Place, recipe};
 use super::store::Store;
@@ -63,7 +64,7 @@ impl Login {
                 return Err(AuthError::Login(why));
             }
         };
-        let (recipe, _) = recipe(name, rest, secrets, &Arc::new(Limiter::new(&rest.rate)), place)?;
+        let (recipe, _) = recipe(name, &Party::from(rest), secrets, &Arc::new(Limiter::new(&rest.rate)), place)?;
         Ok(Self { recipe, way })
     }
 

@@ -45,7 +45,7 @@ fn settings(base_url: &str, auth: &Value) -> Rest {
 fn provider(state: &std::path::Path, rest: &Rest, limiter: Limiter) -> Result<Provider, AuthError> {
     let registry = Registry::new(Place { state_dir: state.to_owned(), state_key: None });
     let name = Name::new("shop").unwrap();
-    registry.provider(&name, rest, &Names, &Arc::new(limiter)).map(Option::unwrap)
+    registry.provider(&name, &Party::from(rest), &Names, &Arc::new(limiter)).map(Option::unwrap)
 }
 
 async fn scene(handler: impl Fn(&Got, usize) -> Reply + Send + Sync + 'static) -> Scene {

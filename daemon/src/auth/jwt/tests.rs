@@ -7,8 +7,8 @@ use ring::signature::{
 };
 use serde_json::Value;
 
-const RSA: &str = include_str!("../../../../../tests/fixtures/keys/rsa.pem");
-const EC: &str = include_str!("../../../../../tests/fixtures/keys/p256.pem");
+const RSA: &str = include_str!("../../../../tests/fixtures/keys/rsa.pem");
+const EC: &str = include_str!("../../../../tests/fixtures/keys/p256.pem");
 
 fn claims() -> Claims {
     Claims {

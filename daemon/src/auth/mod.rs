@@ -12,9 +12,11 @@
 mod carry;
 mod endpoint;
 mod error;
+pub mod fixed;
 mod jwt;
 pub mod login;
 mod oauth2;
+mod party;
 mod provider;
 mod recipe;
 mod registry;
@@ -26,5 +28,6 @@ mod token;
 mod tests;
 
 pub use error::AuthError;
+pub use party::Party;
 pub use provider::Provider;
 pub use registry::{Place, Registry};

@@ -1,11 +1,11 @@
 //! The device flow (RFC 8628): the person types a code anywhere, the daemon asks until they have.
 
 use super::Say;
+use crate::auth::error::AuthError;
+use crate::auth::oauth2::post;
+use crate::auth::recipe::{Recipe, TokenServer};
+use crate::auth::token::{self, Refusal, Tokens};
 use crate::base::secret::Secret;
-use crate::sources::auth::error::AuthError;
-use crate::sources::auth::oauth2::post;
-use crate::sources::auth::recipe::{Recipe, TokenServer};
-use crate::sources::auth::token::{self, Refusal, Tokens};
 use serde_json::Value;
 use std::time::Duration;
 use url::Url;

@@ -5,6 +5,7 @@ use super::endpoint::Endpoint;
 use super::error::AuthError;
 use super::jwt::{Claims, Signer};
 use super::oauth2::{Client, Form};
+use super::party::Party;
 use super::provider::Provider;
 use super::recipe::{Kind, Recipe, Session, TokenServer};
 use super::session::{TokenAt, build};
@@ -13,7 +14,7 @@ use crate::base::ids::Name;
 use crate::base::retry::RetryPolicy;
 use crate::base::secret::{Resolve, Secret};
 use crate::config::secrets;
-use crate::config::settings::{self, Auth, ClientAuth, Grant, JwtBearer, Oauth2, Rest};
+use crate::config::settings::{self, Auth, ClientAuth, Grant, JwtBearer, Oauth2};
 use crate::config::units::SecretText;
 use crate::net::http::{self, ClientSettings};
 use crate::net::limit::Limiter;
@@ -48,7 +49,7 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Entry {
     gate: Arc<tokio::sync::Mutex<()>>,
-    known: Vec<(Rest, Vec<Secret>, Provider)>,
+    known: Vec<(Party, Vec<Secret>, Provider)>,
 }
 
 impl Registry {
@@ -57,32 +58,30 @@ impl Registry {
         Self { place, entries: Mutex::default() }
     }
 
-    /// The provider of a source; `None` where its credentials stand still. Reads the files of its TLS settings; asks nothing
+    /// The provider of a source or destination; `None` where its credentials stand still. Reads the files of its TLS settings; asks nothing
     /// of the network.
     pub fn provider(
         &self,
         name: &Name,
-        rest: &Rest,
+        party: &Party,
         secrets: &dyn Resolve,
         limiter: &Arc<Limiter>,
     ) -> Result<Option<Provider>, AuthError> {
-        if !matches!(rest.auth, Some(Auth::Oauth2(_) | Auth::JwtBearer(_) | Auth::Session(_))) {
+        if !matches!(party.auth, Some(Auth::Oauth2(_) | Auth::JwtBearer(_) | Auth::Session(_))) {
             return Ok(None);
         }
-        // What the streams are changes no credential.
-        let settings = Rest { streams: BTreeMap::new(), rate: settings::Rate::default(), ..rest.clone() };
-        let values = values(&settings, secrets);
+        let values = values(party, secrets);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(name.clone()).or_default();
-        if let Some((_, _, known)) = entry.known.iter().find(|(rest, known, _)| *rest == settings && *known == values) {
+        if let Some((_, _, known)) = entry.known.iter().find(|(known, with, _)| known == party && *with == values) {
             return Ok(Some(known.clone()));
         }
-        let (recipe, carrier) = recipe(name, rest, secrets, limiter, &self.place)?;
+        let (recipe, carrier) = recipe(name, party, secrets, limiter, &self.place)?;
         let provider = Provider::new(recipe, carrier, entry.gate.clone());
         if entry.known.len() >= MAX_KNOWN {
             entry.known.remove(0);
         }
-        entry.known.push((settings, values, provider.clone()));
+        entry.known.push((party.clone(), values, provider.clone()));
         Ok(Some(provider))
     }
 
@@ -97,7 +96,7 @@ impl Registry {
 }
 
 /// Every secret that the settings name, as it is now. One that is missing is told when it is used.
-fn values(rest: &Rest, secrets: &dyn Resolve) -> Vec<Secret> {
+fn values(party: &Party, secrets: &dyn Resolve) -> Vec<Secret> {
     fn collect(value: &Value, secrets: &dyn Resolve, all: &mut Vec<Secret>) {
         match value {
             Value::String(text) if text.contains("${") => all.extend(secrets.resolve(text)),
@@ -107,7 +106,7 @@ fn values(rest: &Rest, secrets: &dyn Resolve) -> Vec<Secret> {
         }
     }
     let mut all = Vec::new();
-    collect(&serde_json::to_value((&rest.auth, &rest.proxy)).unwrap_or_default(), secrets, &mut all);
+    collect(&serde_json::to_value((&party.auth, &party.proxy)).unwrap_or_default(), secrets, &mut all);
     all
 }
 
@@ -160,19 +159,19 @@ impl Hide<'_> {
 /// Compiles what gets the credentials of a source, and how they travel.
 pub fn recipe(
     name: &Name,
-    rest: &Rest,
+    party: &Party,
     secrets: &dyn Resolve,
     limiter: &Arc<Limiter>,
     place: &Place,
 ) -> Result<(Recipe, Carrier), AuthError> {
-    let base = url("base_url", &rest.base_url)?;
+    let base = url("base_url", &party.base_url)?;
     let home = Origin::of(&base).ok_or_else(|| AuthError::setting("base_url", "an http or https URL is needed"))?;
     let mut mask = Mask::default();
     let learned = Arc::new(Learned::default());
     mask.learn_from(learned.clone());
     let mut hide = Hide { secrets, mask: &mut mask };
     let mut carrier = Carrier::bearer();
-    let kind = match &rest.auth {
+    let kind = match &party.auth {
         Some(Auth::Oauth2(oauth2)) => {
             let server = token_server(oauth2, &mut hide)?;
             match &oauth2.grant {
@@ -192,25 +191,25 @@ pub fn recipe(
         _ => return Err(AuthError::setting("auth", "no credential of this kind is got by requests")),
     };
     let settings = ClientSettings {
-        keep_alive: &rest.keep_alive,
-        proxy: rest.proxy.as_ref(),
-        tls: &rest.tls,
+        keep_alive: &party.keep_alive,
+        proxy: party.proxy.as_ref(),
+        tls: &party.tls,
         needs_tls: kind.needs_tls(),
     };
     let client = http::client(&settings, secrets, &mut mask).map_err(AuthError::Setup)?;
     let at_least = |wait: Duration| wait.max(Duration::from_millis(1));
     let policy = RetryPolicy {
-        attempts: rest.retry.attempts.max(1),
-        initial: at_least(rest.retry.initial.0),
-        max: at_least(rest.retry.max.0),
+        attempts: party.retry.attempts.max(1),
+        initial: at_least(party.retry.initial.0),
+        max: at_least(party.retry.max.0),
     };
     let endpoint = Endpoint {
         client,
         policy,
         home,
         limiter: limiter.clone(),
-        read_timeout: rest.keep_alive.read_timeout.0,
-        answer_timeout: rest.keep_alive.answer_timeout.0,
+        read_timeout: party.keep_alive.read_timeout.0,
+        answer_timeout: party.keep_alive.answer_timeout.0,
     };
     Ok((Recipe { source: name.clone(), endpoint, mask, learned, kind }, carrier))
 }
