@@ -21,7 +21,7 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
-import zstandard
+from backports import zstd
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 NUMBERS = ("amount", "weight")
@@ -43,6 +43,7 @@ def instant(value):
 def plain(row, flat):
     """A row as the truth has it; `flat`: from CSV, where every value may be a text."""
     row = {key: value for key, value in row.items() if value is not None and key != "_rescued"}
+    row["uuid"] = str(row["uuid"])
     for key in INSTANTS:
         row[key] = instant(row[key])
     for key in NUMBERS:
@@ -67,7 +68,7 @@ def plain_bytes(path):
     if path.suffix == ".gz":
         return gzip.decompress(data)
     if path.suffix == ".zst":
-        return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+        return zstd.decompress(data)
     return data
 
 
@@ -171,7 +172,7 @@ READERS = {
         "gzip or zstd": by_command(lines_of),
         "duckdb": of_duckdb("SELECT * FROM read_json(?, format = 'newline_delimited')"),
         "pyarrow": with_arrow(lambda stream: pyarrow.json.read_json(stream, parse_options=LINES)),
-        "polars": of_polars(lambda path: polars.read_ndjson(plain_bytes(path), infer_schema_length=None)),
+        "polars": of_polars(lambda path: polars.read_ndjson(path, infer_schema_length=None)),
     },
     "json": {
         "python": lambda path: json.loads(plain_bytes(path)),

@@ -2,7 +2,7 @@
 # Reads exports of the sample API in every format, compression and layout with programs that nobody here wrote: DuckDB,
 # pyarrow, Polars, fastavro, parquet-cli, gzip, zstd, sha256sum. Every value is compared with what the API says.
 #
-#   tests/readers/run.sh [RECORDS]      3,000 unless given
+#   tests/readers/run.sh [RECORDS]      1,500 unless given
 #
 # The readers come from PyPI, into a directory beside the programs (READERS_CACHE says another one).
 # shellcheck source-path=SCRIPTDIR source=../real/lib.sh
@@ -11,10 +11,10 @@ REAL_CACHE=${READERS_CACHE:-$(dirname "$bin")/readers}
 . "$(dirname "${BASH_SOURCE[0]}")/../real/lib.sh"
 me=readers
 begin 300 "$@"
-records=${1:-3000}
+records=${1:-1500}
 
 # ---- install
-venv all --only-binary :all: duckdb pyarrow polars fastavro cramjam zstandard parquet-cli ||
+venv all --only-binary :all: duckdb pyarrow polars fastavro cramjam backports.zstd pytz parquet-cli ||
   skip "DuckDB, pyarrow, Polars, fastavro and parquet-cli cannot be installed here"
 say "has its readers"
 

@@ -210,6 +210,17 @@ mod tests {
     }
 
     #[test]
+    fn what_it_does_after_reading_is_told_while_it_lasts() {
+        let counters = Counters::default();
+        assert!(!counters.busy() && counters.read().waiting.is_none());
+        counters.puts_together(Some("puts orders.csv together".into()));
+        let told = counters.read().waiting.map(|waiting| (waiting.reason, waiting.until));
+        assert!(counters.busy() && told == Some(("puts orders.csv together".into(), None)));
+        counters.puts_together(None);
+        assert!(!counters.busy() && counters.read().waiting.is_none());
+    }
+
+    #[test]
     fn one_look_after_a_reading_knows_the_rate() {
         let counters = Counters::default();
         counters.note();

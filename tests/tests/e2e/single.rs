@@ -72,7 +72,8 @@ fn every_format_is_one_exact_file() {
         if !matches!(format, "parquet" | "avro") {
             // The bytes that one segment would have had.
             let whole = self::bed(8000, format, json!({ "compression": "none" }), "1GB");
-            whole.start().run_to_success("shop");
+            let daemon = whole.start();
+            daemon.run_to_success("shop");
             let (one, whole) = (read::text(&file.path), read::text(&latest(&whole, "shop", "lake")[0].path));
             assert!(one == whole, "{format}, {compression}");
         }
@@ -118,7 +119,8 @@ fn killed_at_every_point_on_the_way_to_one_file() {
     ];
     for format in ["parquet", "avro"] {
         let undisturbed = scene(format);
-        undisturbed.start().run_to_success("shop");
+        let daemon = undisturbed.start();
+        daemon.run_to_success("shop");
         assert_complete(&undisturbed, "shop");
         let wanted = parts(&undisturbed, "shop", "lake");
         assert_eq!(wanted.len(), 1, "{wanted:?}");
@@ -146,9 +148,10 @@ fn killed_at_every_point_on_the_way_to_one_file() {
 }
 
 #[test]
-fn a_shift_is_not_in_the_file() {
+fn what_is_read_again_is_in_the_file_once() {
     let undisturbed = scene("ndjson");
-    undisturbed.start().run_to_success("shop");
+    let first = undisturbed.start();
+    first.run_to_success("shop");
     let wanted = parts(&undisturbed, "shop", "lake");
     let bed = scene("ndjson");
     bed.api.set_faults(vec![Fault::new(Kind::Stall).at(&[30])]);
@@ -165,6 +168,43 @@ fn a_shift_is_not_in_the_file() {
     assert_complete(&bed, "shop");
     assert_eq!(parts(&bed, "shop", "lake"), wanted);
     assert_tidy(&bed, "shop", "regions");
+}
+
+#[test]
+fn a_file_that_was_made_before_a_reset_is_not_published() {
+    let bed = scene("ndjson");
+    bed.api.set_faults(vec![Fault::new(Kind::Stall).at(&[20])]);
+    let daemon = bed.start();
+    let id = daemon.run("shop");
+    assert!(bed.api.wait_until(PATIENCE, |truth| truth.under_way == 1));
+    // Somebody else's files keep the destinations from taking ours.
+    let dirs = [bed.lake(), bed.path("copy")].map(|root| root.join("shop/regions").join(&id));
+    for dir in &dirs {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join("regions.ndjson"), "not ours\n").unwrap();
+    }
+    bed.ctl(&["pause", &id]).expect(0);
+    daemon.wait_for(&id, &["paused"], PATIENCE);
+    bed.api.reset();
+    bed.ctl(&["resume", &id]).expect(0);
+    let reason = waits(&daemon, &id);
+    assert!(reason.contains("another file is already there"), "{reason}");
+    bed.ctl(&["pause", &id]).expect(0);
+    daemon.wait_for(&id, &["paused"], PATIENCE);
+    bed.ctl(&["offsets", "reset", &id, "--yes"]).expect(0);
+    for dir in &dirs {
+        std::fs::remove_file(dir.join("regions.ndjson")).unwrap();
+    }
+    bed.ctl(&["resume", &id]).expect(0);
+    daemon.wait_for(&id, &["succeeded"], PATIENCE);
+    assert_complete(&bed, "shop");
+    for dir in &dirs {
+        let mut names: Vec<String> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["SHA256SUMS", "_manifest.json", "regions-r1.ndjson"]);
+    }
+    bed.ctl(&["verify", &id]).expect(0);
 }
 
 #[test]

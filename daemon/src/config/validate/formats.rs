@@ -60,8 +60,8 @@ impl Check<'_> {
         let (Some(level), most) = levels(format) else { return };
         match most {
             None => {
-                let compression = format.compression().unwrap_or_else(|| "no compression".to_owned());
-                let mistake = Mistake::value(path, format!("{compression} has no levels"));
+                let compression = format.compression().unwrap_or_else(|| "none".to_owned());
+                let mistake = Mistake::value(path, format!("compression {compression} has no levels"));
                 self.wrong(mistake.hint("choose a compression that has them, or leave it out"));
             }
             Some((word, most)) if level > most => {
