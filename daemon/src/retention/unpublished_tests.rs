@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::ids::RequestKey;
 use crate::config;
+use crate::destinations::Opener;
 use crate::ledger::Advance;
 use crate::ledger::Tail;
 use crate::ledger::input::{Change, NewTask};
@@ -11,6 +12,8 @@ use crate::model::scope::Scope;
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use crate::model::task::TaskEvent;
 use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 const CONFIG: &str = r#"
 version: 1
@@ -20,12 +23,15 @@ sources:
     rest:
       base_url: https://api.shop.example
       streams: { orders: { path: /orders, records: "$[*]", paginate: { none: {} } } }
-destinations: { lake: { local: { root: DIR/lake } } }
-exports: { shop: { source: shop, to: [lake], keep: { unpublished: 2d } } }
+destinations: { lake: { local: { root: DIR/lake } }, copy: { local: { root: DIR/copy } } }
+exports: { shop: { source: shop, to: [lake, copy], keep: { unpublished: 2d } } }
 "#;
 
-fn opener() -> Opener {
-    Opener::new(Arc::new(crate::config::Secrets::default()))
+fn pruner(dir: &Path, ledger: &Ledger) -> Pruner {
+    let config =
+        config::load(&dir.join("config.yaml"), None).unwrap_or_else(|problems| panic!("{:?}", problems.list()));
+    let opener = Arc::new(Opener::new(Arc::new(crate::config::Secrets::default())));
+    Pruner::new(ledger.clone(), opener, tokio::sync::watch::Sender::new(Arc::new(config)).subscribe())
 }
 
 /// A failed task with a delivered segment, a journal and rejected records; the directory, the ledger and its row.
@@ -88,7 +94,7 @@ async fn files_of_a_failed_task_are_kept_for_a_while_and_then_go() {
     let state = dir.path().join("state");
     assert!(Left::of(&aged(&row, 47), &state).is_none());
     let left = Left::of(&aged(&row, 49), &state).unwrap();
-    left.sweep(&ledger, &opener(), &row).await.unwrap();
+    left.sweep(&pruner(dir.path(), &ledger), &row).await.unwrap();
     assert!(!object.exists() && !left.spool.dir().exists() && !left.spool.quarantine().exists());
     // A retry starts over, under other names.
     let lane = &ledger.lanes(&row.id, "orders").await.unwrap()[0];
@@ -101,7 +107,7 @@ async fn a_task_that_was_retried_meanwhile_is_left_alone() {
     let (dir, ledger, row, object) = failed().await;
     let left = Left::of(&aged(&row, 49), &dir.path().join("state")).unwrap();
     ledger.task_event(&row.id, TaskEvent::Retry, Change::default()).await.unwrap();
-    assert!(matches!(left.sweep(&ledger, &opener(), &row).await, Err(SweepError::Ledger(_))));
+    assert!(matches!(left.sweep(&pruner(dir.path(), &ledger), &row).await, Err(PruneError::Ledger(_))));
     assert!(object.exists() && left.spool.dir().exists());
 }
 
@@ -125,6 +131,25 @@ async fn what_a_manifest_lists_stays() {
     ledger.compose_manifest(&row.id, "orders", "lake", b"m".to_vec()).await.unwrap();
     let row = ledger.task_event(&row.id, TaskEvent::Fail, Change::default()).await.unwrap();
     let left = Left::of(&aged(&row, 49), &dir.path().join("state")).unwrap();
-    left.sweep(&ledger, &opener(), &row).await.unwrap();
+    left.sweep(&pruner(dir.path(), &ledger), &row).await.unwrap();
     assert!(object.exists());
+}
+
+#[tokio::test]
+async fn a_dead_destination_holds_up_no_other_and_is_swept_later() {
+    let (dir, ledger, row, object) = failed().await;
+    let copy = dir.path().join("copy").join(object.strip_prefix(dir.path().join("lake")).unwrap());
+    // What is in the way of the file's directory lets no deletion through.
+    fs::create_dir_all(&copy).unwrap();
+    let left = Left::of(&aged(&row, 49), &dir.path().join("state")).unwrap();
+    let pruner = pruner(dir.path(), &ledger);
+    assert!(left.sweep(&pruner, &row).await.is_err());
+    assert!(!object.exists() && !object.parent().unwrap().exists(), "the other one is swept, its directory as well");
+    assert!(left.spool.dir().exists(), "so that it is tried again");
+    let rows = ledger.audit_since(0, 100).await.unwrap().len();
+    assert!(left.sweep(&pruner, &row).await.is_err());
+    assert_eq!(ledger.audit_since(0, 100).await.unwrap().len(), rows, "a repetition is no news");
+    fs::remove_dir(&copy).unwrap();
+    left.sweep(&pruner, &row).await.unwrap();
+    assert!(!left.spool.dir().exists() && !copy.parent().unwrap().exists());
 }

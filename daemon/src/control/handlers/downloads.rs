@@ -194,8 +194,9 @@ fn body(content: Content, most: u64, stop: CancellationToken) -> ReplyBody {
     let pieces = stream::unfold(Some((content, most, stop)), |state| async move {
         let (mut content, left, stop) = state?;
         let next = tokio::select! {
-            next = tokio::time::timeout(PIECE_LIMIT, content.next()) => next,
+            biased;
             () = stop.cancelled() => return Some((Err(BodyError::from("the daemon is going down")), None)),
+            next = tokio::time::timeout(PIECE_LIMIT, content.next()) => next,
         };
         match next {
             Ok(None) => None,
