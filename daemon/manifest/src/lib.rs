@@ -11,7 +11,9 @@ pub use manifest::{
     ChainPosition, Counts, LaneOffsets, Manifest, Marks, Mode, ParseError, Segment, crc32c_hex, is_plain_name,
     sha256sums,
 };
-pub use verify::{Problem, ProblemKind, Progress, VerifyError, VerifyReport, verify_dir, verify_published};
+pub use verify::{
+    Problem, ProblemKind, Progress, VerifyError, VerifyReport, unexpected_segments, verify_dir, verify_published,
+};
 
 /// Name of a stream's manifest in the directory of its segments.
 pub const MANIFEST_NAME: &str = "_manifest.json";

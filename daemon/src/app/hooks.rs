@@ -1,12 +1,15 @@
 //! What the control API needs of the configuration: verification of published files, and a check of the files as they are.
 
 use super::engine::{self, AppEngine, Files, Limiters};
+use super::fill;
 use super::preflight::{Params, Preflight};
 use super::schema::dry_run;
-use super::verify::verify;
+use super::verify::{Ask, verify};
 use crate::base::ids::{Name, TaskId};
 use crate::control::{ControlHooks, SchemaAsk};
 use crate::ledger::Ledger;
+use crate::ledger::input::AddDestination;
+use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::net::limit::Standing;
 use crate::queue::handle::Refusal;
 use futures_util::future::BoxFuture;
@@ -50,11 +53,34 @@ pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger) -> Arc<dyn ControlHooks> 
 }
 
 impl ControlHooks for Hooks {
-    fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
-        let (ledger, verifying) = (self.ledger.clone(), self.verifying.clone());
+    fn verify(
+        &self,
+        task: TaskId,
+        destination: Option<String>,
+        deep: bool,
+    ) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
+        let (ledger, verifying, opener) = (self.ledger.clone(), self.verifying.clone(), self.engine.destinations());
         Box::pin(async move {
             let _permit = verifying.acquire().await;
-            verify(&ledger, &task, destination.as_deref()).await
+            verify(&ledger, &opener, &task, Ask { only: destination.as_deref(), deep }).await
+        })
+    }
+
+    fn back_fill(
+        &self,
+        task: TaskRow,
+        destination: String,
+        actor: String,
+    ) -> BoxFuture<'static, Result<AddDestination, Refusal>> {
+        let (engine, ledger) = (self.engine.clone(), self.ledger.clone());
+        Box::pin(async move { fill::back_fill(&engine, &ledger, &task, (&destination, actor)).await })
+    }
+
+    fn free(&self, task: TaskRow, segments: Vec<FreedSegment>) -> BoxFuture<'static, Result<(), Refusal>> {
+        let engine = self.engine.clone();
+        Box::pin(async move {
+            let free = move || fill::free(&engine, &task, &segments);
+            tokio::task::spawn_blocking(free).await.unwrap_or_else(|error| Err(Refusal::Unavailable(error.to_string())))
         })
     }
 

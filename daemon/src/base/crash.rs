@@ -34,6 +34,7 @@ pub const POINTS: &[&str] = &[
     "stream.extracted",
     "task.extracted",
     "delivery.started",
+    "delivery.fetched",
     "upload.before_begin",
     "upload.begun",
     "upload.part_sent",

@@ -23,3 +23,15 @@ CREATE TABLE upload_parts (
     PRIMARY KEY (task, destination, key, number),
     FOREIGN KEY (task, destination, key) REFERENCES uploads (task, destination, key) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+
+-- Several destinations: the one on whose mount the task's spool lies. What is delivered there shares the spool's bytes.
+ALTER TABLE tasks ADD COLUMN home TEXT;
+
+-- Destinations that an operator gave to a task after its end; a row stays until everything is published there.
+CREATE TABLE back_fills (
+    task        TEXT NOT NULL REFERENCES tasks (id),
+    destination TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    started_at  INTEGER NOT NULL,
+    PRIMARY KEY (task, destination)
+) STRICT, WITHOUT ROWID;

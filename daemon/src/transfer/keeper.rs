@@ -25,6 +25,8 @@ pub struct Keeper {
     /// When the first of them came.
     since: Option<Instant>,
     journal: Option<Journal>,
+    /// Bytes of the journal at its last sync.
+    size: u64,
     synced: Instant,
 }
 
@@ -41,7 +43,7 @@ impl Keeper {
     /// For the segment that starts at `from`.
     pub fn new(path: PathBuf, segment: SegmentId, from: Offset, limit: Duration) -> Self {
         let synced = clock::monotonic();
-        Self { path, segment, from, limit, before: Vec::new(), since: None, journal: None, synced }
+        Self { path, segment, from, limit, before: Vec::new(), since: None, journal: None, size: 0, synced }
     }
 
     /// Goes on with the journal that an earlier run left.
@@ -73,6 +75,11 @@ impl Keeper {
         Ok(Known::Journaled)
     }
 
+    /// Bytes of its journal, as far as they are durable.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// How long until what was added must be made durable even if no page comes.
     pub fn idle(&self) -> Duration {
         match &self.journal {
@@ -93,6 +100,7 @@ impl Keeper {
         {
             journal.sync()?;
             crash::point("journal.synced");
+            self.size = std::fs::metadata(&self.path).map_or(self.size, |meta| meta.len());
         }
         self.synced = clock::monotonic();
         Ok(())

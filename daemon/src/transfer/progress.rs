@@ -2,7 +2,8 @@
 
 use crate::base::clock;
 use crate::ledger::rows::StreamRow;
-use crate::model::progress::Progress;
+use crate::model::progress::{AtDestination, Progress};
+use crate::model::task::Waiting;
 use crate::net::stats::SourceStats;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,6 +31,8 @@ pub struct Counters {
     totals: Mutex<Totals>,
     readings: Mutex<Vec<(Instant, u64)>>,
     source: OnceLock<Arc<SourceStats>>,
+    held: Mutex<Option<Waiting>>,
+    places: Mutex<BTreeMap<String, AtDestination>>,
 }
 
 /// What the sample has read and no lane has taken yet.
@@ -60,6 +63,16 @@ impl Counters {
     /// Also shows the figures of the source's requests.
     pub fn attach(&self, stats: Arc<SourceStats>) {
         let _ = self.source.set(stats);
+    }
+
+    /// Why extraction waits, for another reason than its source; or that it goes on.
+    pub fn hold(&self, waiting: Option<Waiting>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+    }
+
+    /// How the deliveries to a destination go.
+    pub fn at(&self, destination: &str, now: AtDestination) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(destination.to_owned(), now);
     }
 
     /// So many partitions more will be read.
@@ -158,8 +171,15 @@ impl Counters {
             rate,
             total: self.known_total(),
             retries: self.source.get().map_or(0, |stats| stats.retries.load(Relaxed)),
-            waiting: self.source.get().and_then(|stats| stats.waiting().borrow().clone()),
+            waiting: self.waiting(),
+            carried: false,
+            destinations: self.places.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        held.or_else(|| self.source.get().and_then(|stats| stats.waiting().borrow().clone()))
     }
 
     /// The sum, once every partition that was announced has told.

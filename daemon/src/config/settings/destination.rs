@@ -21,6 +21,14 @@ impl Destination {
         }
     }
 
+    /// Files that are delivered there at the same time.
+    pub fn connections(&self) -> usize {
+        match self {
+            // More would only make a disk seek.
+            Self::Local(_) => 4,
+        }
+    }
+
     /// Where the object `key` lies, for a person; never with a secret in it.
     pub fn location(&self, key: &str) -> String {
         match self {

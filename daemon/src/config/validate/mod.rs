@@ -6,6 +6,7 @@ mod exports;
 mod incremental;
 mod partitions;
 mod places;
+mod quota;
 mod requests;
 mod schemas;
 mod sources;
@@ -27,6 +28,7 @@ pub fn validate(config: &Config) -> Vec<Mistake> {
     check.places();
     check.sources();
     check.exports();
+    check.quota();
     check.texts();
     check.templates();
     check.mistakes
