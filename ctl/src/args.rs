@@ -95,10 +95,23 @@ Examples:
     Cancel(Cancel),
     /// Run a failed or cancelled task again, from where it stands
     Retry(TaskArg),
-    /// Read published files and compare them with the ledger or with their manifest; exit code 9 if they differ
+    /// Deliver a task that has succeeded to one more destination, or let a task go on without one
     #[command(after_help = "\
+--to takes a destination that is configured now. What is no longer in the spool is read from another destination of the
+task and compared on the way; files, manifest and latest.json come as if it had always been there.
+--drop releases what a dead destination holds in the spool; --to fills it back later.
+
+Examples:
+  exportctl deliver 20261121T0245 --to offsite
+  exportctl deliver 20261121T0245 --drop offsite")]
+    Deliver(Deliver),
+    /// Compare published files with the ledger or with their manifest; exit code 9 if they differ
+    #[command(after_help = "\
+Where a destination says a checksum of its own, that is compared; elsewhere, and with --deep, every byte is read.
+
 Examples:
   exportctl verify 20261121T0245
+  exportctl verify 20261121T0245 --destination offsite --deep
   exportctl verify --dir /srv/exports/shop/orders      no daemon is asked: also for a copy on another machine
   exportctl verify --path DIR --public-key KEY.pem     and its manifests must have this key's signature")]
     Verify(Verify),
@@ -274,6 +287,20 @@ pub struct Cancel {
     pub yes: bool,
 }
 
+/// `deliver`.
+#[derive(Debug, Args)]
+#[group(id = "order", required = true, multiple = false, args = ["to", "drop"])]
+pub struct Deliver {
+    /// Id of the task, or its unique start.
+    pub task: String,
+    /// Fill this destination back.
+    #[arg(long, value_name = "DESTINATION")]
+    pub to: Option<String>,
+    /// Go on without this destination.
+    #[arg(long, value_name = "DESTINATION")]
+    pub drop: Option<String>,
+}
+
 /// `check`.
 #[derive(Debug, Args)]
 pub struct Check {
@@ -370,6 +397,9 @@ mod tests {
             "prune --dry-run --json",
             "prune shop --yes",
             "verify 2026 --destination lake",
+            "verify 2026 --deep",
+            "deliver 2026 --to offsite",
+            "deliver 2026 --drop offsite",
             "verify --dir /srv/exports/shop/orders",
             "verify --path /srv/exports/shop/orders --public-key k.pem",
             "offsets set 2026 -",
@@ -401,6 +431,9 @@ mod tests {
             "pause",
             "pause shop --all",
             "watch --cancel-on-interrupt",
+            "deliver 2026",
+            "deliver --to offsite",
+            "deliver 2026 --to offsite --drop offsite",
             "verify",
             "files shop --long --json",
             "url 2026",

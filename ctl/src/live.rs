@@ -153,6 +153,7 @@ pub mod tests {
             ended_at: Some("2026-11-21T02:49:12Z".into()),
             retry_at: None,
             progress: Progress { records: 1_000_000, bytes: 48_000_000, ..Progress::default() },
+            destinations: Vec::new(),
         }
     }
 

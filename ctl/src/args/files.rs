@@ -14,6 +14,9 @@ pub struct Verify {
     /// Only at this destination.
     #[arg(long, conflicts_with = "dir")]
     pub destination: Option<String>,
+    /// Read every byte, also where the destination itself says a checksum.
+    #[arg(long, conflicts_with = "dir")]
+    pub deep: bool,
     /// Without the daemon: a directory with a _manifest.json, or one whose latest.json leads to such.
     #[arg(long, visible_alias = "path", value_name = "PATH", conflicts_with = "task")]
     pub dir: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `status`, `version`, `config check`, `reload`, `waitready`.
 
-use super::{fetch, rates, show, tasks};
+use super::{deliver, fetch, rates, show, tasks};
 use crate::args::Reload;
 use crate::client::Client;
 use crate::exit::Exit;
@@ -42,6 +42,11 @@ pub async fn status(client: &Client, out: Out) -> Result<Exit, Failure> {
     if !status.open.is_empty() {
         text.push('\n');
         text.push_str(&tasks::open_table(&status.open).render(out.colours, out.width));
+    }
+    let behind = deliver::behind(&status.open);
+    if !behind.is_empty() {
+        text.push('\n');
+        text.push_str(&behind.render(out.colours, out.width));
     }
     if !status.sources.is_empty() {
         text.push('\n');

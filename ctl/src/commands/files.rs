@@ -85,8 +85,10 @@ pub async fn verify(args: Verify, client: &Client, out: Out) -> Result<Exit, Fai
         (Some(dir), _) => (offline::verify(dir, args.public_key.as_deref())?, "the manifest"),
         (None, task) => {
             let mut path = format!("/v1/tasks/{}/verify", encode(task.as_deref().unwrap_or_default()));
-            if let Some(destination) = &args.destination {
-                path.push_str(&format!("?destination={}", encode(destination)));
+            let destination = args.destination.as_ref().map(|name| format!("destination={}", encode(name)));
+            let query: Vec<String> = destination.into_iter().chain(args.deep.then(|| "deep".to_owned())).collect();
+            if !query.is_empty() {
+                path.push_str(&format!("?{}", query.join("&")));
             }
             (client.patient(Method::POST, &path, None).await?, "the ledger")
         }

@@ -3,6 +3,7 @@
 mod act;
 mod check;
 mod daemon;
+mod deliver;
 mod exports;
 mod files;
 mod get;
@@ -37,6 +38,7 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Resume(args) => act::act("resume", args, client, out).await,
         Command::Cancel(args) => act::cancel(args, client, out).await,
         Command::Retry(args) => act::retry(&args.task, client, out).await,
+        Command::Deliver(args) => deliver::deliver(args, client, out).await,
         Command::Verify(args) => files::verify(args, client, out).await,
         Command::Files(args) => files::files(args, client, out).await,
         Command::Url(args) => url::url(args, client, out).await,

@@ -83,6 +83,10 @@ pub async fn show(task: &str, client: &Client, out: Out) -> Result<Exit, Failure
         text.push('\n');
         text.push_str(&stream_table(&detail.streams).render(out.colours, None));
     }
+    if !detail.task.destinations.is_empty() {
+        text.push('\n');
+        text.push_str(&super::deliver::table(&detail.task.destinations).render(out.colours, None));
+    }
     if !detail.manifests.is_empty() {
         let mut table = Table::new(&["MANIFEST", "DESTINATION", "PUBLISHED"]);
         for manifest in &detail.manifests {

@@ -29,7 +29,8 @@ pub use status::{
     Version,
 };
 pub use task::{
-    Acted, Counts, Progress, Published, StreamDetail, Submit, Submitted, TaskDetail, TaskState, TaskSummary, Waiting,
+    Acted, Counts, Deliver, Delivering, Progress, Published, StreamDetail, Submit, Submitted, TaskDestination,
+    TaskDetail, TaskState, TaskSummary, Waiting,
 };
 
 /// Where the daemon listens unless its configuration says otherwise.

@@ -158,6 +158,61 @@ pub struct TaskSummary {
     pub retry_at: Option<Time>,
     /// How far it is.
     pub progress: Progress,
+    /// How far it is at each of its destinations, in the order of its export; in a list only of open tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<TaskDestination>,
+}
+
+/// What of a task is at one of its destinations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDestination {
+    /// Name of the destination.
+    pub name: String,
+    /// Files that go there, as far as they are sealed.
+    pub files: u64,
+    /// Files that are verified there.
+    pub delivered: u64,
+    /// Bytes of the files that go there.
+    pub bytes: u64,
+    /// Bytes of the files that are verified there.
+    pub delivered_bytes: u64,
+    /// Bytes sent there since the daemon's start by all tasks, repetitions included; 0 where nothing is sent (a directory).
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Whether the task's manifests are published there.
+    pub published: bool,
+    /// Whether it is filled back after the task's end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub filling: bool,
+    /// The last error, while nothing has worked since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Time>,
+}
+
+/// What is wanted of a destination of a task: the body of `POST /v1/tasks/{task}/deliver`; one of both.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deliver {
+    /// Fill this configured destination back from the task, which has succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Go on without this destination, and release what it holds in the spool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop: Option<String>,
+}
+
+/// What was begun or released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivering {
+    /// Id of the task.
+    pub task: String,
+    /// Name of the destination.
+    pub destination: String,
+    /// Files that are delivered to it from now on, or that were released; 0 where that was begun already.
+    pub files: u64,
 }
 
 /// A task with everything that is known about it.

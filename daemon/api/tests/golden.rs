@@ -54,7 +54,33 @@ fn summary() -> TaskSummary {
             rate: 4_000.5,
             eta_seconds: Some(220),
         },
+        destinations: Vec::new(),
     }
+}
+
+#[test]
+fn deliveries() {
+    let place = TaskDestination {
+        name: text("offsite"),
+        files: 12,
+        delivered: 7,
+        bytes: 600_000_000,
+        delivered_bytes: 350_000_000,
+        sent_bytes: 380_000_000,
+        published: false,
+        filling: true,
+        error: Some(text("deliver to offsite: connection refused")),
+        next_try: Some(text("2026-11-21T02:50:00Z")),
+    };
+    check("task_destination", &place);
+    let small = TaskDestination { name: text("lake"), published: true, ..TaskDestination::default() };
+    check("task_destination_small", &small);
+    check("deliver_to", &Deliver { to: Some(text("offsite")), drop: None });
+    check("deliver_drop", &Deliver { to: None, drop: Some(text("offsite")) });
+    check(
+        "delivering",
+        &Delivering { task: text("20261121T024501Z-9f86d081"), destination: text("offsite"), files: 12 },
+    );
 }
 
 #[test]

@@ -16,7 +16,8 @@ pub use manifest::{
 pub use names::beside;
 pub use signature::{ALGORITHM, PublicKey, SIGNATURE_BYTES, SignatureError, Signed, SigningKey};
 pub use verify::{
-    Problem, ProblemKind, Progress, VerifyError, VerifyReport, verify_dir, verify_published, verify_signature,
+    Problem, ProblemKind, Progress, VerifyError, VerifyReport, unexpected_segments, verify_dir, verify_published,
+    verify_signature,
 };
 
 /// Name of a stream's manifest in the directory of its segments.

@@ -134,7 +134,8 @@ pub fn verify_dir(
     manifest: &Manifest,
     mut progress: impl FnMut(Progress<'_>),
 ) -> Result<VerifyReport, VerifyError> {
-    let unexpected = unexpected(dir, manifest).map_err(|source| VerifyError { dir: dir.to_owned(), source })?;
+    let unexpected =
+        unexpected_segments(dir, manifest).map_err(|source| VerifyError { dir: dir.to_owned(), source })?;
     let total = manifest.segments.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.bytes));
     let mut report = VerifyReport::default();
     for segment in &manifest.segments {
@@ -233,8 +234,9 @@ fn verify_file(path: &Path, expected: &Expected<'_>, progress: impl FnMut(u64)) 
     Ok(())
 }
 
-/// Names in `dir` that look like segments, or like the single file of the stream, and are not in the manifest, sorted.
-fn unexpected(dir: &Path, manifest: &Manifest) -> io::Result<Vec<String>> {
+/// Names in `dir` that look like segments, or like the single file of the stream, and are not in the manifest, sorted; none
+/// where there is no such directory.
+pub fn unexpected_segments(dir: &Path, manifest: &Manifest) -> io::Result<Vec<String>> {
     let listed: HashSet<&str> = manifest.segments.iter().map(|segment| segment.name.as_str()).collect();
     let mut names = Vec::new();
     let entries = match fs::read_dir(dir) {

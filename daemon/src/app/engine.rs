@@ -24,8 +24,9 @@ use crate::seal;
 use crate::sources::Source;
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
+use crate::transfer::room::Room;
 use crate::transfer::spool::Spool;
-use crate::transfer::{Outcome, StreamPlan, TaskRun};
+use crate::transfer::{self, Outcome, Place as Target, StreamPlan, TaskRun, fetch};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -118,6 +119,7 @@ pub struct AppEngine {
     destinations: Arc<Opener>,
     state_key: Option<PathBuf>,
     ledger: Ledger,
+    room: Arc<Room>,
     cpu: Cpu,
 }
 
@@ -132,6 +134,7 @@ impl AppEngine {
         let secrets = Arc::new(secrets);
         Self {
             files,
+            room: Arc::new(Room::new(ledger.clone(), config.daemon.spool_quota.map(|quota| quota.0))),
             config: watch::Sender::new(Arc::new(config)),
             destinations: Arc::new(Opener::new(secrets.clone()).with_credentials(credentials.clone())),
             secrets: Mutex::new(secrets),
@@ -146,6 +149,11 @@ impl AppEngine {
     /// What opens destinations.
     pub fn destinations(&self) -> Arc<Opener> {
         self.destinations.clone()
+    }
+
+    /// The room of all spools.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// The configuration in force, now and after every reload.
@@ -255,18 +263,18 @@ impl Engine for AppEngine {
 
     fn run(self: Arc<Self>, row: TaskRow, control: RunControl) -> BoxFuture<'static, Outcome> {
         Box::pin(async move {
-            let (stop, engine) = (control.stop.clone(), self.clone());
-            // It reads files and makes directories, and the mount that they lie on may hang.
-            let build = tokio::task::spawn_blocking(move || self.build(row, control));
-            let built = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Outcome::Stopped,
-                built = build => built,
-            };
-            match built {
-                Ok(Ok(run)) => windows::run(&engine, run).await,
-                Ok(Err(error)) => error.outcome(),
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            match self.clone().built(row, control).await {
+                Ok(run) => windows::run(&self, run).await,
+                Err(outcome) => outcome,
+            }
+        })
+    }
+
+    fn carry(self: Arc<Self>, row: TaskRow, control: RunControl) -> BoxFuture<'static, Outcome> {
+        Box::pin(async move {
+            match self.built(row, control).await {
+                Ok(run) => transfer::carry(Arc::new(run)).await,
+                Err(outcome) => outcome,
             }
         })
     }
@@ -304,6 +312,7 @@ impl Engine for AppEngine {
             let settings::Source::Rest(rest) = source;
             self.limiter(name, &rest.rate).set(&rest.rate);
         }
+        self.room.set(config.daemon.spool_quota.map(|quota| quota.0));
         let secrets = Arc::new(secrets);
         self.destinations.renew(secrets.clone());
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
@@ -313,6 +322,22 @@ impl Engine for AppEngine {
 }
 
 impl AppEngine {
+    /// Builds the run of a task, off the threads of the runtime: it reads files and makes directories, and the mount that
+    /// they lie on may hang.
+    async fn built(self: Arc<Self>, row: TaskRow, control: RunControl) -> Result<TaskRun, Outcome> {
+        let stop = control.stop.clone();
+        let build = tokio::task::spawn_blocking(move || self.build(row, control));
+        let built = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Outcome::Stopped),
+            built = build => built,
+        };
+        match built {
+            Ok(built) => built.map_err(|error| error.outcome()),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
     /// Builds the run of a task from what it stored. Blocks.
     fn build(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, BuildError> {
         let missing = |what: &str| BuildError::Stored(format!("it has no {what}"));
@@ -329,18 +354,24 @@ impl AppEngine {
             Ok(StreamPlan { name, settings, fingerprint })
         });
         let streams: Vec<_> = streams.collect::<Result<_, BuildError>>()?;
-        let mut destinations = Vec::new();
+        let (mut destinations, mut places) = (Vec::new(), Vec::new());
         let mut home = None;
         for name in &export.to {
             let settings = config.destinations.get(name).ok_or_else(|| missing(&format!("destination {name}")))?;
             if let Some(local) = settings.local() {
-                home.get_or_insert((local.root.join(PRIVATE), local.mode.0));
+                home.get_or_insert((local.root.join(PRIVATE), local.mode.0, name.clone()));
             }
             let opened = self.destinations.open(settings);
-            destinations.push((name.clone(), opened.map_err(|error| BuildError::Destination(name.clone(), error))?));
+            let destination = opened.map_err(|error| BuildError::Destination(name.clone(), error))?;
+            let turns = self.destinations.turns(settings);
+            places.push(Target { destination: destination.clone(), turns, connections: settings.connections() });
+            destinations.push((name.clone(), destination));
         }
         let daemon = self.config.borrow().daemon.clone();
-        let (base, mode) = home.unwrap_or((daemon.state_dir.clone(), 0o640));
+        let (base, mode, home) = match home {
+            Some((base, mode, name)) => (base, mode, Some(name)),
+            None => (daemon.state_dir.clone(), 0o640, None),
+        };
         fsio::create_dir_durable(&base).map_err(|source| BuildError::Spool { path: base.clone(), source })?;
         let source_stats = source.stats();
         let protection = protect::of_task(self, export, streams.iter().map(|plan| &plan.settings))?;
@@ -350,6 +381,10 @@ impl AppEngine {
             streams,
             source,
             destinations,
+            places,
+            home,
+            room: self.room.clone(),
+            fetching: fetch::Locks::default(),
             ledger: self.ledger.clone(),
             spool,
             cpu: self.cpu.clone(),

@@ -1,15 +1,18 @@
 //! What the control API needs of the configuration: verification of published files, and a check of the files as they are.
 
 use super::engine::{self, AppEngine, Files, Limiters};
+use super::fill;
 use super::preflight::{Params, Preflight};
 use super::schema::dry_run;
 use super::signed;
-use super::verify::verify;
+use super::verify::{Ask, verify};
 use crate::base::error::Chain;
 use crate::base::ids::{Name, TaskId};
 use crate::control::{Content, ControlHooks, ObjectAt, SchemaAsk};
 use crate::destinations::DestinationError;
 use crate::ledger::Ledger;
+use crate::ledger::input::AddDestination;
+use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::net::limit::Standing;
 use crate::queue::handle::Refusal;
 use crate::retention::Pruner;
@@ -66,13 +69,37 @@ pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger, pruner: &Arc<Pruner>) -> 
 }
 
 impl ControlHooks for Hooks {
-    fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
+    fn verify(
+        &self,
+        task: TaskId,
+        destination: Option<String>,
+        deep: bool,
+    ) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
         let (ledger, verifying, engine) = (self.ledger.clone(), self.verifying.clone(), self.engine.clone());
         Box::pin(async move {
             let _permit = verifying.acquire().await;
-            let mut report = verify(&ledger, &task, destination.as_deref()).await?;
-            signed::verify(&engine, &ledger, &task, destination.as_deref(), &mut report).await?;
+            let (only, opener) = (destination.as_deref(), engine.destinations());
+            let mut report = verify(&ledger, &opener, &task, Ask { only, deep }).await?;
+            signed::verify(&engine, &ledger, &task, only, &mut report).await?;
             Ok(report)
+        })
+    }
+
+    fn back_fill(
+        &self,
+        task: TaskRow,
+        destination: String,
+        actor: String,
+    ) -> BoxFuture<'static, Result<AddDestination, Refusal>> {
+        let (engine, ledger) = (self.engine.clone(), self.ledger.clone());
+        Box::pin(async move { fill::back_fill(&engine, &ledger, &task, (&destination, actor)).await })
+    }
+
+    fn free(&self, task: TaskRow, segments: Vec<FreedSegment>) -> BoxFuture<'static, Result<(), Refusal>> {
+        let engine = self.engine.clone();
+        Box::pin(async move {
+            let free = move || fill::free(&engine, &task, &segments);
+            tokio::task::spawn_blocking(free).await.unwrap_or_else(|error| Err(Refusal::Unavailable(error.to_string())))
         })
     }
 

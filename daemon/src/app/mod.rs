@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod engine;
+mod fill;
 pub mod hooks;
 pub mod init;
 pub mod login;

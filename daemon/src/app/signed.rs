@@ -28,7 +28,7 @@ pub async fn verify(
     let config = Config::from_effective(&stored).map_err(|why| Refusal::Unavailable(why.to_string()))?;
     let key = protect::signing_key(engine).map_err(|error| unavailable(&error))?.map(|key| key.public());
     for found in ledger.manifests(id).await.map_err(|error| unavailable(&error))? {
-        let wanted = found.published_at.is_some() && only.is_none_or(|name| name == found.destination);
+        let wanted = found.there() && only.is_none_or(|name| name == found.destination);
         let place = config.destinations.get(found.destination.as_str());
         let (Some(place), Some(_), true) = (place, &found.signature, wanted) else { continue };
         let object = object_key(&row.export, &found.stream, id, SIGNATURE_NAME);

@@ -1,38 +1,54 @@
-//! Verifies a task's published files: everything at a destination against what the ledger holds.
+//! Verifies a task's published files: everything at its destinations against what the ledger holds.
+
+mod object;
 
 use crate::base::error::Chain;
-use crate::base::fsio;
 use crate::base::ids::{Name, TaskId};
-use crate::config::settings::{Config, Destination};
+use crate::config::settings::{Config, Destination as Settings};
+use crate::destinations::{Destination, Expected, Opener, object_key};
 use crate::ledger::rows::{ManifestRow, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::handle::Refusal;
+use futures_util::StreamExt as _;
+use object::{Depth, Found, Place, check};
 use saas_export_api::{VerifyProblem, VerifyReport};
-use saas_export_manifest::{LATEST_NAME, Latest, MANIFEST_NAME, Manifest, verify_published};
-use std::io;
-use std::path::{Path, PathBuf};
+use saas_export_manifest::{
+    LATEST_NAME, Latest, MANIFEST_NAME, Manifest, SUMS_NAME, is_plain_name, sha256sums, unexpected_segments,
+};
+use std::sync::Arc;
 
 /// The largest `latest.json` that is read.
 const MAX_LATEST: u64 = 16 << 20;
+/// Objects that are looked at at the same time.
+const AT_ONCE: usize = 4;
 
-/// Reads every published file of a task, at one destination or at all.
-pub async fn verify(ledger: &Ledger, id: &TaskId, only: Option<&str>) -> Result<VerifyReport, Refusal> {
+/// What is verified.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'a> {
+    /// Only at this destination.
+    pub only: Option<&'a str>,
+    /// Whether every byte is read, also where the destination itself says a checksum.
+    pub deep: bool,
+}
+
+/// Compares every published file of a task with the ledger, at one destination or at all.
+pub async fn verify(ledger: &Ledger, opener: &Opener, id: &TaskId, ask: Ask<'_>) -> Result<VerifyReport, Refusal> {
     let row = ledger.task(id).await.map_err(failed)?;
     let row = row.ok_or_else(|| Refusal::NotFound(format!("there is no task {id}")))?;
     let stored = serde_json::from_str(&row.config).unwrap_or_default();
     let config = Config::from_effective(&stored).map_err(|why| Refusal::Unavailable(why.to_string()))?;
-    if let Some(only) = only.filter(|only| !config.destinations.contains_key(*only)) {
+    if let Some(only) = ask.only.filter(|only| !config.destinations.contains_key(*only)) {
         let names: Vec<_> = config.destinations.keys().map(Name::as_str).collect();
         let names = names.join(", ");
         return Err(Refusal::NotFound(format!("task {id} has no destination {only:?}; it has {names}")));
     }
     let manifests = ledger.manifests(id).await.map_err(failed)?;
     let mut wanted: Vec<_> =
-        manifests.into_iter().filter(|found| only.is_none_or(|name| name == found.destination)).collect();
+        manifests.into_iter().filter(|found| ask.only.is_none_or(|name| name == found.destination)).collect();
     let pruned = wanted.iter().find_map(|found| found.pruned_at);
     wanted.retain(ManifestRow::there);
     if wanted.is_empty() {
-        let whose = only.map(|name| format!(" at {name}")).unwrap_or_default();
+        let whose = ask.only.map(|name| format!(" at {name}")).unwrap_or_default();
         if let Some(when) = pruned {
             return Err(Refusal::Conflict(format!("the files of task {id}{whose} were pruned at {when}")));
         }
@@ -40,9 +56,13 @@ pub async fn verify(ledger: &Ledger, id: &TaskId, only: Option<&str>) -> Result<
     }
     let mut report = VerifyReport { task: id.to_string(), ok: true, files: 0, bytes: 0, problems: Vec::new() };
     for found in wanted {
-        let place = config.destinations.get(found.destination.as_str());
-        let Some(local) = place.and_then(Destination::local) else { continue };
-        stream(ledger, &row, found, local.root.join(&row.export), &mut report).await?;
+        let Some(settings) = config.destinations.get(found.destination.as_str()) else { continue };
+        let opened = opener.open(settings).map_err(|error| {
+            Refusal::Unavailable(format!("failed to use destination {}: {}", found.destination, Chain(&error)))
+        })?;
+        let deep = if ask.deep { Depth::EveryByte } else { Depth::Checksum };
+        let stream = Stream { ledger, row: &row, found: &found, settings, destination: opened, depth: deep };
+        stream.verify(&mut report).await?;
     }
     report.ok = report.problems.is_empty();
     Ok(report)
@@ -52,81 +72,134 @@ fn failed(error: LedgerError) -> Refusal {
     Refusal::Unavailable(format!("failed to {}", Chain(&error)))
 }
 
-/// Verifies what one manifest lists, the manifest itself, and what readers follow to it. `dir` is the export's.
-async fn stream(
-    ledger: &Ledger,
-    row: &TaskRow,
-    found: ManifestRow,
-    dir: PathBuf,
-    report: &mut VerifyReport,
-) -> Result<(), Refusal> {
-    let dir = dir.join(&found.stream);
-    let latest = dir.join(LATEST_NAME);
-    let wrong = |path: &Path, problem: String| VerifyProblem {
-        destination: found.destination.clone(),
-        stream: found.stream.clone(),
-        path: path.display().to_string(),
-        problem,
-    };
-    // A task with parameters is another data set: nothing leads to it.
-    if row.params.is_empty() {
-        report.files += 1;
-        let problem = latest_problem(ledger, row, &found, &latest).await?;
-        report.problems.extend(problem.map(|problem| wrong(&latest, problem)));
-    }
-    let (dir, composed) = (dir.join(row.id.as_str()), found.bytes.clone());
-    let checked = tokio::task::spawn_blocking(move || check(&dir, &composed).map(|result| (dir, result))).await;
-    let (dir, result) = match checked {
-        Ok(Ok(result)) => result,
-        Ok(Err(why)) => return Err(Refusal::Unavailable(why)),
-        Err(error) => return Err(Refusal::Unavailable(error.to_string())),
-    };
-    report.files += result.good + result.problems.len() as u64;
-    report.bytes += result.bytes;
-    let problems = result.problems.into_iter();
-    report.problems.extend(problems.map(|problem| wrong(&dir.join(&problem.name), problem.kind.to_string())));
-    Ok(())
+/// A published stream of a task at one destination.
+struct Stream<'a> {
+    ledger: &'a Ledger,
+    row: &'a TaskRow,
+    found: &'a ManifestRow,
+    settings: &'a Settings,
+    destination: Arc<dyn Destination>,
+    depth: Depth,
 }
 
-fn check(dir: &Path, composed: &[u8]) -> Result<saas_export_manifest::VerifyReport, String> {
-    let manifest = Manifest::parse(composed).map_err(|error| format!("failed to read the stored manifest: {error}"))?;
-    verify_published(dir, &manifest, composed, |_| ()).map_err(|error| format!("failed to {}", Chain(&error)))
-}
+impl Stream<'_> {
+    fn key(&self, name: &str) -> String {
+        object_key(&self.row.export, &self.found.stream, &self.row.id, name)
+    }
 
-/// What is wrong with the `latest.json` that must lead to this task or to a later one. Each manifest that it lists must be
-/// one that the ledger knows, with the same bytes.
-async fn latest_problem(
-    ledger: &Ledger,
-    row: &TaskRow,
-    found: &ManifestRow,
-    path: &Path,
-) -> Result<Option<String>, Refusal> {
-    let file = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || fsio::read_limited(&file, MAX_LATEST)).await;
-    let bytes = match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some("is missing".into())),
-        Err(error) => return Ok(Some(format!("cannot be read: {error}"))),
-    };
-    let latest = match Latest::parse(&bytes) {
-        Ok(latest) => latest,
-        Err(error) => return Ok(Some(format!("is not what was published: {error}"))),
-    };
-    if latest.export != row.export || latest.stream != found.stream {
-        return Ok(Some(format!("belongs to stream {} of export {}", latest.stream, latest.export)));
+    fn place(&self) -> Place<'_> {
+        Place { destination: &*self.destination, name: &self.found.destination, local: self.settings.local() }
     }
-    if latest.manifests.last().is_none_or(|last| last.task.as_str() < row.id.as_str()) {
-        return Ok(Some("does not lead to this task or to a later one".into()));
-    }
-    for entry in &latest.manifests {
-        let known = ledger.manifests(&TaskId::known(&entry.task)).await.map_err(failed)?;
-        let known = known.iter().find(|one| one.stream == found.stream && one.destination == found.destination);
-        let same = known.is_some_and(|known| known.sha256 == entry.sha256);
-        if !same || entry.path != format!("{}/{MANIFEST_NAME}", entry.task) {
-            return Ok(Some(format!("leads to a manifest of task {} that was never published", entry.task)));
+
+    fn problem(&self, key: &str, problem: String) -> VerifyProblem {
+        VerifyProblem {
+            destination: self.found.destination.clone(),
+            stream: self.found.stream.clone(),
+            path: self.destination.location(key),
+            problem,
         }
     }
-    Ok(None)
+
+    /// Verifies what the manifest lists, the manifest itself, and what readers follow to it.
+    async fn verify(&self, report: &mut VerifyReport) -> Result<(), Refusal> {
+        let manifest = Manifest::parse(&self.found.bytes)
+            .map_err(|error| Refusal::Unavailable(format!("failed to read the stored manifest: {error}")))?;
+        if self.is_followed().await? {
+            report.files += 1;
+            let key = format!("{}/{}/{LATEST_NAME}", self.row.export, self.found.stream);
+            let problem = self.latest_problem(&key).await?;
+            report.problems.extend(problem.map(|problem| self.problem(&key, problem)));
+        }
+        let looks = self.objects(&manifest)?.into_iter().map(|(key, expected)| async move {
+            let result = check(&self.place(), &key, expected.as_ref(), self.depth).await;
+            (key, result)
+        });
+        let mut looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
+        while let Some((key, result)) = looks.next().await {
+            let Found { read, problem } = result?;
+            report.files += 1;
+            report.bytes += read;
+            report.problems.extend(problem.map(|problem| self.problem(&key, problem)));
+        }
+        for name in self.unexpected(&manifest).await? {
+            report.files += 1;
+            report.problems.push(self.problem(&self.key(&name), "is not in the manifest".into()));
+        }
+        Ok(())
+    }
+
+    /// Every object that must be there, with what it must be; nothing for a name that must not be opened.
+    fn objects(&self, manifest: &Manifest) -> Result<Vec<(String, Option<Expected>)>, Refusal> {
+        let mut objects = Vec::with_capacity(manifest.segments.len() + 2);
+        for segment in &manifest.segments {
+            let crc32c = u32::from_str_radix(&segment.crc32c, 16).map_err(|_| {
+                Refusal::Unavailable(format!("failed to read the stored manifest: the CRC-32C of {}", segment.name))
+            })?;
+            let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone(), crc32c };
+            objects.push((self.key(&segment.name), is_plain_name(&segment.name).then_some(expected)));
+        }
+        let sums = sha256sums(manifest, &self.found.bytes);
+        objects.push((self.key(MANIFEST_NAME), Some(Expected::of(&self.found.bytes))));
+        objects.push((self.key(SUMS_NAME), Some(Expected::of(sums.as_bytes()))));
+        Ok(objects)
+    }
+
+    /// Segments that nobody listed; where a destination can be listed.
+    async fn unexpected(&self, manifest: &Manifest) -> Result<Vec<String>, Refusal> {
+        let Some(local) = self.settings.local() else { return Ok(Vec::new()) };
+        let (dir, manifest) = (local.root.join(self.key("")), manifest.clone());
+        let listed =
+            tokio::task::spawn_blocking(move || unexpected_segments(&dir, &manifest).map_err(|why| (dir, why)));
+        match listed.await {
+            Ok(Ok(names)) => Ok(names),
+            Ok(Err((dir, why))) => {
+                Err(Refusal::Unavailable(format!("failed to read the directory {}: {why}", dir.display())))
+            }
+            Err(error) => Err(Refusal::Unavailable(error.to_string())),
+        }
+    }
+
+    /// Whether a pointer leads to the task: one with parameters is another data set, and a destination that lacks the start
+    /// of the chain has none.
+    async fn is_followed(&self) -> Result<bool, Refusal> {
+        let (id, stream) = (&self.row.id, self.found.stream.as_str());
+        if !self.row.params.is_empty() {
+            return Ok(false);
+        }
+        let Some(link) = self.ledger.link(id, stream).await.map_err(failed)? else { return Ok(true) };
+        let chain = self.ledger.chain(id, stream, &self.found.destination).await.map_err(failed)?;
+        Ok(chain.len() as u64 == link.place.position + 1)
+    }
+
+    /// What is wrong with the `latest.json` that must lead to this task or to a later one. Each manifest that it lists must
+    /// be one that the ledger knows, with the same bytes.
+    async fn latest_problem(&self, key: &str) -> Result<Option<String>, Refusal> {
+        let (row, found) = (self.row, self.found);
+        let bytes = match self.destination.read_small(key, MAX_LATEST).await {
+            Ok(Some(small)) => small.bytes,
+            Ok(None) => return Ok(Some("is missing".into())),
+            Err(error) => return Ok(Some(format!("cannot be read: {}", Chain(&error)))),
+        };
+        let latest = match Latest::parse(&bytes) {
+            Ok(latest) => latest,
+            Err(error) => return Ok(Some(format!("is not what was published: {error}"))),
+        };
+        if latest.export != row.export || latest.stream != found.stream {
+            return Ok(Some(format!("belongs to stream {} of export {}", latest.stream, latest.export)));
+        }
+        if latest.manifests.last().is_none_or(|last| last.task.as_str() < row.id.as_str()) {
+            return Ok(Some("does not lead to this task or to a later one".into()));
+        }
+        for entry in &latest.manifests {
+            let known = self.ledger.manifests(&TaskId::known(&entry.task)).await.map_err(failed)?;
+            let known = known.iter().find(|one| one.stream == found.stream && one.destination == found.destination);
+            let same = known.is_some_and(|known| known.sha256 == entry.sha256);
+            if !same || entry.path != format!("{}/{MANIFEST_NAME}", entry.task) {
+                return Ok(Some(format!("leads to a manifest of task {} that was never published", entry.task)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::clock;
 use crate::base::ids::RequestKey;
+use crate::base::secret::{Resolve, Secret};
 use crate::config::parse;
 use crate::ledger::Advance;
 use crate::ledger::Tail;
@@ -13,12 +14,22 @@ use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, S
 use crate::model::task::TaskEvent;
 use saas_export_manifest::{ChainPosition, Digests, LatestEntry, Marks, Mode, SUMS_NAME, Segment, crc32c_hex};
 use std::fs;
+use std::path::PathBuf;
 
 const DATA: &[u8] = b"id\r\n1\r\n";
+
+struct NoSecrets;
+impl Resolve for NoSecrets {
+    fn resolve(&self, text: &str) -> Result<Secret, String> {
+        Ok(Secret::new(text))
+    }
+}
 
 struct Published {
     dir: tempfile::TempDir,
     ledger: Ledger,
+    opener: Opener,
+    deep: bool,
     task: TaskId,
 }
 
@@ -33,7 +44,8 @@ impl Published {
 
     /// The names of the files with a problem.
     async fn problems(&self) -> Vec<String> {
-        let report = verify(&self.ledger, &self.task, None).await.unwrap();
+        let report =
+            verify(&self.ledger, &self.opener, &self.task, Ask { deep: self.deep, ..Ask::default() }).await.unwrap();
         assert_eq!(report.ok, report.problems.is_empty());
         let name = |problem: &VerifyProblem| problem.path.rsplit('/').next().unwrap().to_owned();
         report.problems.iter().map(name).collect()
@@ -86,7 +98,7 @@ async fn published() -> Published {
     ledger.delivery_verified(&task, &segment.id, "lake").await.unwrap();
     ledger.stream_extracted(&task, "orders").await.unwrap();
     ledger.task_extracted(&task, vec![]).await.unwrap();
-    publish(Published { dir, ledger, task }, &digests).await
+    publish(Published { dir, ledger, opener: Opener::new(Arc::new(NoSecrets)), deep: false, task }, &digests).await
 }
 
 /// Composes the manifest and writes everything to the destination.
@@ -161,7 +173,7 @@ fn manifest(task: &TaskId, chain: ChainPosition, digests: &Digests) -> Manifest 
 #[tokio::test]
 async fn what_was_published_is_good() {
     let p = published().await;
-    let report = verify(&p.ledger, &p.task, Some("lake")).await.unwrap();
+    let report = verify(&p.ledger, &p.opener, &p.task, Ask { only: Some("lake"), deep: true }).await.unwrap();
     assert!(report.ok, "{report:?}");
     assert_eq!(report.files, 4, "data, manifest, checksums and what leads there");
 }
@@ -206,6 +218,6 @@ async fn a_forged_manifest_checksum_or_pointer_is_found() {
 #[tokio::test]
 async fn a_destination_that_does_not_exist_is_named_with_those_that_do() {
     let p = published().await;
-    let refused = verify(&p.ledger, &p.task, Some("lakke")).await.unwrap_err();
+    let refused = verify(&p.ledger, &p.opener, &p.task, Ask { only: Some("lakke"), deep: false }).await.unwrap_err();
     assert!(matches!(&refused, Refusal::NotFound(why) if why.ends_with("it has lake")), "{refused}");
 }

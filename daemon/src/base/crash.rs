@@ -40,6 +40,7 @@ pub const POINTS: &[&str] = &[
     "single.renamed",
     "single.committed",
     "delivery.started",
+    "delivery.fetched",
     "upload.before_begin",
     "upload.begun",
     "upload.part_sent",

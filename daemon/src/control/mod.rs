@@ -28,6 +28,8 @@ use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{self, Config};
 use crate::destinations;
 use crate::ledger::Ledger;
+use crate::ledger::input::AddDestination;
+use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::net::limit::Standing;
 use crate::queue::handle::{QueueHandle, Refusal};
 use futures_util::future::BoxFuture;
@@ -82,8 +84,24 @@ pub struct ObjectAt {
 
 /// What the control API needs of the layers above it.
 pub trait ControlHooks: Send + Sync {
-    /// Reads a task's published files, at one destination or at all, and compares them with the ledger.
-    fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>>;
+    /// Compares a task's published files, at one destination or at all, with the ledger; `deep` reads every byte.
+    fn verify(
+        &self,
+        task: TaskId,
+        destination: Option<String>,
+        deep: bool,
+    ) -> BoxFuture<'static, Result<VerifyReport, Refusal>>;
+
+    /// What a destination of the configuration needs to be filled back from a task; refused where that cannot be.
+    fn back_fill(
+        &self,
+        task: TaskRow,
+        destination: String,
+        actor: String,
+    ) -> BoxFuture<'static, Result<AddDestination, Refusal>>;
+
+    /// Removes files that no destination waits for any more from the spool of a task.
+    fn free(&self, task: TaskRow, segments: Vec<FreedSegment>) -> BoxFuture<'static, Result<(), Refusal>>;
 
     /// Fetches a page of each stream of an export and says what a task would make of it; stores nothing.
     fn schema(&self, ask: SchemaAsk) -> BoxFuture<'static, Result<SchemaReport, Refusal>>;

@@ -7,6 +7,7 @@ use crate::base::clock;
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Export};
 use crate::ledger::rows::{FoundTask, ManifestRow, TaskFilter, TaskRow};
+use crate::model::progress::Progress;
 use crate::model::task::TaskState;
 use saas_export_api as api;
 use saas_export_api::{
@@ -109,11 +110,17 @@ pub async fn summaries(state: &ControlState, rows: Vec<TaskRow>) -> Result<Vec<T
     let mut summaries = Vec::with_capacity(rows.len());
     for row in rows {
         let figures = live.remove(row.id.as_str());
+        let destinations = match row.state.closed() {
+            true => Vec::new(),
+            false => destinations(state, &row, figures.as_ref()).await?,
+        };
+        let figures = figures.filter(|figures| !figures.carried);
         let streams = match figures {
             Some(_) => Vec::new(),
             None => state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?,
         };
-        summaries.push(with_hold(wire::summary(&row, figures.as_ref(), &streams), &paused, &config));
+        let task = with_hold(wire::summary(&row, figures.as_ref(), &streams), &paused, &config);
+        summaries.push(TaskSummary { destinations, ..task });
     }
     Ok(summaries)
 }
@@ -138,11 +145,33 @@ pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Fa
     let live = state.queue.progress().await.remove(row.id.as_str());
     let streams = state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?;
     let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
+    let destinations = destinations(state, &row, live.as_ref()).await?;
+    let live = live.filter(|live| !live.carried);
+    let task = with_hold(wire::summary(&row, live.as_ref(), &streams), &paused(state).await?, &state.config());
     Ok(TaskDetail {
-        task: with_hold(wire::summary(&row, live.as_ref(), &streams), &paused(state).await?, &state.config()),
+        task: TaskSummary { destinations, ..task },
         streams: streams.iter().map(wire::stream).collect(),
         manifests: manifests.iter().map(wire::published).collect(),
     })
+}
+
+/// How far a task is at each of its destinations. `live` are the figures of what delivers for it now.
+async fn destinations(
+    state: &ControlState,
+    row: &TaskRow,
+    live: Option<&Progress>,
+) -> Result<Vec<api::TaskDestination>, Failure> {
+    let sums = state.ledger.delivery_sums(&row.id).await.map_err(wire::ledger_error)?;
+    // What was stored by another version may not be read any more: then what the ledger has.
+    let mut names: Vec<String> = wire::destinations(row);
+    names.extend(
+        sums.iter().map(|sum| sum.destination.clone()).filter(|name| !names.contains(name)).collect::<Vec<_>>(),
+    );
+    let of = |name: &String| {
+        let sum = sums.iter().find(|sum| sum.destination == *name);
+        wire::task_destination(name, sum, live.and_then(|live| live.destinations.get(name)))
+    };
+    Ok(names.iter().map(of).collect())
 }
 
 /// A task's published manifests that are still there.

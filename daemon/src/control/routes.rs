@@ -1,7 +1,7 @@
 //! The one table of what the control API can do, and who may do it.
 
 use super::access::Access::{self, Admin, Operate, Read};
-use super::handlers::{daemon, downloads, events, exports, files, offsets, prune, schema, tasks};
+use super::handlers::{daemon, deliver, downloads, events, exports, files, offsets, prune, schema, tasks};
 use super::reply::{Failure, Reply};
 use super::service::Call;
 use crate::queue::handle::Act;
@@ -96,6 +96,7 @@ pub static ROUTES: &[Route] = &[
     post("/v1/tasks/{task}/resume", Operate, |call| Box::pin(tasks::act(call, Act::Resume))),
     post("/v1/tasks/{task}/cancel", Operate, |call| Box::pin(tasks::act(call, Act::Cancel))),
     post("/v1/tasks/{task}/retry", Operate, |call| Box::pin(tasks::act(call, Act::Retry))),
+    post("/v1/tasks/{task}/deliver", Operate, |call| Box::pin(deliver::deliver(call))),
     post("/v1/tasks/{task}/verify", Operate, |call| Box::pin(tasks::verify(call))),
 ];
 

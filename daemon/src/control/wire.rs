@@ -1,7 +1,9 @@
 //! Every conversion between the daemon's own types and the wire's: exhaustive, and nowhere else.
 
+mod deliveries;
 mod offsets;
 
+pub use deliveries::{destinations, task_destination};
 pub use offsets::{lane, mark, mark_value, offset};
 
 use super::access::{Access, Caller};
@@ -117,6 +119,7 @@ pub fn summary(row: &TaskRow, live: Option<&Progress>, streams: &[StreamRow]) ->
         ended_at: row.ended_at.map(time),
         retry_at: row.not_before.map(time),
         progress: live.map_or_else(|| sums(streams), progress),
+        destinations: Vec::new(),
     }
 }
 
@@ -287,7 +290,9 @@ pub fn places(row: &TaskRow) -> Result<Vec<(String, settings::Destination)>, Fai
         Some(settings) => Ok((name.to_string(), settings.clone())),
         None => Err(broken(format!("the destination {name} is not in it"))),
     };
-    export.to.iter().map(place).collect()
+    // What it published at a destination that it goes without by now stays there.
+    let without = config.destinations.keys().filter(|name| !export.to.contains(name));
+    export.to.iter().chain(without).map(place).collect()
 }
 
 /// A data file at a destination.

@@ -11,6 +11,7 @@ use crate::base::secret::Resolve;
 use crate::config::settings;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::Semaphore;
 
 /// The secrets that destinations are opened with.
 pub type SharedSecrets = Arc<dyn Resolve + Send + Sync>;
@@ -20,12 +21,13 @@ pub struct Opener {
     secrets: Mutex<SharedSecrets>,
     credentials: Option<Arc<Registry>>,
     open: Mutex<BTreeMap<String, Weak<dyn Destination>>>,
+    turns: Mutex<BTreeMap<String, Weak<Semaphore>>>,
 }
 
 impl Opener {
     /// An opener with these secrets.
     pub fn new(secrets: SharedSecrets) -> Self {
-        Self { secrets: Mutex::new(secrets), credentials: None, open: Mutex::default() }
+        Self { secrets: Mutex::new(secrets), credentials: None, open: Mutex::default(), turns: Mutex::default() }
     }
 
     /// The same, with the providers of credentials that change.
@@ -39,6 +41,20 @@ impl Opener {
     pub fn renew(&self, secrets: SharedSecrets) {
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The turns of whoever delivers files to the destination of these settings: as many as it has connections, for all
+    /// tasks together.
+    pub fn turns(&self, settings: &settings::Destination) -> Arc<Semaphore> {
+        let key = serde_json::to_string(settings).unwrap_or_default();
+        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, turns| turns.strong_count() > 0);
+        if let Some(turns) = all.get(&key).and_then(Weak::upgrade) {
+            return turns;
+        }
+        let turns = Arc::new(Semaphore::new(settings.connections()));
+        all.insert(key, Arc::downgrade(&turns));
+        turns
     }
 
     /// The destination of these settings; it asks nobody yet, but may read files (keys, certificates).

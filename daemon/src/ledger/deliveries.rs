@@ -16,13 +16,13 @@ use serde_json::json;
 /// Joins deliveries `d` to their segments `g`.
 const JOINED: &str = "FROM deliveries d JOIN segments g USING (task, stream, lane, n, revision)";
 
-fn pending(sql: &Connection, task: &TaskId, destination: &str) -> Result<Vec<DeliveryRow>, LedgerError> {
+fn pending(sql: &Connection, task: &TaskId, destination: &str, limit: u32) -> Result<Vec<DeliveryRow>, LedgerError> {
     let text = format!(
         "SELECT {COLUMNS}, d.attempts, d.error {JOINED}
          WHERE d.task = ?1 AND d.destination = ?2 AND d.verified_at IS NULL AND NOT g.superseded
-         ORDER BY d.stream, d.lane, d.n"
+         ORDER BY d.stream, d.lane, d.n LIMIT ?3"
     );
-    all(sql, &text, (task.as_str(), destination), |row| {
+    all(sql, &text, (task.as_str(), destination, limit), |row| {
         Ok(DeliveryRow {
             segment: segment_row(row)?,
             destination: destination.to_owned(),
@@ -123,8 +123,18 @@ impl Ledger {
 
     /// What is not yet verified at a destination, in the order of the data.
     pub async fn pending_deliveries(&self, task: &TaskId, destination: &str) -> Result<Vec<DeliveryRow>, LedgerError> {
+        self.next_deliveries(task, destination, u32::MAX).await
+    }
+
+    /// The first `limit` of those.
+    pub async fn next_deliveries(
+        &self,
+        task: &TaskId,
+        destination: &str,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRow>, LedgerError> {
         let (task, destination) = (task.clone(), destination.to_owned());
-        self.read(move |sql| pending(sql, &task, &destination)).await
+        self.read(move |sql| pending(sql, &task, &destination, limit)).await
     }
 
     /// The segments that some destination still waits for, and the parts of a single file until it is everywhere: their

@@ -183,3 +183,23 @@ pub struct Newest {
     /// The most records that may be kept.
     pub most: u32,
 }
+
+/// One more destination for a task that has succeeded.
+#[derive(Clone, Debug)]
+pub struct AddDestination {
+    /// Its name.
+    pub name: String,
+    /// Its settings as JSON, without secrets.
+    pub settings: serde_json::Value,
+    /// Who orders it.
+    pub actor: String,
+}
+
+/// A destination that a task goes on without.
+#[derive(Clone, Debug)]
+pub struct DropDestination {
+    /// Its name.
+    pub name: String,
+    /// Who orders it.
+    pub actor: String,
+}

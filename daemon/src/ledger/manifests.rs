@@ -98,6 +98,11 @@ fn compose(
             "the manifest of stream {stream} at {destination}: not all of its segments are there"
         )));
     }
+    // A destination that is filled back gets the bytes that the others have, whatever version composes them now.
+    let text = "SELECT bytes, signature FROM manifests WHERE task = ?1 AND stream = ?2 AND destination <> ?3
+         AND published_at IS NOT NULL ORDER BY composed_at LIMIT 1";
+    let there = one(tx, text, key, |row| Ok(Composed { bytes: row.get("bytes")?, signature: row.get("signature")? }))?;
+    let composed = there.unwrap_or(composed);
     let sha256 = Digests::of(&composed.bytes).sha256;
     run(
         tx,
@@ -131,15 +136,16 @@ fn chain_of(
     task: &TaskId,
     stream: &str,
     destination: &str,
+    beyond: bool,
 ) -> Result<Vec<ChainManifest>, LedgerError> {
     let text = "SELECT l.task, l.chain, l.position, l.mode, l.primary_key, l.cursor_field, m.sha256
          FROM chain_links me
-         JOIN chain_links l ON l.chain = me.chain AND l.stream = me.stream AND l.position <= me.position
+         JOIN chain_links l ON l.chain = me.chain AND l.stream = me.stream AND (?4 OR l.position <= me.position)
          JOIN manifests m ON m.task = l.task AND m.stream = l.stream AND m.destination = ?3
          WHERE me.task = ?1 AND me.stream = ?2 AND (m.published_at IS NOT NULL OR l.task = me.task)
              AND m.pruned_at IS NULL
          ORDER BY l.position";
-    all(sql, text, (task.as_str(), stream, destination), |row| {
+    all(sql, text, (task.as_str(), stream, destination, beyond), |row| {
         Ok(ChainManifest {
             task: TaskId::known(row.get::<_, String>("task")?),
             chain: chain_position(row)?,
@@ -267,7 +273,18 @@ impl Ledger {
         destination: &str,
     ) -> Result<Vec<ChainManifest>, LedgerError> {
         let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
-        self.read(move |sql| chain_of(sql, &task, &stream, &destination)).await
+        self.read(move |sql| chain_of(sql, &task, &stream, &destination, false)).await
+    }
+
+    /// The same with what follows the task in its chain and is published there already, because the task is filled back.
+    pub async fn chain_beyond(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        destination: &str,
+    ) -> Result<Vec<ChainManifest>, LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.read(move |sql| chain_of(sql, &task, &stream, &destination, true)).await
     }
 
     /// Whether the ledger has a task's stream behind another one's: in a newer chain, or later in the same one, whatever

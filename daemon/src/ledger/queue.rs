@@ -17,13 +17,14 @@ const OPEN: &str = "FROM tasks t WHERE state = 'pending' AND (?1 IS NULL OR expo
 
 fn head(sql: &Connection, export: Option<&str>, now: Timestamp, limit: u32) -> Result<QueueHead, LedgerError> {
     let text = format!(
-        "SELECT id, export, chained {OPEN} AND (not_before IS NULL OR not_before <= ?2) ORDER BY +queue_pos, seq LIMIT ?3"
+        "SELECT id, export, chained, extracted {OPEN} AND (not_before IS NULL OR not_before <= ?2) ORDER BY +queue_pos, seq LIMIT ?3"
     );
     let due = all(sql, &text, (export, At(now), limit), |row| {
         Ok(QueuedTask {
             id: TaskId::known(row.get::<_, String>("id")?),
             export: row.get("export")?,
             chained: row.get("chained")?,
+            extracted: row.get("extracted")?,
         })
     })?;
     let text = format!("SELECT min(not_before) AS next {OPEN} AND not_before > ?2");

@@ -55,3 +55,15 @@ ALTER TABLE manifests ADD COLUMN pruned_why TEXT;
 ALTER TABLE manifests ADD COLUMN gone_at INTEGER;
 CREATE INDEX manifests_there ON manifests (task, stream) WHERE published_at IS NOT NULL AND gone_at IS NULL;
 CREATE INDEX manifests_by_time ON manifests (published_at) WHERE published_at IS NOT NULL;
+
+-- Several destinations: the one on whose mount the task's spool lies. What is delivered there shares the spool's bytes.
+ALTER TABLE tasks ADD COLUMN home TEXT;
+
+-- Destinations that an operator gave to a task after its end; a row stays until everything is published there.
+CREATE TABLE back_fills (
+    task        TEXT NOT NULL REFERENCES tasks (id),
+    destination TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    started_at  INTEGER NOT NULL,
+    PRIMARY KEY (task, destination)
+) STRICT, WITHOUT ROWID;

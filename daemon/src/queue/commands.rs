@@ -145,10 +145,13 @@ impl<E: Engine> Dispatcher<E> {
     }
 
     async fn act_on(&mut self, act: Act, row: &TaskRow, actor: &Actor, named: bool) -> Result<Acted, Refusal> {
+        // Its deliveries go on, if they do, once what is asked for is done.
+        self.carriers.stop(&row.id);
         let Some(run) = self.running.get_mut(&row.id) else {
             self.apply(act, &row.id, actor).await?;
             return Ok(Acted::Changed);
         };
+        run.forget_order();
         if run.cancelled_by.is_some() && act != Act::Cancel {
             let why = format!("task {} is being cancelled", row.id);
             return if named { Err(Refusal::Conflict(why)) } else { Ok(Acted::Left) };
@@ -228,7 +231,7 @@ impl<E: Engine> Dispatcher<E> {
     }
 }
 
-fn refusal(error: &LedgerError) -> Refusal {
+pub(super) fn refusal(error: &LedgerError) -> Refusal {
     let text = format!("failed to {}", Chain(error));
     match error.class() {
         ErrorClass::Conflict => Refusal::Conflict(text),

@@ -1,5 +1,6 @@
 //! The loop that owns what is running: commands, ends of runs and timers come in one after the other.
 
+use super::carry::Carriers;
 use super::commands::Answers;
 use super::handle::{Command, Progress, Refusal, ReloadReport, Request};
 use super::policy::{self, Slots};
@@ -34,6 +35,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Runs a task from wherever it stands, with what it stored. Nothing in it may block a thread of the runtime, or go
     /// on for long once it is asked to stop.
     fn run(self: Arc<Self>, row: TaskRow, control: RunControl) -> BoxFuture<'static, Outcome>;
+    /// Carries on with the deliveries of a task that is paused, or that has succeeded and is filled back elsewhere. Like
+    /// [`Engine::run`], but asks no source.
+    fn carry(self: Arc<Self>, _row: TaskRow, _control: RunControl) -> BoxFuture<'static, Outcome> {
+        Box::pin(std::future::ready(Outcome::Done))
+    }
     /// Attempts in a row that a task has, by what it stored.
     fn attempts(&self, row: &TaskRow) -> u32;
     /// Whether an export of this name is configured.
@@ -66,6 +72,7 @@ pub struct Dispatcher<E> {
     pub(super) jobs: JoinSet<(TaskId, Outcome)>,
     pub(super) extracted: (mpsc::Sender<TaskId>, mpsc::Receiver<TaskId>),
     pub(super) answers: Answers,
+    pub(super) carriers: Carriers,
     /// Whether the ledger could not take the end of a run lately: said once, not at each try.
     pub(super) untold: bool,
     drain: Option<oneshot::Sender<()>>,
@@ -89,6 +96,7 @@ impl<E: Engine> Dispatcher<E> {
             jobs: JoinSet::new(),
             extracted: mpsc::channel(super::handle::INBOX),
             answers: Answers::default(),
+            carriers: Carriers::default(),
             untold: false,
             drain: None,
             only: None,
@@ -113,17 +121,22 @@ impl<E: Engine> Dispatcher<E> {
 
     /// Turns until it is asked to drain and everything has stopped.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        // Those of the daemon before go on.
+        self.carriers.look();
         loop {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
             // So that whoever looks once sees the speed of the last seconds.
             self.running.values().for_each(|run| run.note());
-            if self.drain.is_some() && self.jobs.is_empty() {
+            if self.drain.is_some() && self.jobs.is_empty() && self.carriers.jobs.is_empty() {
                 break;
             }
             self.tend().await;
             if self.drain.is_none() {
                 let filled = self.fill().await;
                 self.complain(filled);
+                if self.only.is_none() {
+                    self.carry().await;
+                }
             }
             let quiet = self.until_wake();
             tokio::select! {
@@ -133,6 +146,10 @@ impl<E: Engine> Dispatcher<E> {
                 },
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => match ended {
                     Ok((id, outcome)) => self.ended(&id, outcome).await,
+                    Err(error) => self.panicked(&error).await,
+                },
+                Some(ended) = self.carriers.jobs.join_next(), if !self.carriers.jobs.is_empty() => match ended {
+                    Ok((id, outcome)) => self.carried(&id, outcome).await,
                     Err(error) => self.panicked(&error).await,
                 },
                 Some(id) = self.extracted.1.recv() => {
@@ -150,7 +167,7 @@ impl<E: Engine> Dispatcher<E> {
 
     fn until_wake(&self) -> Duration {
         let wake = self.wake.and_then(|at| Duration::try_from(at.duration_since(clock::now())).ok());
-        let due = self.running.values().filter_map(Running::due).min();
+        let due = self.running.values().filter_map(Running::due).chain(self.carriers.due()).min();
         let due = due.map(|at| at.saturating_duration_since(clock::monotonic()));
         [wake, due].into_iter().flatten().fold(TICK, Duration::min)
     }
@@ -164,27 +181,27 @@ impl<E: Engine> Dispatcher<E> {
             Command::Reload(actor, answer) => {
                 let _ = answer.send(self.reload(&actor).await);
             }
+            Command::Order(id, order, answer) => self.order(id, order, answer).await,
             Command::Progress(answer) => {
                 let _ = answer.send(self.progress());
             }
             Command::Drain(answer) => {
                 self.drain = Some(answer);
+                self.carriers.stop_all();
                 self.stop_all().await;
             }
         }
     }
 
     fn progress(&self) -> BTreeMap<String, Progress> {
-        self.running.iter().map(|(id, run)| (id.to_string(), run.progress())).collect()
+        let carried = self.carriers.progress();
+        carried.chain(self.running.iter().map(|(id, run)| (id.to_string(), run.progress()))).collect()
     }
 
     /// Starts pending tasks while there are slots.
     async fn fill(&mut self) -> Result<(), LedgerError> {
         self.wake = None;
         let slots = self.slots();
-        if slots.used >= slots.parallel {
-            return Ok(());
-        }
         let head = self.ledger.queue_head(self.only.as_deref(), clock::now(), LOOK_AHEAD).await?;
         self.wake = head.next;
         let exports: BTreeSet<&String> = head.due.iter().map(|task| &task.export).collect();
@@ -203,7 +220,7 @@ impl<E: Engine> Dispatcher<E> {
             parallel: self.engine.parallel(),
             used: extracting.count(),
             chained_exports: plain.map(|(export, _)| export.to_owned()).collect(),
-            stopping: self.running.keys().cloned().collect(),
+            stopping: self.running.keys().cloned().chain(self.carriers.busy()).collect(),
             closed: BTreeSet::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! How the rest of the daemon speaks to the dispatcher: typed commands with typed answers.
 
+pub use super::carry::{Order, Ordered};
 use crate::base::ids::{Name, TaskId};
 pub use crate::model::progress::Progress;
 pub use crate::model::scope::Scope;
@@ -94,6 +95,8 @@ pub enum Command {
     Submit(Request, oneshot::Sender<Result<Submitted, Refusal>>),
     /// Act on tasks; answers with those it changed.
     Act(Act, Target, Actor, oneshot::Sender<Result<Vec<TaskId>, Refusal>>),
+    /// Change the destinations of a task.
+    Order(TaskId, Order, oneshot::Sender<Result<Ordered, Refusal>>),
     /// Read the configuration again.
     Reload(Actor, oneshot::Sender<Result<ReloadReport, Refusal>>),
     /// Live figures of the tasks that are Processing, by task id.
@@ -129,6 +132,11 @@ impl QueueHandle {
     /// Pauses, resumes, cancels or retries; answers with the tasks that changed.
     pub async fn act(&self, act: Act, target: Target, actor: Actor) -> Result<Vec<TaskId>, Refusal> {
         self.ask(|answer| Command::Act(act, target, actor, answer)).await.unwrap_or_else(|| Err(going_away()))
+    }
+
+    /// Gives a task one more destination, or lets it go on without one.
+    pub async fn order(&self, task: TaskId, order: Order) -> Result<Ordered, Refusal> {
+        self.ask(|answer| Command::Order(task, order, answer)).await.unwrap_or_else(|| Err(going_away()))
     }
 
     /// Reads the configuration again.

@@ -1,5 +1,6 @@
 //! The queue: one dispatcher loop owns what is running; policy is a pure function.
 
+mod carry;
 pub mod commands;
 pub mod dispatcher;
 pub mod handle;

@@ -37,8 +37,15 @@ pub struct Slots {
 pub fn choose(candidates: &[QueuedTask], mut slots: Slots) -> Vec<TaskId> {
     let mut start = Vec::new();
     for candidate in candidates {
+        if candidate.extracted {
+            // Its source is not asked any more.
+            if !slots.stopping.contains(&candidate.id) {
+                start.push(candidate.id.clone());
+            }
+            continue;
+        }
         if slots.used >= slots.parallel {
-            break;
+            continue;
         }
         let twin = candidate.chained && slots.chained_exports.contains(&candidate.export);
         if twin || slots.stopping.contains(&candidate.id) || slots.closed.contains(&candidate.export) {

@@ -29,6 +29,8 @@ pub(super) struct Running {
     pub(super) cancelled_by: Option<Actor>,
     progress: Arc<Counters>,
     extracting: bool,
+    /// Whether it was stopped for an order about its destinations, and goes on as soon as that is carried out.
+    again: bool,
     attempts: u32,
     phase: Phase,
     waiting: Option<Wait>,
@@ -66,6 +68,28 @@ impl Running {
         if let Phase::Ended(_, again) = &mut self.phase {
             *again = clock::monotonic();
         }
+    }
+
+    /// Stops it for an order about its destinations; whether its job is still to end. A parked one is begun again at once.
+    pub(super) fn stop_for_order(&mut self) -> bool {
+        match self.phase {
+            Phase::Runs => {
+                self.again = self.again || !self.stop.is_cancelled();
+                self.stop.cancel();
+                true
+            }
+            Phase::Parked(_) => {
+                self.phase = Phase::Parked(clock::monotonic());
+                self.waiting = None;
+                false
+            }
+            Phase::Ended(..) => false,
+        }
+    }
+
+    /// Somebody wants something else of it.
+    pub(super) fn forget_order(&mut self) {
+        self.again = false;
     }
 
     /// When the dispatcher must look at it.
@@ -179,14 +203,19 @@ impl<E: Engine> Dispatcher<E> {
         self.jobs.spawn(async move { (of, job.await) });
         let extracting = !row.extracted;
         let (cancelled_by, phase, since) = (None, Phase::Runs, clock::monotonic());
-        let run = Running { row, stop, cancelled_by, progress, extracting, attempts, phase, waiting, since };
+        let again = false;
+        let run = Running { row, stop, cancelled_by, progress, extracting, again, attempts, phase, waiting, since };
         self.running.insert(id, run);
     }
 
     /// A job has ended: the run waits, or the ledger is told.
     pub(super) async fn ended(&mut self, id: &TaskId, outcome: Outcome) {
+        self.carry_out(id).await;
+        self.carriers.look();
         let Some(run) = self.running.get_mut(id) else { return };
         match outcome {
+            // It was stopped for an order that is carried out now.
+            Outcome::Stopped | Outcome::Wait(..) | Outcome::RetryAfter(..) if run.again => self.start_again(id).await,
             Outcome::Wait(what, recheck) if !run.stop.is_cancelled() => self.park(id, what, recheck).await,
             outcome => {
                 run.phase = Phase::Ended(outcome, clock::monotonic());
@@ -219,6 +248,7 @@ impl<E: Engine> Dispatcher<E> {
         let ids: Vec<_> = self.running.keys().cloned().collect();
         for id in ids {
             let Some(run) = self.running.get_mut(&id) else { continue };
+            run.forget_order();
             run.stop();
             if run.parked() {
                 run.phase = Phase::Ended(Outcome::Stopped, clock::monotonic());

@@ -78,6 +78,7 @@ impl Scene {
             bytes: digests.bytes,
             sha256: digests.sha256,
             crc32c: digests.crc32c,
+            plain: None,
             counts: Counts { read: 1, written: 1, ..Counts::default() },
             pages: 1,
             source_bytes: 2,

@@ -2,24 +2,23 @@
 
 use super::TaskRun;
 use super::error::TransferError;
+use super::fetch;
 use super::publish::publish;
 use super::single;
+use super::tries::Tries;
 use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
-use crate::base::ids::Name;
-use crate::base::retry::RetryPolicy;
 use crate::base::{crash, fsio};
-use crate::destinations::{Destination, DestinationError, Expected, Put, object_key};
+use crate::destinations::{DestinationError, Expected, Put, object_key};
 use crate::ledger::rows::DeliveryRow;
-use crate::model::segment::Role;
+use crate::model::progress::AtDestination;
+use crate::model::segment::{Role, SegmentId};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-/// Waits between tries; a destination is never given up on while the source is being read.
-const RETRY: RetryPolicy =
-    RetryPolicy { attempts: u32::MAX, initial: Duration::from_millis(500), max: Duration::from_secs(60) };
 
 /// A destination that failed so often in a row is left for later, once nothing but it is to be done.
 const TRIES: u32 = 5;
@@ -30,6 +29,8 @@ enum Extraction {
     Running,
     /// No more segments will come: deliver what is there, and publish.
     Ended,
+    /// An operator paused it: deliver what is there, publish nothing.
+    Paused,
     /// The task stops: try each segment that is there once more.
     Stopped,
 }
@@ -42,26 +43,42 @@ pub struct Deliveries {
 
 /// Starts a worker for each destination.
 pub fn start(task: &Arc<TaskRun>) -> Deliveries {
-    let extraction = watch::Sender::new(Extraction::Running);
+    begin(task, Extraction::Running, |_| true)
+}
+
+fn begin(task: &Arc<TaskRun>, state: Extraction, wanted: impl Fn(&str) -> bool) -> Deliveries {
+    let extraction = watch::Sender::new(state);
     let mut workers = JoinSet::new();
-    for (name, destination) in &task.destinations {
-        let worker = Worker {
-            task: task.clone(),
-            name: name.clone(),
-            destination: destination.clone(),
-            extraction: extraction.subscribe(),
-        };
-        workers.spawn(worker.run());
+    for (index, (name, _)) in task.destinations.iter().enumerate() {
+        if wanted(name.as_str()) {
+            let (task, extraction) = (task.clone(), extraction.subscribe());
+            workers.spawn(Worker { task, index, extraction, tries: Tries::default() }.run());
+        }
     }
     Deliveries { workers, extraction }
+}
+
+/// Carries on with the deliveries of a task that does not run: of one that an operator paused what is sealed, of one that
+/// has succeeded what is filled back to further destinations.
+pub async fn carry(task: &Arc<TaskRun>) -> Result<(), TransferError> {
+    if !task.row.state.closed() {
+        return begin(task, Extraction::Paused, |_| true).end().await;
+    }
+    let filling = task.ledger.back_fills(&task.row.id).await?;
+    begin(task, Extraction::Ended, |name| filling.iter().any(|one| one == name)).end().await?;
+    task.spool.remove()
 }
 
 impl Deliveries {
     /// Waits until every destination has verified and published everything; with `whole` false, until each segment that
     /// is there has been tried once. The error is that of the first destination that needs somebody to act, or else of
     /// the first that failed.
-    pub async fn finish(mut self, whole: bool) -> Result<(), TransferError> {
+    pub async fn finish(self, whole: bool) -> Result<(), TransferError> {
         self.extraction.send_replace(if whole { Extraction::Ended } else { Extraction::Stopped });
+        self.end().await
+    }
+
+    async fn end(mut self) -> Result<(), TransferError> {
         let mut worst: Option<TransferError> = None;
         while let Some(ended) = self.workers.join_next().await {
             let Err(error) = ended.map_err(TransferError::from).and_then(|result| result) else { continue };
@@ -88,86 +105,159 @@ enum Step<'a> {
 
 struct Worker {
     task: Arc<TaskRun>,
-    name: Name,
-    destination: Arc<dyn Destination>,
+    /// Which of the task's destinations.
+    index: usize,
     extraction: watch::Receiver<Extraction>,
+    /// Failures in a row and the next try, of all its files together.
+    tries: Tries,
 }
 
 impl Worker {
-    async fn run(mut self) -> Result<(), TransferError> {
+    async fn run(self) -> Result<(), TransferError> {
         let mut sealed = self.task.sealed.subscribe();
+        let mut extraction = self.extraction.clone();
+        self.told();
         self.patiently(Step::Probe).await?;
+        let mut under_way = FuturesUnordered::new();
+        let mut ids = HashSet::new();
         loop {
-            let state = *self.extraction.borrow_and_update();
+            let state = *extraction.borrow_and_update();
             sealed.mark_unchanged();
-            for row in self.task.ledger.pending_deliveries(&self.task.row.id, self.name.as_str()).await? {
-                self.patiently(Step::Put(&row)).await?;
-                self.commit(&row).await?;
+            for row in self.next(&ids).await? {
+                ids.insert(row.segment.id.clone());
+                under_way.push(self.deliver(row));
             }
-            match state {
-                Extraction::Running => {}
-                Extraction::Stopped => return Ok(()),
-                Extraction::Ended => return self.patiently(Step::Publish).await,
+            if under_way.is_empty() {
+                match state {
+                    Extraction::Running => {}
+                    Extraction::Stopped | Extraction::Paused => return Ok(()),
+                    Extraction::Ended => return self.publish().await,
+                }
             }
-            if *self.extraction.borrow() != state {
+            if *extraction.borrow() != state {
                 continue;
             }
             tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Err(TransferError::Stopped),
+                Some(done) = under_way.next(), if !under_way.is_empty() => { ids.remove(&done?); }
                 _ = sealed.changed() => {}
-                _ = self.extraction.changed() => {}
+                _ = extraction.changed() => {}
             }
         }
+    }
+
+    fn name(&self) -> &str {
+        self.task.destinations.get(self.index).map_or("", |(name, _)| name.as_str())
+    }
+
+    fn place(&self) -> Result<&super::Place, TransferError> {
+        let place = self.task.places.get(self.index);
+        place.ok_or_else(|| TransferError::Worker("a destination is gone".into()))
+    }
+
+    /// What is to be begun beside what is under way, in the order of the data.
+    async fn next(&self, under_way: &HashSet<SegmentId>) -> Result<Vec<DeliveryRow>, TransferError> {
+        let most = self.place()?.connections;
+        let free = most.saturating_sub(under_way.len());
+        if free == 0 {
+            return Ok(Vec::new());
+        }
+        let limit = u32::try_from(most + under_way.len()).unwrap_or(u32::MAX);
+        let rows = self.task.ledger.next_deliveries(&self.task.row.id, self.name(), limit).await?;
+        Ok(rows.into_iter().filter(|row| !under_way.contains(&row.segment.id)).take(free).collect())
+    }
+
+    async fn deliver(&self, row: DeliveryRow) -> Result<SegmentId, TransferError> {
+        self.patiently(Step::Put(&row)).await?;
+        self.commit(&row).await?;
+        Ok(row.segment.id)
+    }
+
+    async fn publish(&self) -> Result<(), TransferError> {
+        self.patiently(Step::Publish).await?;
+        Ok(self.task.ledger.filled_back(&self.task.row.id, self.name()).await?)
     }
 
     /// Does a step, again and again while the source is still being read: a destination never holds up the source or
-    /// another destination. What only an operator can mend is left at once.
-    async fn patiently(&mut self, step: Step<'_>) -> Result<(), TransferError> {
-        let mut waits = RETRY.waits();
-        for tries in 1.. {
-            let Err(error) = self.task.until_stopped(self.attempt(step)).await? else { return Ok(()) };
+    /// another destination. Once it is read, what only an operator can mend is left at once.
+    async fn patiently(&self, step: Step<'_>) -> Result<(), TransferError> {
+        let mut extraction = self.extraction.clone();
+        extraction.mark_unchanged();
+        loop {
+            self.rest(&mut extraction).await?;
+            let began = self.tries.begin();
+            let Err(error) = self.task.until_stopped(self.attempt(step)).await? else {
+                if self.tries.worked() {
+                    self.told();
+                }
+                return Ok(());
+            };
             let text = Chain(&error).to_string();
             if let Step::Put(row) = step {
                 let id = (&self.task.row.id, &row.segment.id);
-                self.task.ledger.delivery_failed(id.0, id.1, self.name.as_str(), &text).await?;
+                self.task.ledger.delivery_failed(id.0, id.1, self.name(), &text).await?;
             }
-            let wait = waits.next_wait(None).unwrap_or(RETRY.max);
-            let last = match *self.extraction.borrow() {
+            let wait = self.tries.failed(began, mends_itself(&error));
+            self.task.progress.at(
+                self.name(),
+                AtDestination { error: Some(text.clone()), next_try: self.tries.next_try(), ..self.standing() },
+            );
+            let last = match *extraction.borrow_and_update() {
                 Extraction::Running => false,
-                Extraction::Ended => tries >= TRIES,
+                Extraction::Ended | Extraction::Paused => self.tries.in_a_row() >= TRIES || !mends_itself(&error),
                 Extraction::Stopped => true,
             };
-            if last || !mends_itself(&error) {
+            if last {
                 return Err(error);
             }
-            tracing::warn!(
-                EXPORT_TASK = %self.task.row.id, EXPORT_DESTINATION = %self.name,
-                "delivery to {} failed, trying again in {wait:.0?}: {text}", self.name
-            );
-            tokio::select! {
-                biased;
-                () = self.task.stop.cancelled() => return Err(TransferError::Stopped),
-                () = tokio::time::sleep(wait) => {}
-                _ = self.extraction.changed() => {}
+            if let Some(wait) = wait {
+                tracing::warn!(
+                    EXPORT_TASK = %self.task.row.id, EXPORT_DESTINATION = %self.name(),
+                    "delivery to {} failed, trying again in {wait:.0?}: {text}", self.name()
+                );
             }
         }
-        Ok(())
+    }
+
+    /// Waits until the destination may be tried again, or until the end of extraction makes it urgent.
+    async fn rest(&self, extraction: &mut watch::Receiver<Extraction>) -> Result<(), TransferError> {
+        let Some(wait) = self.tries.wait() else { return Ok(()) };
+        tokio::select! {
+            biased;
+            () = self.task.stop.cancelled() => Err(TransferError::Stopped),
+            () = tokio::time::sleep(wait) => Ok(()),
+            _ = extraction.changed() => Ok(()),
+        }
     }
 
     async fn attempt(&self, step: Step<'_>) -> Result<(), TransferError> {
+        let place = self.place()?;
         match step {
-            Step::Probe => self.destination.probe().await.map(drop).map_err(|source| self.failed(source)),
+            Step::Probe => place.destination.probe().await.map(drop).map_err(|source| self.failed(source)),
             Step::Put(row) => self.put(row).await,
-            Step::Publish => publish(&self.task, &self.name, &*self.destination).await,
+            Step::Publish => {
+                let (name, destination) = self.task.destinations.get(self.index).ok_or(TransferError::Stopped)?;
+                publish(&self.task, name, &**destination).await
+            }
         }
+    }
+
+    fn standing(&self) -> AtDestination {
+        let sent = self.place().map_or(0, |place| place.destination.sent());
+        AtDestination { sent, ..AtDestination::default() }
+    }
+
+    /// Says that nothing is wrong here.
+    fn told(&self) {
+        self.task.progress.at(self.name(), self.standing());
     }
 
     /// Notes a verified segment; when every destination has it, it leaves the spool.
     async fn commit(&self, row: &DeliveryRow) -> Result<(), TransferError> {
         let id = &self.task.row.id;
         crash::point("delivery.before_commit");
-        let everywhere = self.task.ledger.delivery_verified(id, &row.segment.id, self.name.as_str()).await?;
+        let everywhere = self.task.ledger.delivery_verified(id, &row.segment.id, self.name()).await?;
         crash::point("delivery.committed");
         if everywhere {
             let path = self.task.spool.segment(&row.segment.id.stream, &row.segment.name);
@@ -177,23 +267,33 @@ impl Worker {
                 single::forget_parts(&self.task, &row.segment.id.stream).await?;
             }
         }
+        self.told();
+        // Also where others wait for it still: on the spool's own mount it is a link now.
+        self.task.room.freed();
         Ok(())
     }
 
     fn failed(&self, source: DestinationError) -> TransferError {
-        TransferError::Destination { name: self.name.to_string(), source }
+        TransferError::Destination { name: self.name().to_owned(), source }
     }
 
     async fn put(&self, row: &DeliveryRow) -> Result<(), TransferError> {
+        let place = self.place()?;
+        // Over all tasks that deliver there.
+        let _turn = place.turns.acquire().await;
         crash::point("delivery.started");
         let segment = &row.segment;
         let key = key(&self.task, &segment.id.stream, &segment.name);
         let from = self.task.spool.segment(&segment.id.stream, &segment.name);
+        let _fetched = match self.task.row.state.closed() {
+            true => fetch::fetch(&self.task, segment, &from).await?,
+            false => None,
+        };
         let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone(), crc32c: segment.crc32c };
-        let (ledger, task, destination) = (&self.task.ledger, &self.task.row.id, self.name.as_str());
+        let (ledger, task, destination) = (&self.task.ledger, &self.task.row.id, self.name());
         let log = LedgerLog { ledger, task, destination, key: &key };
         let put = Put { key: &key, from: &from, expected: &expected, log: &log };
-        let Err(source) = self.destination.put_file(put).await else { return Ok(()) };
+        let Err(source) = place.destination.put_file(put).await else { return Ok(()) };
         // The stream may have been sent back to its start meanwhile; then nobody needs the segment, and its file is gone.
         match self.task.ledger.is_superseded(&self.task.row.id, &segment.id).await? {
             true => Ok(()),

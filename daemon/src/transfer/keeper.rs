@@ -30,6 +30,8 @@ pub struct Keeper {
     /// When the first of them came.
     since: Option<Instant>,
     journal: Option<Journal>,
+    /// Bytes of the journal at its last sync.
+    size: u64,
     synced: Instant,
 }
 
@@ -47,7 +49,7 @@ impl Keeper {
     pub fn new(spool: &Spool, segment: SegmentId, from: Offset, limit: Duration) -> Self {
         let (path, own) = (spool.journal(&segment), spool.own().cloned());
         let synced = clock::monotonic();
-        Self { path, own, segment, from, limit, before: Vec::new(), since: None, journal: None, synced }
+        Self { path, own, segment, from, limit, before: Vec::new(), since: None, journal: None, size: 0, synced }
     }
 
     /// Goes on with the journal that an earlier run left.
@@ -79,6 +81,11 @@ impl Keeper {
         Ok(Known::Journaled)
     }
 
+    /// Bytes of its journal, as far as they are durable.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// How long until what was added must be made durable even if no page comes.
     pub fn idle(&self) -> Duration {
         match &self.journal {
@@ -99,6 +106,7 @@ impl Keeper {
         {
             journal.sync()?;
             crash::point("journal.synced");
+            self.size = std::fs::metadata(&self.path).map_or(self.size, |meta| meta.len());
         }
         self.synced = clock::monotonic();
         Ok(())

@@ -176,7 +176,9 @@ impl Lane {
             (open, added)
         };
         let (open, added) = self.run.task.cpu.run(work).await?;
-        self.run.task.progress.open_bytes(self.row.lane, open.segment.growing_bytes());
+        let growing = open.segment.growing_bytes();
+        self.run.task.progress.open_bytes(self.row.lane, growing);
+        self.run.booked.uses(self.row.lane, growing + open.keeper.size(), target);
         let wants_sync = open.keeper.wants_sync();
         self.open = Some(open);
         added?;
@@ -201,6 +203,7 @@ impl Lane {
     }
 
     async fn open_segment(&mut self) -> Result<Open, TransferError> {
+        self.run.task.room.enter(&self.run.task).await?;
         let (run, id, last) = (self.run.clone(), self.id(), self.row.offset.clone());
         let keeper = self
             .keeper

@@ -10,6 +10,7 @@ pub mod deliver;
 pub mod error;
 pub mod extract;
 pub mod family;
+pub mod fetch;
 pub mod follow;
 pub mod journal;
 pub mod keeper;
@@ -22,10 +23,12 @@ pub mod protect;
 pub mod publish;
 pub mod recover;
 pub mod restart;
+pub mod room;
 pub mod sample;
 pub mod single;
 pub mod spool;
 pub mod stream;
+pub mod tries;
 pub mod uploads;
 
 use crate::base::crash;
@@ -41,12 +44,13 @@ use cpu::Cpu;
 use error::TransferError;
 use family::Family;
 use progress::Counters;
+use room::Room;
 use saas_export_api::plural;
 use saas_export_manifest::Mode;
 use spool::Spool;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often a task that waits for room looks again.
@@ -65,6 +69,16 @@ pub struct StreamPlan {
     pub fingerprint: String,
 }
 
+/// How a destination is used.
+pub struct Place {
+    /// The destination.
+    pub destination: Arc<dyn Destination>,
+    /// Files that are delivered there at the same time, over all tasks.
+    pub turns: Arc<Semaphore>,
+    /// Files that one task delivers there at the same time.
+    pub connections: usize,
+}
+
 /// All that the run of a task needs.
 pub struct TaskRun {
     /// The task as it stood when the run began.
@@ -77,6 +91,14 @@ pub struct TaskRun {
     pub source: Source,
     /// Where it delivers.
     pub destinations: Vec<(Name, Arc<dyn Destination>)>,
+    /// How each of them is used, in the same order.
+    pub places: Vec<Place>,
+    /// The destination on whose mount the spool lies.
+    pub home: Option<Name>,
+    /// The room of all spools.
+    pub room: Arc<Room>,
+    /// Files that are being fetched back.
+    pub fetching: fetch::Locks,
     /// The ledger.
     pub ledger: Ledger,
     /// Where its files lie meanwhile.
@@ -158,6 +180,23 @@ pub async fn run(task: Arc<TaskRun>) -> Outcome {
     }
 }
 
+/// Carries on with the deliveries of a task that is paused, or that has succeeded and is filled back elsewhere.
+pub async fn carry(task: Arc<TaskRun>) -> Outcome {
+    let carried = async {
+        task.progress.reset(&task.ledger.streams(&task.row.id).await?);
+        deliver::carry(&task).await
+    };
+    let Err(error) = carried.await else { return Outcome::Done };
+    match error.class() {
+        ErrorClass::Stopped => Outcome::Stopped,
+        ErrorClass::Full => Outcome::Wait(Waiting { reason: full(&task, &error), until: None }, RECHECK_ROOM),
+        _ => {
+            let reason = format!("it failed to {}", Chain(&error));
+            Outcome::Wait(Waiting { reason, until: None }, RECHECK_DELIVERY)
+        }
+    }
+}
+
 /// Which disk is full, and what is missing there as far as that can be known.
 fn full(task: &TaskRun, error: &TransferError) -> String {
     let place = match error {
@@ -180,6 +219,8 @@ async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
     recover::clean(task).await.map_err(before)?;
     let rows = task.ledger.streams(&task.row.id).await.map_err(TransferError::from).map_err(before)?;
     task.progress.reset(&rows);
+    let home = task.home.as_ref().map(Name::as_str);
+    task.ledger.set_home(&task.row.id, home).await.map_err(TransferError::from).map_err(before)?;
     let delivered = deliver::start(task);
     let extracted = limit::within_time(task, extract_all(task, &rows)).await;
     let assembled = match &extracted {

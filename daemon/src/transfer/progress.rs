@@ -2,7 +2,7 @@
 
 use crate::base::clock;
 use crate::ledger::rows::StreamRow;
-use crate::model::progress::Progress;
+use crate::model::progress::{AtDestination, Progress};
 use crate::model::task::Waiting;
 use crate::net::stats::SourceStats;
 use std::collections::BTreeMap;
@@ -33,6 +33,8 @@ pub struct Counters {
     source: OnceLock<Arc<SourceStats>>,
     /// What it does once the source is read, for a person.
     putting: Mutex<Option<String>>,
+    held: Mutex<Option<Waiting>>,
+    places: Mutex<BTreeMap<String, AtDestination>>,
 }
 
 /// What the sample has read and no lane has taken yet.
@@ -63,6 +65,16 @@ impl Counters {
     /// Also shows the figures of the source's requests.
     pub fn attach(&self, stats: Arc<SourceStats>) {
         let _ = self.source.set(stats);
+    }
+
+    /// Why extraction waits, for another reason than its source; or that it goes on.
+    pub fn hold(&self, waiting: Option<Waiting>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+    }
+
+    /// How the deliveries to a destination go.
+    pub fn at(&self, destination: &str, now: AtDestination) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(destination.to_owned(), now);
     }
 
     /// So many partitions more will be read.
@@ -171,8 +183,16 @@ impl Counters {
             rate,
             total: self.known_total(),
             retries: self.source.get().map_or(0, |stats| stats.retries.load(Relaxed)),
-            waiting: self.putting().or_else(|| self.source.get()?.waiting().borrow().clone()),
+            waiting: self.waiting(),
+            carried: false,
+            destinations: self.places.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = held.or_else(|| self.putting());
+        held.or_else(|| self.source.get().and_then(|stats| stats.waiting().borrow().clone()))
     }
 
     fn putting(&self) -> Option<Waiting> {

@@ -131,10 +131,10 @@ async fn point_latest(
             None
         }
     };
-    let entries = task.ledger.chain(&task.row.id, &manifest.stream, name.as_str()).await?;
+    let entries = whole(task.ledger.chain_beyond(&task.row.id, &manifest.stream, name.as_str()).await?);
     match overtaken(task, &manifest.stream, found).await? {
         // The destination is younger than the chain: what it has is no whole data set, and must not look like one.
-        None if entries.len() as u64 != manifest.chain.position + 1 => {
+        None if entries.len() as u64 <= manifest.chain.position => {
             let note = format!(
                 "{} does not have the chain from its start, so that {} is not written; `exportctl run {} --full` starts one",
                 name,
@@ -155,6 +155,12 @@ async fn point_latest(
     }
     crash::point("manifest.latest_written");
     Ok(task.ledger.manifest_published(&task.row.id, &manifest.stream, name.as_str()).await?)
+}
+
+/// The chain from its start to the first gap: what a reader may follow.
+fn whole(chain: Vec<ChainManifest>) -> Vec<ChainManifest> {
+    let in_place = |(index, link): &(usize, ChainManifest)| link.chain.position == *index as u64;
+    chain.into_iter().enumerate().take_while(in_place).map(|(_, link)| link).collect()
 }
 
 fn latest(task: &TaskRun, manifest: &Manifest, chain: Vec<ChainManifest>) -> Latest {

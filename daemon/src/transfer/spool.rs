@@ -85,6 +85,11 @@ impl Spool {
         &self.dir
     }
 
+    /// Permission bits of segment files.
+    pub fn mode(&self) -> u32 {
+        self.mode
+    }
+
     /// Directory of this task's rejected records.
     pub fn quarantine(&self) -> &Path {
         &self.quarantine

@@ -7,6 +7,7 @@ use super::journal::{Found, Replay};
 use super::lane::{Lane, next_segment};
 use super::limit::{self, Left};
 use super::pages::{Open, Pages};
+use super::room::Booked;
 use super::{StreamPlan, TaskRun, follow, parents, restart, sample};
 use crate::base::budget::ByteBudget;
 use crate::base::error::{Chain, ErrorClass};
@@ -51,6 +52,8 @@ pub struct StreamRun {
     pub growing: Option<Schema>,
     /// What was left of the export's limits when this run of the stream began.
     pub left: Left,
+    /// The room of its open segments in the spool.
+    pub booked: Booked,
     /// Stops its lanes: the task's, or when one of them fails.
     pub stop: CancellationToken,
 }
@@ -142,6 +145,8 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
     prepare(task, name, &lanes).await?;
+    let reading = lanes.iter().filter(|lane| !lane.done).count() as u64;
+    let booked = task.room.book(task, reading * task.chunk_size()).await?;
 
     let opener = |lane: u32| -> Open {
         let (task, name, partitions) = (task.clone(), stream.name.clone(), partitions.clone());
@@ -176,6 +181,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
         rules: rules.clone(),
         growing: may_grow.then(|| schema.clone()),
         left,
+        booked,
         stop,
     });
     let mut running = JoinSet::new();

@@ -33,6 +33,19 @@ impl Destination {
         }
     }
 
+    /// Files that are delivered there at the same time.
+    pub fn connections(&self) -> usize {
+        match self {
+            // More would only make a disk seek.
+            Self::Local(_) => 4,
+            Self::S3(place) => place.transfer.connections as usize,
+            Self::Gcs(place) => place.transfer.connections as usize,
+            Self::Azure(place) => place.transfer.connections as usize,
+            Self::Sftp(place) => place.transfer.connections as usize,
+            Self::Http(place) => place.transfer.connections as usize,
+        }
+    }
+
     /// Where the object `key` lies, for a person; never with a secret in it.
     pub fn location(&self, key: &str) -> String {
         match self {

@@ -91,6 +91,12 @@ pub struct Daemon {
     /// Bytes of pages that one task holds in memory between fetching and encoding.
     #[schemars(extend("x-minimum" = "1MB", "x-maximum" = "4GB"))]
     pub page_buffer: Size,
+    /// The most bytes that lie in the spools of all tasks and wait for a destination, segments in the making included. When
+    /// it is reached extraction waits, and deliveries go on. Without it the disk is the limit. It must hold two segments
+    /// (`chunk_size`) for each lane of a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "1MB"))]
+    pub spool_quota: Option<Size>,
     /// Threads that convert and encode; 0 = as many as there are processors.
     #[schemars(range(max = 256))]
     pub threads: u32,
@@ -108,6 +114,7 @@ impl Default for Daemon {
             parallel: 3,
             replay_limit: Span(Duration::from_secs(10)),
             page_buffer: Size(32_000_000),
+            spool_quota: None,
             threads: 0,
             signing_key: None,
         }

@@ -10,6 +10,7 @@ mod incremental;
 mod keep;
 mod partitions;
 mod places;
+mod quota;
 mod requests;
 mod schemas;
 mod servers;
@@ -36,6 +37,7 @@ pub fn validate(config: &Config) -> Vec<Mistake> {
     check.servers();
     check.sources();
     check.exports();
+    check.quota();
     check.texts();
     check.templates();
     check.mistakes

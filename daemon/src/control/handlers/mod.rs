@@ -1,6 +1,7 @@
 //! What answers on each route: asks the queue or the ledger, and leaves the JSON to `wire`.
 
 pub mod daemon;
+pub mod deliver;
 pub mod downloads;
 pub mod events;
 pub mod exports;

@@ -93,13 +93,14 @@ fn acted(tasks: &[TaskId]) -> Acted {
     Acted { tasks: tasks.iter().map(ToString::to_string).collect() }
 }
 
-/// `POST /v1/tasks/{task}/verify?destination=`: reads every published file, however long that takes.
+/// `POST /v1/tasks/{task}/verify?destination=&deep`: compares every published file, however long that takes.
 pub async fn verify(call: Call) -> Result<Reply, Failure> {
-    call.target.query.only(&["destination"])?;
+    call.target.query.only(&["destination", "deep"])?;
+    let deep = call.target.query.flag("deep")?;
     let row = reads::task_or_export(&call.state, call.arg(0)).await?;
     let destination = call.target.query.get("destination").map(str::to_owned);
     let report = tokio::select! {
-        report = call.state.hooks.verify(row.id.clone(), destination) => report.map_err(wire::refusal)?,
+        report = call.state.hooks.verify(row.id.clone(), destination, deep) => report.map_err(wire::refusal)?,
         () = call.stop.cancelled() => return Err(going_down()),
     };
     let files = format!("{} {}", report.files, plural(report.files, "file"));

@@ -35,6 +35,9 @@ fn the_golden_documents_are_as_described() {
     let cases = [
         ("acted", "Acted"),
         ("check_report", "CheckReport"),
+        ("deliver_drop", "Deliver"),
+        ("deliver_to", "Deliver"),
+        ("delivering", "Delivering"),
         ("event", "Event"),
         ("event_small", "Event"),
         ("export", "Export"),
@@ -53,6 +56,8 @@ fn the_golden_documents_are_as_described() {
         ("submit", "Submit"),
         ("submit_empty", "Submit"),
         ("submitted", "Submitted"),
+        ("task_destination", "TaskDestination"),
+        ("task_destination_small", "TaskDestination"),
         ("task_detail", "TaskDetail"),
         ("published_pruned", "Published"),
         ("task_summary", "TaskSummary"),

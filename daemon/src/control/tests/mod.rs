@@ -15,10 +15,11 @@ use crate::base::ids::{Name, RequestKey, TaskId};
 use crate::config::settings::{Config, Rate};
 use crate::destinations::DestinationError;
 use crate::ledger::Ledger;
-use crate::ledger::input::NewTask;
+use crate::ledger::input::{AddDestination, NewTask};
+use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::model::scope::Scope;
 use crate::net::limit::{Limiter, Standing};
-use crate::queue::handle::{Actor, Command, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
+use crate::queue::handle::{Actor, Command, Order, Ordered, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -152,6 +153,17 @@ async fn dispatch(mut inbox: mpsc::Receiver<Command>, told: Arc<Mutex<Vec<String
                 note(format!("reload by {}", actor.0));
                 let _ = answer.send(Ok(ReloadReport::default()));
             }
+            Command::Order(task, order, answer) => {
+                note(format!(
+                    "order {} {}",
+                    task.as_str().len(),
+                    match order {
+                        Order::Add(order) => format!("to {} by {}", order.name, order.actor),
+                        Order::Drop(order) => format!("drop {} by {}", order.name, order.actor),
+                    }
+                ));
+                let _ = answer.send(Ok(Ordered { deliveries: 3, freed: vec![] }));
+            }
             Command::Progress(answer) => {
                 let live = Progress { records: 5, rate: 2.0, total: Some(9), ..Progress::default() };
                 let _ = answer.send(BTreeMap::from([("live".to_owned(), live)]));
@@ -169,7 +181,30 @@ fn broken() -> DestinationError {
 struct Hooks;
 
 impl ControlHooks for Hooks {
-    fn verify(&self, task: TaskId, destination: Option<String>) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
+    fn back_fill(
+        &self,
+        _: TaskRow,
+        name: String,
+        actor: String,
+    ) -> BoxFuture<'static, Result<AddDestination, Refusal>> {
+        Box::pin(async move {
+            match name.as_str() {
+                "offsite" => Ok(AddDestination { name, settings: json!({}), actor }),
+                _ => Err(Refusal::NotFound(format!("there is no destination {name:?}"))),
+            }
+        })
+    }
+
+    fn free(&self, _: TaskRow, _: Vec<FreedSegment>) -> BoxFuture<'static, Result<(), Refusal>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn verify(
+        &self,
+        task: TaskId,
+        destination: Option<String>,
+        _deep: bool,
+    ) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
         Box::pin(async move {
             let Some(destination) = destination else {
                 return Ok(VerifyReport { task: task.to_string(), ok: true, files: 3, bytes: 9, problems: vec![] });

@@ -1,0 +1,126 @@
+//! What a back-fill needs: a destination of the configuration, and the files of the task somewhere.
+
+use super::engine::AppEngine;
+use crate::base::error::Chain;
+use crate::base::fsio;
+use crate::base::ids::Name;
+use crate::config::settings::Config;
+use crate::destinations::local::PRIVATE;
+use crate::destinations::{Destination, object_key};
+use crate::ledger::input::AddDestination;
+use crate::ledger::rows::{FreedSegment, SegmentRow, TaskRow};
+use crate::ledger::{Ledger, LedgerError};
+use crate::model::task::TaskState;
+use crate::queue::handle::Refusal;
+use crate::transfer::spool::Spool;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Files that are looked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// What the ledger needs to fill a destination of the configuration back from a task.
+pub async fn back_fill(
+    engine: &AppEngine,
+    ledger: &Ledger,
+    task: &TaskRow,
+    (to, actor): (&str, String),
+) -> Result<AddDestination, Refusal> {
+    let (config, _) = engine.in_force();
+    let Some((name, settings)) = config.destinations.get_key_value(to) else {
+        let names: Vec<&str> = config.destinations.keys().map(Name::as_str).collect();
+        let names = names.join(", ");
+        return Err(Refusal::NotFound(format!(
+            "there is no destination {to:?} in the configuration; there are: {names}"
+        )));
+    };
+    if task.state != TaskState::Succeeded {
+        let message = format!(
+            "task {} is {}: only a task that has succeeded can be delivered to one more destination",
+            task.id, task.state
+        );
+        return Err(Refusal::Conflict(message));
+    }
+    // A mistake in the settings is told now, not in the log.
+    engine
+        .destinations()
+        .open(settings)
+        .map_err(|error| Refusal::Unavailable(format!("failed to {}", Chain(&error))))?;
+    let source = Source::of(engine, task)?;
+    source.has_everything(ledger, task).await?;
+    let settings = serde_json::to_value(settings).map_err(|error| Refusal::Unavailable(error.to_string()))?;
+    Ok(AddDestination { name: name.to_string(), settings, actor })
+}
+
+/// Removes files that nobody waits for any more.
+pub fn free(engine: &AppEngine, task: &TaskRow, segments: &[FreedSegment]) -> Result<(), Refusal> {
+    let source = Source::of(engine, task)?;
+    for segment in segments {
+        let path = source.spool.segment(&segment.stream, &segment.name);
+        fsio::remove(&path)
+            .map_err(|error| Refusal::Unavailable(format!("failed to remove {}: {error}", path.display())))?;
+    }
+    engine.room().freed();
+    Ok(())
+}
+
+/// Where the files of a task may still be.
+struct Source {
+    destinations: BTreeMap<String, Arc<dyn Destination>>,
+    spool: Spool,
+}
+
+impl Source {
+    fn of(engine: &AppEngine, task: &TaskRow) -> Result<Self, Refusal> {
+        let broken = |why: String| {
+            Refusal::Unavailable(format!("failed to use the stored configuration of task {}: {why}", task.id))
+        };
+        let stored = serde_json::from_str(&task.config).map_err(|error| broken(error.to_string()))?;
+        let config = Config::from_effective(&stored).map_err(|why| broken(why.to_string()))?;
+        let export = config.exports.values().next().ok_or_else(|| broken("it has no export".into()))?;
+        let home = export.to.iter().filter_map(|name| config.destinations.get(name)?.local()).next();
+        let state_dir = engine.in_force().0.daemon.state_dir.clone();
+        let base = home.map_or(state_dir.clone(), |home| home.root.join(PRIVATE));
+        let opener = engine.destinations();
+        // One that cannot be opened any more may still be filled back from the others.
+        let opened =
+            config.destinations.iter().filter_map(|(name, place)| Some((name.to_string(), opener.open(place).ok()?)));
+        Ok(Self { destinations: opened.collect(), spool: Spool::new(&base, &state_dir, &task.id, 0o640) })
+    }
+
+    /// Refuses where a file is nowhere any more. A destination that does not answer says nothing: the delivery waits for it.
+    async fn has_everything(&self, ledger: &Ledger, task: &TaskRow) -> Result<(), Refusal> {
+        let failed = |error: LedgerError| Refusal::Unavailable(format!("failed to {}", Chain(&error)));
+        for stream in ledger.streams(&task.id).await.map_err(failed)? {
+            let segments = ledger.segments(&task.id, &stream.stream).await.map_err(failed)?;
+            let looks = segments.into_iter().filter(|segment| !segment.superseded).map(|segment| async move {
+                match self.has(ledger, task, &segment).await.map_err(failed)? {
+                    true => Ok(()),
+                    false => Err(Refusal::Conflict(format!(
+                        "{} of stream {} is gone everywhere: neither the spool nor a destination of task {} has it",
+                        segment.name, segment.id.stream, task.id
+                    ))),
+                }
+            });
+            futures_util::stream::iter(looks).buffered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        }
+        Ok(())
+    }
+
+    async fn has(&self, ledger: &Ledger, task: &TaskRow, segment: &SegmentRow) -> Result<bool, LedgerError> {
+        if Path::new(&self.spool.segment(&segment.id.stream, &segment.name)).exists() {
+            return Ok(true);
+        }
+        let key = object_key(&task.export, &segment.id.stream, &task.id, &segment.name);
+        for name in ledger.verified_at(&task.id, &segment.id).await? {
+            let Some(destination) = self.destinations.get(&name) else { continue };
+            match destination.head(&key).await {
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+}
