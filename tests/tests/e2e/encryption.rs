@@ -289,3 +289,54 @@ fn a_page_that_was_damaged_on_its_way_is_asked_for_again() {
     assert_eq!(truth.faults.get(&Kind::Damaged), Some(&(damaged.len() as u64)));
     assert_eq!(truth.repeated_requests(), damaged.len() as u64, "each was asked for once more");
 }
+
+/// One file of a stream is put together from parts that are sealed, and encrypted as a whole: plain bytes lie nowhere, also
+/// where the daemon dies on the way, and what is in it is what an export in the clear has.
+#[test]
+fn one_file_is_put_together_from_sealed_parts_and_encrypted() {
+    if !has("age") || !has("age-keygen") {
+        return skipped("age: not installed");
+    }
+    let keys = tempfile::tempdir().unwrap();
+    let identity = &identities(keys.path(), 1)[0];
+    for (format, ending) in [("ndjson", "ndjson"), ("csv", "csv"), ("parquet", "parquet"), ("avro", "avro")] {
+        let single = |recipients: &[&str]| {
+            let mut bed = bed(recipients);
+            let encryption = bed.config["exports"]["shop"].get("encryption").cloned();
+            let mut export = config::export("shop", "cursor", format, "64kB");
+            if ["parquet", "avro"].contains(&format) {
+                export["format"][format] = json!({ "compression": "none" });
+            }
+            export["layout"] = "single".into();
+            if let Some(encryption) = encryption {
+                export["encryption"] = encryption;
+            }
+            bed.export("shop", export);
+            bed
+        };
+        let plain = single(&[]);
+        plain.start().run_to_success("shop");
+        let plain = std::fs::read(&latest(&plain, "shop", "lake")[0].path).unwrap();
+
+        let bed = single(&[&identity.recipient]);
+        let daemon = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "single.written")]);
+        let id = daemon.run("shop");
+        daemon.ended(PATIENCE);
+        let parts = walk(&bed.lake().join(".saas-export")).len();
+        assert!(parts > 2, "{format}: {parts} files in the spool");
+        assert_eq!(showing(&bed, &["@shop.example"]), [] as [PathBuf; 0], "{format}: after the kill");
+        let daemon = bed.start();
+        daemon.wait_for(&id, &["succeeded"], PATIENCE);
+        assert_eq!(showing(&bed, &["@shop.example"]), [] as [PathBuf; 0], "{format}: after the end");
+        let (dir, manifest) = manifest(&bed);
+        let listed = manifest["segments"].as_array().unwrap();
+        assert_eq!(listed.len(), 1);
+        let name = listed[0]["name"].as_str().unwrap();
+        assert!(name.ends_with(&format!(".{ending}.age")), "{name}");
+        let found = decrypted(&dir.join(name), identity, &keys.path().join("out"));
+        assert!(found == plain, "{format}: what is in it is the plain file");
+        assert_eq!(listed[0]["plain_sha256"], digest(&plain));
+        assert_eq!(listed[0]["plain_bytes"], plain.len());
+        bed.ctl(&["verify", &id, "--deep"]).expect(0);
+    }
+}

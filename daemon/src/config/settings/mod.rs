@@ -93,7 +93,8 @@ pub struct Daemon {
     pub page_buffer: Size,
     /// The most bytes that lie in the spools of all tasks and wait for a destination, segments in the making included. When
     /// it is reached extraction waits, and deliveries go on. Without it the disk is the limit. It must hold two segments
-    /// (`chunk_size`) for each lane of a stream.
+    /// (`chunk_size`) for each lane of a stream. The parts of `layout: single` do not count: they need room for the whole
+    /// file, and leave when it is put together and delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-minimum" = "1MB"))]
     pub spool_quota: Option<Size>,
