@@ -5,7 +5,7 @@
 #                                           variables that the tests read; its files and its pid are in DIR
 #   tests/stores/server.sh stop DIR
 #
-# NAME: versitygw minio s3s garage moto (S3), azurite (Azure), fakegcs (Google). Installed by the registries' own clients into
+# NAME: versitygw minio s3s garage moto (S3), azurite (Azure). Installed by the registries' own clients into
 # the cache; what cannot be installed here is said, with status 3. Every server ends by its own pid, at the latest after an hour.
 set -euo pipefail
 cache=${STORES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/saas-export-tests/stores}
@@ -92,15 +92,6 @@ start() {
     print_s3
     ;;
   azurite) azurite ;;
-  fakegcs)
-    install_go fake-gcs-server github.com/fsouza/fake-gcs-server@latest
-    mkdir -p "$dir/data/$bucket"
-    run "$cache/bin/fake-gcs-server" -scheme http -host 127.0.0.1 -port "$port" -public-host "127.0.0.1:$port" -backend memory -data "$dir/data"
-    answers curl -sf -o /dev/null --max-time 10 "http://127.0.0.1:$port/storage/v1/b/$bucket"
-    account='{\"disable_oauth\":true,\"client_email\":\"\",\"private_key\":\"\",\"private_key_id\":\"\"}'
-    printf 'SAAS_EXPORT_TEST_GCS={"gcs":{"bucket":"%s","endpoint":"http://127.0.0.1:%s","credentials":{"service_account":"%s"}}}\n' \
-      "$bucket" "$port" "$account"
-    ;;
   *) die "there is no $name" ;;
   esac
 }
@@ -146,7 +137,7 @@ azurite() {
   local account=devstoreaccount1
   local known=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
   run "$cache/azurite/node_modules/.bin/azurite-blob" --blobHost 127.0.0.1 --blobPort "$port" --location "$dir/data" --silent --skipApiVersionCheck
-  answers python3 - "$port" "$account" "$known" "$bucket" <<'P'
+  cat >"$dir/container.py" <<'P'
 import base64, email.utils, hashlib, hmac, sys, urllib.request
 port, account, key, bucket = sys.argv[1:]
 date, version = email.utils.formatdate(usegmt=True), "2021-08-06"
@@ -156,6 +147,7 @@ url = f"http://127.0.0.1:{port}/{account}/{bucket}?restype=container"
 headers = {"x-ms-date": date, "x-ms-version": version, "Authorization": f"SharedKey {account}:{sign}", "Content-Length": "0"}
 urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers), timeout=10)
 P
+  answers python3 "$dir/container.py" "$port" "$account" "$known" "$bucket"
   printf 'SAAS_EXPORT_TEST_AZURE={"azure":{"account":"%s","container":"%s","endpoint":"http://127.0.0.1:%s/%s","credentials":{"key":"%s"}}}\n' \
     "$account" "$bucket" "$port" "$account" "$known"
 }

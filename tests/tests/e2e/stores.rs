@@ -234,8 +234,6 @@ fn killed_again_and_again() {
 fn check_names_what_the_store_keeps() {
     let Some(server) = Server::started("check of a store") else { return };
     let scene = scene(&server, 100);
-    let checked = scene.bed.daemon(&["--check-config"]);
-    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
     let daemon = scene.bed.start();
     let told = scene.bed.ctl(&["check", "shop"]);
     assert!(told.stdout.contains("offsite"), "{}", told.stdout);

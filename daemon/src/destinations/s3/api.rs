@@ -83,7 +83,7 @@ pub struct Open {
 /// What the store has of an upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
-    /// The parts; a checksum is empty where the store does not tell it.
+    /// The parts; a checksum or an ETag is empty where the store does not tell it.
     pub parts: Vec<Part>,
     /// Whether it checks the whole object when it puts the parts together.
     pub whole: bool,
@@ -310,7 +310,8 @@ fn part_of(xml: &str) -> Option<Part> {
         number: xml::text(xml, "PartNumber")?.parse().ok()?,
         bytes: xml::text(xml, "Size")?.parse().ok()?,
         checksum: xml::text(xml, "ChecksumCRC32C").unwrap_or_default(),
-        etag: bare(&xml::text(xml, "ETag")?).to_owned(),
+        // Not every store tells it here.
+        etag: bare(&xml::text(xml, "ETag").unwrap_or_default()).to_owned(),
     })
 }
 

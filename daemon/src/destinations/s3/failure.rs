@@ -130,6 +130,8 @@ fn class_of(status: StatusCode, code: &str, headers: &HeaderMap) -> ErrorClass {
         408 | 409 => ErrorClass::Transient,
         412 => ErrorClass::Conflict,
         429 => throttled(),
+        // HEAD has no body to say SlowDown in.
+        503 if code.is_empty() => throttled(),
         507 => ErrorClass::Full,
         501 => ErrorClass::Config,
         500.. => asked.map_or(ErrorClass::Transient, ErrorClass::Throttled),

@@ -35,8 +35,12 @@ pub fn trusted(noted: &Upload, listed: &Listed, bytes: u64) -> Vec<Part> {
         let at = u64::from(part.number.saturating_sub(1)) * noted.part_size;
         let fits = part.number > 0 && part.bytes > 0 && part.bytes == noted.part_size.min(bytes.saturating_sub(at));
         fits && there.get(&part.number).is_some_and(|there| {
-            let checksum = there.checksum.is_empty() || there.checksum == part.checksum;
-            (there.bytes, &there.etag) == (part.bytes, &part.etag) && checksum
+            let (checksum, etag) = (there.checksum == part.checksum, there.etag == part.etag);
+            // What the store does not tell proves nothing, so that one of the two must be told.
+            there.bytes == part.bytes
+                && (checksum || there.checksum.is_empty())
+                && (etag || there.etag.is_empty())
+                && (checksum || etag)
         })
     };
     noted.parts.iter().filter(same).cloned().collect()
@@ -94,6 +98,10 @@ mod tests {
         let silent = Part { checksum: String::new(), ..part(1, 10, "a") };
         let listed = Listed { parts: vec![silent], whole: false };
         assert_eq!(trusted(&noted, &listed, 25), [part(1, 10, "a")], "not every store tells checksums");
+        let mute = Part { checksum: String::new(), ..part(1, 10, "") };
+        assert_eq!(trusted(&noted, &Listed { parts: vec![mute], whole: false }, 25), []);
+        let listed = Listed { parts: vec![part(1, 10, "")], whole: false };
+        assert_eq!(trusted(&noted, &listed, 25), [part(1, 10, "a")], "nor do they all tell ETags");
     }
 
     #[test]

@@ -218,12 +218,14 @@ async fn what_the_store_does_not_have_is_sent_again() {
         let noted = begun(&scene, &bytes, 2).await;
         {
             let mut state = scene.fake.state();
-            let upload = state.uploads.get_mut(&noted.id).unwrap();
             let first = noted.parts[0].number;
-            match (forget_all, other_tag) {
-                (true, _) => drop(state.uploads.clear()),
-                (_, true) => upload.parts.get_mut(&first).unwrap().etag = "other".into(),
-                _ => drop(upload.parts.remove(&first)),
+            let parts = &mut state.uploads.get_mut(&noted.id).unwrap().parts;
+            if forget_all {
+                state.uploads.clear();
+            } else if other_tag {
+                parts.get_mut(&first).unwrap().etag = "other".into();
+            } else {
+                parts.remove(&first);
             }
         }
         scene.put(&bytes).await.unwrap();
