@@ -111,6 +111,7 @@ impl<'a> Download<'a> {
             && let Some(found) = there(&path)?
         {
             self.bar.inc(wanted.bytes.unwrap_or_default());
+            Part::sweep(&path)?;
             return same(&path, &found, sha256).map(|()| Wrote::Kept(found.bytes));
         }
         let mut tries = 1;
@@ -194,16 +195,27 @@ struct Part {
 
 impl Part {
     fn create(to: &Path) -> Result<Self, Failure> {
-        let name = to.file_name().unwrap_or_default().to_string_lossy();
-        let path = to.with_file_name(format!(".{name}.part"));
-        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o640).open(&path);
+        Self::sweep(to)?;
+        let path = Self::place(to);
+        let open = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path);
         let file = open.map_err(|error| failed("create", &path, &error))?;
-        // What an interrupted download left is written anew; one that still runs is left alone.
-        if file.try_lock().is_err() {
+        let part = Self { path, file };
+        part.file.try_lock().map_err(|error| failed("lock", &part.path, &error.into()))?;
+        Ok(part)
+    }
+
+    fn place(to: &Path) -> PathBuf {
+        to.with_file_name(format!(".{}.part", to.file_name().unwrap_or_default().to_string_lossy()))
+    }
+
+    /// Removes what an interrupted download left. It is never written to: it may already be the file itself, by another name.
+    fn sweep(to: &Path) -> Result<(), Failure> {
+        let path = Self::place(to);
+        let Ok(left) = File::open(&path) else { return Ok(()) };
+        if left.try_lock().is_err() {
             return Err(Failure::new(Exit::Conflict, format!("another exportctl writes {}", path.display())));
         }
-        file.set_len(0).map_err(|error| failed("empty", &path, &error))?;
-        Ok(Self { path, file })
+        fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))
     }
 
     /// Makes it durable and gives it its name, unless something has that by now.

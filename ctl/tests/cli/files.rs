@@ -203,3 +203,20 @@ fn files_have_a_long_form() {
     let expected = "TASK  STREAM  NAME   RECORDS    SIZE  PATH\nt     orders  a.csv        7  1.5 kB  /lake/a.csv\n";
     assert_eq!(stdout(&daemon.run(&["files", "shop", "--long"])), expected);
 }
+
+#[test]
+fn what_an_interrupted_download_left_is_never_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().display().to_string();
+    let daemon = daemon(|_| Some((200, "data".into())));
+    assert_eq!(daemon.run(&["get", TASK, "-o", &to]).status.code(), Some(0));
+    let orders = dir.path().join("orders");
+    // Killed between the two names of a file.
+    for name in ["SHA256SUMS", "part-0-000000.csv"] {
+        fs::hard_link(orders.join(name), orders.join(format!(".{name}.part"))).unwrap();
+    }
+    assert_eq!(daemon.run(&["get", TASK, "-o", &to]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(orders.join("SHA256SUMS")).unwrap(), "sums\n");
+    assert_eq!(fs::read_to_string(orders.join("part-0-000000.csv")).unwrap(), "data");
+    assert_eq!(names(&orders).len(), 4);
+}

@@ -181,6 +181,19 @@ pub async fn published(state: &ControlState, row: &TaskRow) -> Result<Vec<Manife
     Ok(manifests)
 }
 
+/// Refuses a task whose files were published, and removed since.
+pub async fn not_pruned(state: &ControlState, row: &TaskRow) -> Result<(), Failure> {
+    let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
+    match manifests.iter().find_map(|found| found.pruned_at) {
+        None => Ok(()),
+        Some(when) => {
+            let message = format!("the files of task {} were pruned at {}", row.id, wire::time(when));
+            let hint = format!("exportctl files {} lists what is still there", row.export);
+            Err(Failure::new(ErrorCode::Conflict, message).hint(hint))
+        }
+    }
+}
+
 /// The data files in manifests of a task; `places` are its destinations with their directories.
 pub async fn files(
     state: &ControlState,

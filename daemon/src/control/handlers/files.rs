@@ -19,6 +19,9 @@ pub async fn of_task(call: Call) -> Result<Reply, Failure> {
     let row = reads::task_or_export(&call.state, call.arg(0)).await?;
     let places = wire::places(&row)?;
     let manifests = reads::published(&call.state, &row).await?;
+    if manifests.is_empty() {
+        reads::not_pruned(&call.state, &row).await?;
+    }
     let files = reads::files(&call.state, &row, &manifests, &places).await?;
     let destinations = places.into_iter().map(|(name, _)| name).collect();
     Reply::sync(Files { export: row.export, destinations, files, notes: Vec::new() })

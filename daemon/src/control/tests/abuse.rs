@@ -168,3 +168,21 @@ async fn a_daemon_that_goes_down_answers_who_waits() {
     tokio::time::timeout(Duration::from_secs(5), server.served).await.expect("the server ends").unwrap();
     assert!(UnixStream::connect(&server.path).await.is_err());
 }
+
+#[tokio::test]
+async fn who_reads_nothing_holds_nothing() {
+    let server = Server::start(Limits { write_timeout: QUICK, ..limits() }).await;
+    let task = super::downloads::published(&server.fixture).await;
+    let mut stream = server.connect().await;
+    let head = format!("GET /v1/tasks/{task}/files/orders/_manifest.json.sig HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let end = clock::monotonic() + Duration::from_secs(10);
+    let mut begun = false;
+    while !begun || READ.load(Ordering::SeqCst) > 0 {
+        begun |= READ.load(Ordering::SeqCst) > 0;
+        assert!(clock::monotonic() < end, "the content is still held (begun: {begun})");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = read_to_close(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.ends_with("\r\n0\r\n\r\n"), "it breaks off, and looks so");
+}

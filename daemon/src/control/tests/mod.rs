@@ -29,6 +29,7 @@ use saas_export_api::{ChainFate, Fate, PruneReport, SchemaReport, StreamSchema, 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -178,6 +179,25 @@ fn broken() -> DestinationError {
     DestinationError::Corrupt { location, found: "it broke off".into() }
 }
 
+/// Contents that somebody still reads.
+static READ: AtomicUsize = AtomicUsize::new(0);
+
+struct Reading;
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        READ.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A content without an end.
+fn endless() -> Content {
+    READ.fetch_add(1, Ordering::SeqCst);
+    let reading = Reading;
+    let piece = Bytes::from(vec![b'x'; 1 << 16]);
+    futures_util::stream::repeat_with(move || (&reading, Ok(piece.clone())).1).boxed()
+}
+
 struct Hooks;
 
 impl ControlHooks for Hooks {
@@ -269,6 +289,7 @@ impl ControlHooks for Hooks {
     fn read_object(&self, object: ObjectAt) -> BoxFuture<'static, Result<Option<Content>, Refusal>> {
         let pieces = match object.key.rsplit('/').next().unwrap_or_default() {
             "_manifest.json" => return Box::pin(async { Ok(None) }),
+            "_manifest.json.sig" => return Box::pin(async { Ok(Some(endless())) }),
             "SHA256SUMS" => vec![Ok("sums".into()), Err(broken())],
             // Longer than it must be, by more than one piece.
             _ => vec![Ok(Bytes::from(vec![b'x'; 299])), Ok("yz".into()), Ok("more".into())],
