@@ -105,16 +105,16 @@ impl Stream<'_> {
             let problem = self.latest_problem(&key).await?;
             report.problems.extend(problem.map(|problem| self.problem(&key, problem)));
         }
-        let objects = self.objects(&manifest)?;
-        let looks = objects.iter().map(|(key, expected)| async move {
-            (key, check(&self.place(), key, expected.as_ref(), self.depth).await)
+        let looks = self.objects(&manifest)?.into_iter().map(|(key, expected)| async move {
+            let result = check(&self.place(), &key, expected.as_ref(), self.depth).await;
+            (key, result)
         });
         let mut looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
         while let Some((key, result)) = looks.next().await {
             let Found { read, problem } = result?;
             report.files += 1;
             report.bytes += read;
-            report.problems.extend(problem.map(|problem| self.problem(key, problem)));
+            report.problems.extend(problem.map(|problem| self.problem(&key, problem)));
         }
         for name in self.unexpected(&manifest).await? {
             report.files += 1;

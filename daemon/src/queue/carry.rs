@@ -98,7 +98,9 @@ impl Carriers {
 
     pub(super) fn stop_all(&mut self) {
         let ids: Vec<TaskId> = self.of.keys().cloned().collect();
-        ids.iter().for_each(|id| drop(self.stop(id)));
+        for id in ids {
+            self.stop(&id);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::task::TaskState;
 use crate::transfer::error::TransferError;
-use crate::transfer::spool::Spool;
+use crate::transfer::spool::{self, Spool};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,8 +79,8 @@ impl Left {
         }
         let places = export.to.iter().filter_map(|name| config.destinations.get_key_value(name));
         let destinations: Vec<_> = places.map(|(name, place)| (name.clone(), place.clone())).collect();
-        let home = destinations.iter().find_map(|(_, place)| place.local());
-        let base = home.map_or(state_dir.to_owned(), |home| home.root.join(PRIVATE));
+        let home = spool::home(&config, task.home.as_deref());
+        let base = home.map_or(state_dir.to_owned(), |(_, home)| home.root.join(PRIVATE));
         let spool = Spool::new(&base, state_dir, &task.id, 0o640);
         // It goes last, so that whatever is interrupted is done again.
         spool.dir().is_dir().then_some(Self { destinations, spool })

@@ -4,5 +4,7 @@ pub mod bed;
 pub mod chain;
 pub mod config;
 pub mod daemon;
+pub mod faults;
 pub mod http;
 pub mod programs;
+pub mod proxy;

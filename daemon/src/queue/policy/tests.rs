@@ -7,7 +7,7 @@ use crate::model::task::Waiting;
 use proptest::prelude::*;
 
 fn queued(n: u8, export: u8, plain: bool) -> QueuedTask {
-    QueuedTask { id: TaskId::known(format!("t{n}")), export: format!("e{export}"), chained: plain }
+    QueuedTask { id: TaskId::known(format!("t{n}")), export: format!("e{export}"), chained: plain, extracted: false }
 }
 
 proptest! {
@@ -106,6 +106,7 @@ fn task(state: TaskState, attempt: u32) -> TaskRow {
         ended_at: None,
         not_before: None,
         extracted: false,
+        home: None,
     }
 }
 
