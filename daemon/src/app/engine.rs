@@ -1,18 +1,19 @@
 //! What the queue needs of the configuration: checks requests, builds runs, reloads.
 
+mod build;
+
 use super::params::{check_params, settle_params, with_defaults};
-use super::protect::{self, ProtectError};
+use super::protect;
 use super::scope;
 use super::windows;
 use crate::auth::{Place, Registry};
-use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
 use crate::config::secrets::{DEFAULT_PATH, Secrets};
 use crate::config::settings::{self, Config, Format};
 use crate::config::{self, Problems};
+use crate::destinations::Opener;
 use crate::destinations::local::PRIVATE;
-use crate::destinations::{DestinationError, Opener};
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
@@ -25,8 +26,9 @@ use crate::sources::Source;
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::room::Room;
-use crate::transfer::spool::Spool;
-use crate::transfer::{self, Outcome, Place as Target, StreamPlan, TaskRun, fetch};
+use crate::transfer::spool::{self, Spool};
+use crate::transfer::{self, Outcome, StreamPlan, TaskRun, fetch};
+use build::{BuildError, Places};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,64 +40,8 @@ mod reload;
 
 use reload::{changed_since, keep_what_is_read_once};
 
-/// How soon a task looks again whether its directory can be made.
-const RECHECK_ROOM: Duration = Duration::from_secs(2);
-
 /// The longest that the end waits for a credential that is being renewed.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
-
-/// Why the run of a task cannot be built.
-#[derive(Debug, thiserror::Error)]
-enum BuildError {
-    /// What the task stored cannot be used; the text says why.
-    #[error("use the task's stored configuration: {0}")]
-    Stored(String),
-    /// The source cannot be set up.
-    #[error(transparent)]
-    Source(#[from] RestError),
-    /// A destination cannot be set up.
-    #[error("set up the destination {0}")]
-    Destination(Name, #[source] DestinationError),
-    /// A key cannot be used.
-    #[error(transparent)]
-    Protect(#[from] ProtectError),
-    /// The directory of its spool cannot be made.
-    #[error("create {path}")]
-    Spool {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl Classify for BuildError {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Stored(_) => ErrorClass::Config,
-            Self::Source(error) => error.class(),
-            Self::Destination(_, error) => error.class(),
-            Self::Protect(error) => error.class(),
-            Self::Spool { source, .. } => io_class(source),
-        }
-    }
-}
-
-impl BuildError {
-    /// How a run ends that could not be built.
-    fn outcome(&self) -> Outcome {
-        let why = Chain(self).to_string();
-        match self.class() {
-            ErrorClass::Full => {
-                let reason = format!("disk full: it needs room to {why}; it goes on by itself when there is some");
-                Outcome::Wait(Waiting { reason, until: None }, RECHECK_ROOM)
-            }
-            class if class.retryable() => Outcome::RetryAfter(None, class, why),
-            class => Outcome::Failed(class, why),
-        }
-    }
-}
 
 /// The files that the configuration comes from.
 #[derive(Clone, Debug)]
@@ -322,22 +268,6 @@ impl Engine for AppEngine {
 }
 
 impl AppEngine {
-    /// Builds the run of a task, off the threads of the runtime: it reads files and makes directories, and the mount that
-    /// they lie on may hang.
-    async fn built(self: Arc<Self>, row: TaskRow, control: RunControl) -> Result<TaskRun, Outcome> {
-        let stop = control.stop.clone();
-        let build = tokio::task::spawn_blocking(move || self.build(row, control));
-        let built = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(Outcome::Stopped),
-            built = build => built,
-        };
-        match built {
-            Ok(built) => built.map_err(|error| error.outcome()),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
-    }
-
     /// Builds the run of a task from what it stored. Blocks.
     fn build(&self, row: TaskRow, control: RunControl) -> Result<TaskRun, BuildError> {
         let missing = |what: &str| BuildError::Stored(format!("it has no {what}"));
@@ -354,24 +284,12 @@ impl AppEngine {
             Ok(StreamPlan { name, settings, fingerprint })
         });
         let streams: Vec<_> = streams.collect::<Result<_, BuildError>>()?;
-        let (mut destinations, mut places) = (Vec::new(), Vec::new());
-        let mut home = None;
-        for name in &export.to {
-            let settings = config.destinations.get(name).ok_or_else(|| missing(&format!("destination {name}")))?;
-            if let Some(local) = settings.local() {
-                home.get_or_insert((local.root.join(PRIVATE), local.mode.0, name.clone()));
-            }
-            let opened = self.destinations.open(settings);
-            let destination = opened.map_err(|error| BuildError::Destination(name.clone(), error))?;
-            let turns = self.destinations.turns(settings);
-            places.push(Target { destination: destination.clone(), turns, connections: settings.connections() });
-            destinations.push((name.clone(), destination));
-        }
+        let Places { destinations, places } = Places::open(&self.destinations, &config, export)?;
         let daemon = self.config.borrow().daemon.clone();
-        let (base, mode, home) = match home {
-            Some((base, mode, name)) => (base, mode, Some(name)),
-            None => (daemon.state_dir.clone(), 0o640, None),
-        };
+        let home = spool::home(&config, row.home.as_deref());
+        let base = home.map_or(daemon.state_dir.clone(), |(_, local)| local.root.join(PRIVATE));
+        let mode = home.map_or(0o640, |(_, local)| local.mode.0);
+        let home = home.map(|(name, _)| name.clone());
         fsio::create_dir_durable(&base).map_err(|source| BuildError::Spool { path: base.clone(), source })?;
         let source_stats = source.stats();
         let protection = protect::of_task(self, export, streams.iter().map(|plan| &plan.settings))?;

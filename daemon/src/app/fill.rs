@@ -12,7 +12,7 @@ use crate::ledger::rows::{FreedSegment, SegmentRow, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::task::TaskState;
 use crate::queue::handle::Refusal;
-use crate::transfer::spool::Spool;
+use crate::transfer::spool::{self, Spool};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -79,10 +79,9 @@ impl Source {
         };
         let stored = serde_json::from_str(&task.config).map_err(|error| broken(error.to_string()))?;
         let config = Config::from_effective(&stored).map_err(|why| broken(why.to_string()))?;
-        let export = config.exports.values().next().ok_or_else(|| broken("it has no export".into()))?;
-        let home = export.to.iter().filter_map(|name| config.destinations.get(name)?.local()).next();
+        let home = spool::home(&config, task.home.as_deref());
         let state_dir = engine.in_force().0.daemon.state_dir.clone();
-        let base = home.map_or(state_dir.clone(), |home| home.root.join(PRIVATE));
+        let base = home.map_or(state_dir.clone(), |(_, home)| home.root.join(PRIVATE));
         let opener = engine.destinations();
         // One that cannot be opened any more may still be filled back from the others.
         let opened =

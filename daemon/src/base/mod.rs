@@ -4,6 +4,7 @@ pub mod budget;
 pub mod clock;
 pub mod crash;
 pub mod error;
+pub mod fault;
 pub mod fsio;
 pub mod ids;
 pub mod retry;

@@ -206,12 +206,6 @@ async fn a_real_s3_server() {
 async fn a_real_azure_server() {
     at_a_server("SAAS_EXPORT_TEST_AZURE").await;
 }
-<<<<<<< HEAD
-
-#[tokio::test]
-async fn a_real_gcs_server() {
-    at_a_server("SAAS_EXPORT_TEST_GCS").await;
-}
 
 /// Notes what this machine cannot test, in the file that `SAAS_EXPORT_SKIPS` names.
 pub fn skipped(what: &str) {
@@ -221,5 +215,3 @@ pub fn skipped(what: &str) {
     let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
     let _ = file.and_then(|mut file| writeln!(file, "{what}"));
 }
-=======
->>>>>>> s3

@@ -54,6 +54,8 @@ pub struct TaskRow {
     pub not_before: Option<Timestamp>,
     /// Whether all its data lie in the spool or beyond, and only delivery is left.
     pub extracted: bool,
+    /// The destination on whose mount its spool lies, once it has run.
+    pub home: Option<String>,
 }
 
 /// A pending task, as far as the choice of what starts next depends on it.

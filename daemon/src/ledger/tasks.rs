@@ -19,7 +19,7 @@ const MAX_ID_SHIFT: i64 = 3600;
 
 /// The columns of a [`TaskRow`].
 pub(super) const COLUMNS: &str = "id, export, key, params, scope, chained, format, state, reason, error_class, waiting_reason, \
-     waiting_until, attempt, queue_pos, config, actor, created_at, started_at, ended_at, not_before, extracted";
+     waiting_until, attempt, queue_pos, config, actor, created_at, started_at, ended_at, not_before, extracted, home";
 
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     let reason: Option<String> = row.get("waiting_reason")?;
@@ -45,6 +45,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         ended_at: time(row, "ended_at")?,
         not_before: time(row, "not_before")?,
         extracted: row.get("extracted")?,
+        home: row.get("home")?,
     })
 }
 

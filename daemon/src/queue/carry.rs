@@ -98,8 +98,8 @@ impl Carriers {
 
     pub(super) fn stop_all(&mut self) {
         let ids: Vec<TaskId> = self.of.keys().cloned().collect();
-        for id in &ids {
-            self.stop(id);
+        for id in ids {
+            self.stop(&id);
         }
     }
 }

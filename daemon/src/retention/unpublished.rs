@@ -15,7 +15,7 @@ use crate::ledger::rows::{TaskFilter, TaskRow, UploadRow};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::segment::Role;
 use crate::model::task::TaskState;
-use crate::transfer::spool::Spool;
+use crate::transfer::spool::{self, Spool};
 use futures_util::future::join_all;
 use std::path::Path;
 use std::time::Duration;
@@ -57,8 +57,8 @@ impl Left {
         if Duration::try_from(age).ok()? < export.keep.unpublished.0 {
             return None;
         }
-        let mut locals = export.to.iter().filter_map(|name| config.destinations.get(name)?.local());
-        let base = locals.next().map_or(state_dir.to_owned(), |home| home.root.join(PRIVATE));
+        let home = spool::home(&config, task.home.as_deref());
+        let base = home.map_or(state_dir.to_owned(), |(_, home)| home.root.join(PRIVATE));
         let spool = Spool::new(&base, state_dir, &task.id, 0o640);
         // It goes last, so that whatever is interrupted is done again.
         spool.dir().is_dir().then(|| Self { destinations: export.to.clone(), spool })

@@ -8,7 +8,7 @@ use super::single;
 use super::tries::Tries;
 use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
-use crate::base::{crash, fsio};
+use crate::base::{crash, fault, fsio};
 use crate::destinations::{DestinationError, Expected, Put, object_key};
 use crate::ledger::rows::DeliveryRow;
 use crate::model::progress::AtDestination;
@@ -233,6 +233,9 @@ impl Worker {
 
     async fn attempt(&self, step: Step<'_>) -> Result<(), TransferError> {
         let place = self.place()?;
+        fault::at(self.name()).await.map_err(|source| {
+            self.failed(DestinationError::Io { action: "reach", path: place.destination.location("").into(), source })
+        })?;
         match step {
             Step::Probe => place.destination.probe().await.map(drop).map_err(|source| self.failed(source)),
             Step::Put(row) => self.put(row).await,

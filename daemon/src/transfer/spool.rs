@@ -3,9 +3,9 @@
 use super::error::TransferError;
 use super::protect::{self, Protection};
 use crate::base::error::ErrorClass;
-use crate::base::ids::TaskId;
+use crate::base::ids::{Name, TaskId};
 use crate::base::{crash, fsio};
-use crate::config::settings::{Export, FileLayout, Format};
+use crate::config::settings::{Config, Export, FileLayout, Format, LocalDestination};
 use crate::formats::{self, FormatError, SegmentEncoder};
 use crate::model::segment::{Counts, Plain, SegmentId};
 use crate::record::convert::{Converted, Plan, Rejected};
@@ -21,6 +21,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const HEADROOM: u64 = 4_000_000;
 /// Bytes of rejected records that one segment may keep.
 const MAX_QUARANTINE: usize = 16_000_000;
+
+/// The directory destination on whose mount the spool of a task lies: the one that was noted when it first ran, even if the
+/// task goes on without it by now; else the first one that it goes to.
+pub fn home<'a>(config: &'a Config, noted: Option<&str>) -> Option<(&'a Name, &'a LocalDestination)> {
+    let local = |name: &str| {
+        let (name, settings) = config.destinations.get_key_value(name)?;
+        Some((name, settings.local()?))
+    };
+    let to = config.exports.values().next().map_or(&[][..], |export| export.to.as_slice());
+    noted.and_then(local).or_else(|| to.iter().find_map(|name| local(name.as_str())))
+}
 
 /// Where the files of a task lie before they are delivered.
 #[derive(Clone, Debug)]

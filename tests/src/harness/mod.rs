@@ -4,6 +4,8 @@ pub mod bed;
 pub mod chain;
 pub mod config;
 pub mod daemon;
+pub mod faults;
 pub mod http;
 pub mod programs;
+pub mod proxy;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::app::params::check_value;
+use crate::base::error::ErrorClass;
 use crate::config::settings::Param;
 use crate::model::scope::Scope;
 use crate::queue::handle::Actor;

@@ -106,6 +106,7 @@ fn task(state: TaskState, attempt: u32) -> TaskRow {
         ended_at: None,
         not_before: None,
         extracted: false,
+        home: None,
     }
 }
 
