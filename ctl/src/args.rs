@@ -1,8 +1,10 @@
 //! The command line: what can be said to exportctl.
 
+mod files;
 mod offsets;
 mod schema;
 
+pub use files::{Files, Get, Prune, Url, Verify};
 pub use offsets::Offsets;
 pub use schema::{Compare, Schema};
 
@@ -22,6 +24,7 @@ Examples:
   exportctl show 20261121T0245                   one task; the start of its id is enough
   exportctl pause --all                          e.g. before maintenance of the source
   exportctl files shop-nightly --latest          paths of the newest published files
+  exportctl get shop-nightly -o ./shop           download them
   exportctl tasks --json | jq -r '.[].id'        every command speaks JSON
   exportctl query GET /v1/status                 the same API as curl --unix-socket
 ";
@@ -69,7 +72,7 @@ Examples:
   exportctl tasks --export shop-nightly --limit 5
   exportctl tasks --state failed,cancelled")]
     Tasks(Tasks),
-    /// Everything about a task
+    /// Everything about a task, or about the newest published one of an export
     Show(TaskArg),
     /// Live progress of a task to its end, or of all tasks until none runs
     #[command(after_help = "\
@@ -109,7 +112,8 @@ Where a destination says a checksum of its own, that is compared; elsewhere, and
 Examples:
   exportctl verify 20261121T0245
   exportctl verify 20261121T0245 --destination offsite --deep
-  exportctl verify --dir /srv/exports/shop/orders      no daemon is asked: also for a copy on another machine")]
+  exportctl verify --dir /srv/exports/shop/orders      no daemon is asked: also for a copy on another machine
+  exportctl verify --path DIR --public-key KEY.pem     and its manifests must have this key's signature")]
     Verify(Verify),
     /// Paths of published data files
     #[command(after_help = "\
@@ -117,6 +121,32 @@ Plain output is one absolute path per line, of one destination, for other progra
   duckdb -c \"select count(*) from read_parquet([$(exportctl files shop --latest | sed \"s/.*/'&'/\" | paste -sd,)])\"
   exportctl files shop --latest --json | jq '.files[] | {path, rows, sha256}'")]
     Files(Files),
+    /// Print a link by which anybody can read a published file for a while
+    #[command(after_help = "\
+The link is a secret: it is printed here and nowhere else. Destinations that cannot make links say so; `get` works everywhere.
+
+Examples:
+  exportctl url 20261121T0245 orders/part-0-000000.parquet
+  exportctl url shop-nightly part-0-000000.parquet --expires 15m --destination offsite")]
+    Url(Url),
+    /// Download published files through the daemon; exit code 9 if one is not what its manifest says
+    #[command(after_help = "\
+Files go to DIR/STREAM/NAME, each checked while it is written; what is there and right is kept, so that an interrupted
+download goes on when it is repeated. Nothing is ever overwritten.
+
+Examples:
+  exportctl get 20261121T0245 -o ./shop
+  exportctl get shop-nightly -o ./shop --destination offsite
+  exportctl get shop-nightly orders/part-0-000000.parquet -o .")]
+    Get(Get),
+    /// Remove the chains that an export does not keep any more (keep: in its configuration)
+    #[command(after_help = "\
+The daemon does the same by itself after each publication and every hour. The newest chain is never touched.
+
+Examples:
+  exportctl prune --dry-run                   what would go, what stays, and why
+  exportctl prune shop-nightly --yes")]
+    Prune(Prune),
     /// Try the way of an export, or of all: names, connections, TLS, credentials, first pages, destinations
     #[command(after_help = "\
 Nothing is exported: each stream is asked for one page, and a small file is written, read back and deleted.
@@ -178,7 +208,7 @@ pub struct Run {
     /// A parameter that the export declares; repeat for more.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     pub params: Vec<(String, String)>,
-    /// Format of the files: parquet, csv, ndjson or json.
+    /// Format of the files: parquet, avro, csv, ndjson or json.
     #[arg(long)]
     pub format: Option<String>,
     /// Only this stream; repeat for more.
@@ -271,37 +301,6 @@ pub struct Deliver {
     pub drop: Option<String>,
 }
 
-/// `verify`.
-#[derive(Debug, Args)]
-pub struct Verify {
-    /// Id of the task, or its unique start.
-    #[arg(required_unless_present = "dir")]
-    pub task: Option<String>,
-    /// Only at this destination.
-    #[arg(long, conflicts_with = "dir")]
-    pub destination: Option<String>,
-    /// Read every byte, also where the destination itself says a checksum.
-    #[arg(long, conflicts_with = "dir")]
-    pub deep: bool,
-    /// Without the daemon: a directory with a _manifest.json, or one whose latest.json leads to such.
-    #[arg(long, value_name = "PATH", conflicts_with = "task")]
-    pub dir: Option<PathBuf>,
-}
-
-/// `files`.
-#[derive(Debug, Args)]
-pub struct Files {
-    /// A task (id or its unique start) or an export.
-    #[arg(value_name = "TASK|EXPORT")]
-    pub target: String,
-    /// Of an export: only the newest published files of each stream.
-    #[arg(long)]
-    pub latest: bool,
-    /// The destination whose paths are printed; by default the export's first one.
-    #[arg(long)]
-    pub destination: Option<String>,
-}
-
 /// `check`.
 #[derive(Debug, Args)]
 pub struct Check {
@@ -391,12 +390,18 @@ mod tests {
             "pause --all",
             "cancel shop",
             "cancel --all --yes",
-            "files shop --latest",
+            "files shop --latest --long",
+            "url 2026 orders/part-0-000000.csv --expires 7d --destination lake",
+            "get shop -o dir",
+            "get shop a b/c --output dir --destination lake",
+            "prune --dry-run --json",
+            "prune shop --yes",
             "verify 2026 --destination lake",
             "verify 2026 --deep",
             "deliver 2026 --to offsite",
             "deliver 2026 --drop offsite",
             "verify --dir /srv/exports/shop/orders",
+            "verify --path /srv/exports/shop/orders --public-key k.pem",
             "offsets set 2026 -",
             "offsets reset 2026 --stream orders --yes",
             "config check",
@@ -430,7 +435,13 @@ mod tests {
             "deliver --to offsite",
             "deliver 2026 --to offsite --drop offsite",
             "verify",
+            "files shop --long --json",
+            "url 2026",
+            "url 2026 f --expires 8d",
+            "get 2026",
+            "prune --dry-run --yes",
             "verify 2026 --dir /srv",
+            "verify 2026 --public-key k.pem",
             "verify --dir /srv --destination lake",
             "offsets",
             "check --param region=eu",

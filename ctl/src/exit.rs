@@ -24,7 +24,7 @@ pub enum Exit {
     Conflict = 7,
     /// The task was cancelled.
     Cancelled = 8,
-    /// Published files are not what the ledger says.
+    /// Published or downloaded files are not what the ledger says.
     Mismatch = 9,
     /// Ctrl-C while waiting; the task goes on.
     Interrupted = 130,
@@ -36,7 +36,7 @@ Exit codes:
   0  done                            6  the time to wait is over
   1  the task or the command failed  7  the state does not allow it
   2  wrong usage                     8  the task was cancelled
-  3  the daemon does not answer      9  verify: files are not what the ledger says
+  3  the daemon does not answer      9  verify, get: files are not what the ledger says
   4  no such task or export        130  Ctrl-C while waiting; the task goes on
   5  a group is missing";
 

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod commands;
+mod download;
 mod exit;
 mod failure;
 mod follow;

@@ -1,6 +1,8 @@
 //! The exportctl binary against a daemon that gives canned answers: output, exit codes, and what it asks for.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "cli/files.rs"]
+mod files;
 #[path = "cli/schema.rs"]
 mod schema;
 

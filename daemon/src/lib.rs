@@ -1,6 +1,7 @@
 //! saas-export-daemon: every configured SaaS, exported into files you own, exactly once.
 
 pub mod app;
+pub mod auth;
 pub mod base;
 pub mod config;
 pub mod control;

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Some(Command::Auth { command: AuthCommand::Login(login) }) => runtime.block_on(app::login::run(files, login)),
         Some(Command::Check(check)) => runtime.block_on(app::preflight::foreground::run(&files, check)),
         Some(Command::Init(init)) => app::init::run(init),
+        Some(Command::Quarantine(wanted)) => app::quarantine::run(&files, wanted),
     };
     // A file operation that hangs on a dead mount must not hold up the end.
     runtime.shutdown_timeout(LAST_FILES);

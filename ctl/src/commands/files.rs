@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::out::{Colour, Out};
+use crate::table::Table;
 use hyper::Method;
 use saas_export_api::{FileEntry, Files, VerifyReport};
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub async fn files(args: FilesArgs, client: &Client, out: Out) -> Result<Exit, F
             list.retain(|file| file["destination"] == name.as_str());
         }
         out.document(&document)?;
+    } else if args.long {
+        out.data(&table(chosen.as_deref().unwrap_or_default()).render(out.colours, None))?;
     } else {
         for file in chosen.iter().flatten() {
             out.data(&format!("{}\n", file.path))?;
@@ -39,6 +42,22 @@ pub async fn files(args: FilesArgs, client: &Client, out: Out) -> Result<Exit, F
         return Err(Failure::new(Exit::Failed, message));
     }
     chosen.map(|_| Exit::Ok)
+}
+
+/// The files with what is known about them.
+fn table(files: &[&FileEntry]) -> Table {
+    let mut table = Table::new(&["TASK", "STREAM", "NAME", "RECORDS>", "SIZE>", "PATH"]);
+    for file in files {
+        table.row([
+            human::clean(&file.task).into(),
+            human::clean(&file.stream).into(),
+            human::clean(&file.name).into(),
+            human::count(file.rows).into(),
+            human::bytes(file.bytes).into(),
+            human::clean(&file.path).into(),
+        ]);
+    }
+    table
 }
 
 /// The files at one destination: two copies of the same records are not one data set.
@@ -63,7 +82,7 @@ fn choose<'a>(files: &'a Files, destination: Option<&str>) -> Result<Vec<&'a Fil
 /// Reads published files and compares them: a task's with the ledger, a directory's with its own manifest.
 pub async fn verify(args: Verify, client: &Client, out: Out) -> Result<Exit, Failure> {
     let (document, measure) = match (&args.dir, &args.task) {
-        (Some(dir), _) => (offline::verify(dir)?, "the manifest"),
+        (Some(dir), _) => (offline::verify(dir, args.public_key.as_deref())?, "the manifest"),
         (None, task) => {
             let mut path = format!("/v1/tasks/{}/verify", encode(task.as_deref().unwrap_or_default()));
             let destination = args.destination.as_ref().map(|name| format!("destination={}", encode(name)));
@@ -102,6 +121,7 @@ mod tests {
             task: "t".into(),
             stream: "orders".into(),
             destination: destination.into(),
+            name: String::new(),
             path: path.into(),
             bytes: 1,
             rows: 1,

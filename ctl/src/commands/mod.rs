@@ -6,12 +6,15 @@ mod daemon;
 mod deliver;
 mod exports;
 mod files;
+mod get;
 mod offline;
 mod offsets;
+mod prune;
 mod query;
 mod rates;
 mod schema;
 mod tasks;
+mod url;
 
 use crate::args::{Cli, Command};
 use crate::client::{Client, encode};
@@ -38,6 +41,9 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Deliver(args) => deliver::deliver(args, client, out).await,
         Command::Verify(args) => files::verify(args, client, out).await,
         Command::Files(args) => files::files(args, client, out).await,
+        Command::Url(args) => url::url(args, client, out).await,
+        Command::Get(args) => get::get(args, client, out).await,
+        Command::Prune(args) => prune::prune(args, client, out).await,
         Command::Check(args) => check::check(args, client, out).await,
         Command::Offsets(args) => offsets::offsets(args, client, out).await,
         Command::Schema(args) => schema::schema(args, client, out).await,

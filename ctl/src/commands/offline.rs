@@ -3,7 +3,9 @@
 use crate::exit::Exit;
 use crate::failure::Failure;
 use saas_export_api::{VerifyProblem, VerifyReport};
-use saas_export_manifest::{Digests, LATEST_NAME, Latest, MANIFEST_NAME, Manifest, verify_published};
+use saas_export_manifest::{
+    Digests, LATEST_NAME, Latest, MANIFEST_NAME, Manifest, PublicKey, verify_published, verify_signature,
+};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read as _;
@@ -12,23 +14,25 @@ use std::path::Path;
 /// The largest manifest that is read: some hundred thousand segments.
 const LARGEST: u64 = 256 << 20;
 
-/// Reads every file of `dir`: of the one manifest in it, or of each that its `latest.json` lists. The report is the
-/// document that the daemon would send.
-pub fn verify(dir: &Path) -> Result<Value, Failure> {
+/// Reads every file of `dir`: of the one manifest in it, or of each that its `latest.json` lists. With a file `public_key`
+/// each manifest must have that key's signature. The report is the document that the daemon would send.
+pub fn verify(dir: &Path, public_key: Option<&Path>) -> Result<Value, Failure> {
+    let key = public_key.map(key_of).transpose()?;
+    let key = key.as_ref();
     let mut report = VerifyReport { task: String::new(), ok: true, files: 0, bytes: 0, problems: Vec::new() };
     let list = dir.join(LATEST_NAME);
     if dir.join(MANIFEST_NAME).exists() || !list.exists() {
         if !dir.is_dir() {
             return Err(Failure::new(Exit::NotFound, format!("there is no directory {}", dir.display())));
         }
-        one(dir, None, &mut report)?;
+        one(dir, (None, key), &mut report)?;
     } else {
         match read(&list).and_then(|bytes| Latest::parse(&bytes).map_err(|error| error.to_string())) {
             Err(why) => wrong(&mut report, "", &list, why),
             Ok(latest) => {
                 for entry in &latest.manifests {
                     let manifest = dir.join(&entry.path);
-                    one(manifest.parent().unwrap_or(dir), Some(&entry.sha256), &mut report)?;
+                    one(manifest.parent().unwrap_or(dir), (Some(&entry.sha256), key), &mut report)?;
                 }
             }
         }
@@ -37,8 +41,15 @@ pub fn verify(dir: &Path) -> Result<Value, Failure> {
     serde_json::to_value(report).map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }
 
-/// Verifies a directory with a manifest, whose SHA-256 may be known from elsewhere.
-fn one(dir: &Path, known: Option<&str>, report: &mut VerifyReport) -> Result<(), Failure> {
+/// The public key in a file.
+fn key_of(path: &Path) -> Result<PublicKey, Failure> {
+    let wrong = |why: String| Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
+    let bytes = read(path).map_err(wrong)?;
+    PublicKey::from_pem(&String::from_utf8_lossy(&bytes)).map_err(|error| wrong(format!("failed to {error}")))
+}
+
+/// Verifies a directory with a manifest, whose SHA-256 may be known from elsewhere, as its signer may be.
+fn one(dir: &Path, (known, key): (Option<&str>, Option<&PublicKey>), report: &mut VerifyReport) -> Result<(), Failure> {
     let path = dir.join(MANIFEST_NAME);
     let composed = match read(&path) {
         Ok(composed) => composed,
@@ -63,6 +74,14 @@ fn one(dir: &Path, known: Option<&str>, report: &mut VerifyReport) -> Result<(),
         Failure::new(Exit::Failed, format!("failed to {error}: {why}"))
     })?;
     report.task.clone_from(&manifest.task);
+    match verify_signature(dir, &manifest, &composed, key) {
+        Ok(None) => {}
+        Ok(Some(_)) => report.files += 1,
+        Err(problem) => {
+            report.files += 1;
+            wrong(report, &manifest.stream, &dir.join(&problem.name), problem.kind.to_string());
+        }
+    }
     report.files += found.good + found.problems.len() as u64;
     report.bytes += found.bytes;
     for problem in found.problems {

@@ -90,7 +90,10 @@ pub async fn show(task: &str, client: &Client, out: Out) -> Result<Exit, Failure
     if !detail.manifests.is_empty() {
         let mut table = Table::new(&["MANIFEST", "DESTINATION", "PUBLISHED"]);
         for manifest in &detail.manifests {
-            let published = manifest.published_at.as_deref().map_or_else(|| "not yet".to_owned(), human::moment);
+            let mut published = manifest.published_at.as_deref().map_or_else(|| "not yet".to_owned(), human::moment);
+            if let Some(at) = &manifest.pruned_at {
+                published.push_str(&format!(", pruned at {}", human::moment(at)));
+            }
             let cells = [manifest.stream.as_str(), manifest.destination.as_str(), &published];
             table.row(cells.map(|cell| human::clean(cell).into()));
         }

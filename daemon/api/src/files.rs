@@ -1,5 +1,6 @@
 //! Published files, and what a verification found.
 
+use crate::Time;
 use serde::{Deserialize, Serialize};
 
 /// Published data files, in the order in which they are read.
@@ -25,7 +26,10 @@ pub struct FileEntry {
     pub stream: String,
     /// Name of the destination.
     pub destination: String,
-    /// Where it is: an absolute path.
+    /// Name of the file, which with the task and the stream names it in `exportctl get` and `exportctl url`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Where it is: an absolute path, or a URL as the destination's kind writes it.
     pub path: String,
     /// Size in bytes.
     pub bytes: u64,
@@ -61,4 +65,21 @@ pub struct VerifyProblem {
     pub path: String,
     /// What is wrong with it, for a person.
     pub problem: String,
+}
+
+/// A link by which anybody can read a published file until it expires. The URL is a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLink {
+    /// The task that wrote the file.
+    pub task: String,
+    /// Name of the stream.
+    pub stream: String,
+    /// Name of the file.
+    pub name: String,
+    /// Name of the destination.
+    pub destination: String,
+    /// The link.
+    pub url: String,
+    /// Until when it counts, at most: credentials of the daemon that expire sooner end it sooner.
+    pub expires_at: Time,
 }

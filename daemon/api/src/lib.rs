@@ -10,6 +10,7 @@ pub mod export;
 pub mod files;
 pub mod offsets;
 mod plural;
+pub mod prune;
 pub mod schema;
 pub mod status;
 pub mod task;
@@ -18,9 +19,10 @@ pub use answer::{Answer, Error, ErrorCode};
 pub use check::{Preflight, PreflightStep, StepResult};
 pub use event::Event;
 pub use export::{Export, ParamSpec, TaskRef};
-pub use files::{FileEntry, Files, VerifyProblem, VerifyReport};
+pub use files::{FileEntry, FileLink, Files, VerifyProblem, VerifyReport};
 pub use offsets::{Cursor, LaneOffset, Mark, Offset, OffsetsDoc, StreamOffsets};
 pub use plural::plural;
+pub use prune::{ChainFate, Fate, PruneReport};
 pub use schema::{FieldDiff, SchemaColumn, SchemaDiff, SchemaMisfit, SchemaReport, StreamDiff, StreamSchema};
 pub use status::{
     Access, Caller, CheckReport, LedgerHealth, RateLimit, RateWindow, ReloadReport, SourceRate, Status, TaskCounts,
@@ -36,6 +38,9 @@ pub const DEFAULT_SOCKET: &str = "/run/saas-export/control.sock";
 
 /// Name of the header that makes a POST repeatable: the same key gives the same answer.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Name of the header of a download: the SHA-256 that its body must have, lower-case hex.
+pub const SHA256_HEADER: &str = "x-sha256";
 
 /// An instant as RFC 3339 text in UTC, e.g. `2026-11-21T02:45:01Z`.
 pub type Time = String;

@@ -52,7 +52,7 @@ pub struct Submit {
     /// Parameters that the export declares.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
-    /// Word of a format (`parquet`, `csv`, `ndjson`, `json`) other than the export's own.
+    /// Word of a format (`parquet`, `avro`, `csv`, `ndjson`, `json`) other than the export's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Read everything again, as the start of a new chain.
@@ -291,4 +291,7 @@ pub struct Published {
     /// When it was published; none while it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<Time>,
+    /// When retention removed it and its files from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned_at: Option<Time>,
 }

@@ -117,7 +117,9 @@ fn tasks() {
         stream: text("orders"),
         destination: text("lake"),
         published_at: Some(text("2026-11-21T03:00:00Z")),
+        pruned_at: None,
     };
+    check("published_pruned", &Published { pruned_at: Some(text("2026-12-21T03:00:00Z")), ..published.clone() });
     check("task_detail", &TaskDetail { task: summary(), streams: vec![stream], manifests: vec![published] });
     let submit = Submit {
         params: BTreeMap::from([(text("region"), text("eu"))]),
@@ -203,20 +205,30 @@ fn files_and_offsets() {
         task: summary().id,
         stream: text("orders"),
         destination: text("lake"),
+        name: String::new(),
         path: path.clone(),
         bytes: 50_000_000,
         rows: 1_000_000,
         sha256: "9f86d081".repeat(8),
     };
-    check(
-        "files",
-        &Files {
-            export: text("shop-nightly"),
-            destinations: vec![text("lake")],
-            files: vec![entry],
-            notes: vec![text("task t is left out")],
-        },
-    );
+    let named = FileEntry { name: text("part-0-000000.parquet"), ..entry.clone() };
+    let files = Files {
+        export: text("shop-nightly"),
+        destinations: vec![text("lake")],
+        files: vec![entry],
+        notes: vec![text("task t is left out")],
+    };
+    check("files", &files);
+    check("files_named", &Files { files: vec![named], notes: vec![], ..files });
+    let link = FileLink {
+        task: summary().id,
+        stream: text("orders"),
+        name: text("part-0-000000.parquet"),
+        destination: text("offsite"),
+        url: text("https://acme.s3.example/part-0-000000.parquet?X-Amz-Expires=3600"),
+        expires_at: text("2026-11-21T04:00:00Z"),
+    };
+    check("file_link", &link);
     let problem =
         VerifyProblem { destination: text("lake"), stream: text("orders"), path, problem: text("SHA-256 differs") };
     let report = VerifyReport { task: summary().id, ok: false, files: 20, bytes: 1_000, problems: vec![problem] };
@@ -251,6 +263,30 @@ fn files_and_offsets() {
         .zip(["a", "b", "c"])
         .map(|(mark, name)| (text(name), StreamOffsets { mark: Some(mark), ..StreamOffsets::default() }));
     check("offsets_export", &OffsetsDoc { task: None, streams: streams.collect(), ..doc });
+}
+
+#[test]
+fn prunes() {
+    let chain = |fate, params: &[(&str, &str)]| ChainFate {
+        export: text("shop-nightly"),
+        stream: text("orders"),
+        destination: text("lake"),
+        chain: summary().id,
+        tasks: vec![summary().id, text("20261122T024501Z-9f86d081")],
+        params: params.iter().map(|(name, value)| (text(name), text(value))).collect(),
+        published_at: text("2026-11-22T03:00:00Z"),
+        files: 20,
+        bytes: 1_000_000_000,
+        fate,
+        why: text("2 newer ones are whole (chains: 2)"),
+    };
+    let chains = vec![
+        chain(Fate::Kept, &[]),
+        chain(Fate::Due, &[("region", "eu")]),
+        chain(Fate::Pruned, &[]),
+        chain(Fate::Waits, &[]),
+    ];
+    check("prune_report", &PruneReport { dry_run: false, chains });
 }
 
 #[test]

@@ -82,6 +82,11 @@ impl<W> DigestWriter<W> {
         self.digester.bytes
     }
 
+    /// The inner writer.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
     /// Gives the inner writer back, unflushed, with the digests of what went through.
     pub fn finish(self) -> (W, Digests) {
         (self.inner, self.digester.finish())

@@ -2,6 +2,7 @@
 
 use crate::MANIFEST_NAME;
 use crate::digest::Digests;
+use crate::signature::Signed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -31,6 +32,18 @@ pub struct Manifest {
     /// Compression of the files, where it is not none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
+    /// How the files are encrypted as a whole, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// Whether Parquet's own encryption protects what is in the files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parquet_encryption: bool,
+    /// The columns that have keys of their own there; with none of them, the footer's key protects every column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encrypted_columns: Vec<String>,
+    /// Whose signature lies beside the manifest, where it is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signed>,
     /// The logical schema of the records.
     pub schema: Value,
     /// Version of the schema within export and stream, from 1.
@@ -62,6 +75,15 @@ pub struct Manifest {
     pub segments: Vec<Segment>,
     /// Version of the daemon that wrote the segments.
     pub daemon_version: String,
+}
+
+/// Encryption of whole files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// `age` (age-encryption.org/v1).
+    pub format: String,
+    /// The public keys that the files were encrypted to; any one of the identities decrypts them.
+    pub recipients: Vec<String>,
 }
 
 /// Whether a manifest's segments are the whole stream or what changed.
@@ -150,6 +172,12 @@ pub struct Segment {
     pub sha256: String,
     /// CRC-32C of the file, 8 lower-case hex digits.
     pub crc32c: String,
+    /// SHA-256 of what is encrypted in the file, 64 lower-case hex digits; left out where it is not encrypted as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_sha256: Option<String>,
+    /// Length in bytes of what is encrypted in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_bytes: Option<u64>,
     /// Lane it belongs to.
     pub lane: u32,
     /// Position in the lane, from 0.
@@ -229,6 +257,9 @@ impl Manifest {
             }
             if !is_hex(&segment.crc32c, 8) {
                 return Err(format!("segments[{i}].crc32c of {name} is not 8 lower-case hex digits"));
+            }
+            if segment.plain_sha256.as_ref().is_some_and(|digest| !is_hex(digest, 64)) {
+                return Err(format!("segments[{i}].plain_sha256 of {name} is not 64 lower-case hex digits"));
             }
         }
         let rows = self.segments.iter().try_fold(0u64, |sum, segment| sum.checked_add(segment.rows));

@@ -12,6 +12,8 @@ pub(crate) fn sample() -> Manifest {
         bytes: 10 + n,
         sha256: "0a".repeat(32),
         crc32c: crc32c_hex(0x00ab_cdef),
+        plain_sha256: None,
+        plain_bytes: None,
         lane: 0,
         n,
         revision: 0,
@@ -27,6 +29,10 @@ pub(crate) fn sample() -> Manifest {
         mode: Mode::Full,
         format: "csv".into(),
         compression: None,
+        encryption: None,
+        parquet_encryption: false,
+        encrypted_columns: Vec::new(),
+        signature: None,
         schema: json!({ "fields": [{ "name": "id", "type": "integer" }] }),
         schema_version: 1,
         primary_key: vec!["id".into()],
@@ -74,6 +80,23 @@ fn reads_back() {
 }
 
 #[test]
+fn what_encryption_adds_reads_back() {
+    let mut manifest = sample();
+    manifest.encryption = Some(Encryption { format: "age".into(), recipients: vec!["age1x".into()] });
+    manifest.parquet_encryption = true;
+    manifest.encrypted_columns = vec!["email".into()];
+    manifest.signature = Some(Signed { algorithm: "ed25519".into(), key_id: "00".into() });
+    manifest.segments[0].plain_sha256 = Some("0b".repeat(32));
+    manifest.segments[0].plain_bytes = Some(9);
+    let text = String::from_utf8(manifest.to_bytes().unwrap()).unwrap();
+    assert_eq!(Manifest::parse(text.as_bytes()).unwrap(), manifest);
+    let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word} is not in {text}"));
+    let order =
+        ["\"encryption\"", "\"parquet_encryption\": true", "\"encrypted_columns\"", "\"key_id\"", "\"plain_sha256\""];
+    assert!(order.map(at).is_sorted(), "{text}");
+}
+
+#[test]
 fn errors_name_the_place() {
     let text = String::from_utf8(sample().to_bytes().unwrap()).unwrap();
     let wrong = text.replace("\"pages\": 2,\n  \"source_bytes\"", "\"pages\": \"two\",\n  \"source_bytes\"");
@@ -95,7 +118,8 @@ fn errors_name_the_place() {
 #[test]
 fn what_cannot_be_is_refused() {
     type Change = fn(&mut Manifest);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 8] = [
+        ("plain_sha256", |m| m.segments[0].plain_sha256 = Some("x".into())),
         ("plain file name", |m| m.segments[1].name = "../part".into()),
         ("twice", |m| m.segments[1].name = m.segments[0].name.clone()),
         ("sha256", |m| m.segments[1].sha256 = "AA".repeat(32)),

@@ -2,10 +2,11 @@
 
 use crate::digest::Digests;
 use crate::manifest::{Manifest, Segment, crc32c_hex, is_plain_name, sha256sums};
-use crate::{MANIFEST_NAME, SEGMENT_PREFIX, SUMS_NAME};
+use crate::signature::{PublicKey, SIGNATURE_BYTES, SignatureError};
+use crate::{MANIFEST_NAME, SEGMENT_PREFIX, SIGNATURE_NAME, SUMS_NAME};
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// How far a verification is.
@@ -85,6 +86,9 @@ pub enum ProblemKind {
         /// As computed.
         found: String,
     },
+    /// A signature that is none of this manifest.
+    #[error("{0}")]
+    Signature(SignatureError),
     /// A segment that the manifest does not list; who reads by pattern would read it too.
     #[error("is not in the manifest")]
     Unexpected,
@@ -150,6 +154,45 @@ pub fn verify_dir(
     Ok(report)
 }
 
+/// Verifies the signature beside a manifest whose bytes are `composed`. With `key` it must be there and be that key's;
+/// without one it must be there where the manifest says that it is signed. Gives the bytes of the signature, if there is
+/// one that can be used.
+pub fn verify_signature(
+    dir: &Path,
+    manifest: &Manifest,
+    composed: &[u8],
+    key: Option<&PublicKey>,
+) -> Result<Option<Vec<u8>>, Problem> {
+    if key.is_none() && manifest.signature.is_none() {
+        return Ok(None);
+    }
+    let checked = read_signature(&dir.join(SIGNATURE_NAME)).and_then(|signature| {
+        let verified = key.map_or(Ok(()), |key| key.verify(composed, &signature));
+        verified.map(|()| Some(signature)).map_err(ProblemKind::Signature)
+    });
+    checked.map_err(|kind| Problem { name: SIGNATURE_NAME.to_owned(), kind })
+}
+
+fn read_signature(path: &Path) -> Result<Vec<u8>, ProblemKind> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => ProblemKind::Missing,
+        _ => ProblemKind::Unreadable(error.to_string()),
+    };
+    let meta = fs::symlink_metadata(path).map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err(ProblemKind::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(SIGNATURE_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() != SIGNATURE_BYTES {
+        let found = usize::try_from(meta.len()).unwrap_or(usize::MAX);
+        return Err(ProblemKind::Signature(SignatureError::Length(found)));
+    }
+    Ok(bytes)
+}
+
 fn verify_segment(dir: &Path, segment: &Segment, progress: impl FnMut(u64)) -> Result<(), ProblemKind> {
     if !is_plain_name(&segment.name) {
         return Err(ProblemKind::UnsafeName);
@@ -191,7 +234,8 @@ fn verify_file(path: &Path, expected: &Expected<'_>, progress: impl FnMut(u64)) 
     Ok(())
 }
 
-/// Names in `dir` that look like segments and are not in the manifest, sorted; none where there is no such directory.
+/// Names in `dir` that look like segments, or like the single file of the stream, and are not in the manifest, sorted; none
+/// where there is no such directory.
 pub fn unexpected_segments(dir: &Path, manifest: &Manifest) -> io::Result<Vec<String>> {
     let listed: HashSet<&str> = manifest.segments.iter().map(|segment| segment.name.as_str()).collect();
     let mut names = Vec::new();
@@ -201,7 +245,8 @@ pub fn unexpected_segments(dir: &Path, manifest: &Manifest) -> io::Result<Vec<St
     };
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with(SEGMENT_PREFIX) && !listed.contains(name.as_str()) {
+        let own = name.strip_prefix(&manifest.stream).is_some_and(|rest| rest.starts_with(['.', '-']));
+        if (own || name.starts_with(SEGMENT_PREFIX)) && !listed.contains(name.as_str()) {
             names.push(name);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::manifest::tests::sample;
+use crate::signature::tests::key;
 use std::os::unix::fs::symlink;
 
 struct Published {
@@ -150,4 +151,36 @@ fn a_forged_manifest_and_forged_sums() {
         assert_eq!(report.problems.iter().map(|problem| problem.name.as_str()).collect::<Vec<_>>(), [name]);
         fs::write(&path, good).unwrap();
     }
+}
+
+#[test]
+fn a_signature_must_be_there_where_it_is_promised_or_asked_for() {
+    let mut p = published();
+    let (key, other) = (key(), crate::signature::tests::other());
+    let check = |p: &Published, key: Option<&PublicKey>| {
+        let composed = p.manifest.to_bytes().unwrap();
+        verify_signature(p.dir.path(), &p.manifest, &composed, key).map_err(|problem| {
+            assert_eq!(problem.name, "_manifest.json.sig");
+            problem.kind
+        })
+    };
+    assert_eq!(check(&p, None), Ok(None), "nobody promised one");
+    assert_eq!(check(&p, Some(&key.public())), Err(ProblemKind::Missing));
+    p.manifest.signature = Some(key.signed());
+    assert_eq!(check(&p, None), Err(ProblemKind::Missing), "it was taken away");
+    let path = p.dir.path().join("_manifest.json.sig");
+    let signature = key.sign(&p.manifest.to_bytes().unwrap());
+    fs::write(&path, &signature).unwrap();
+    assert_eq!(check(&p, None), Ok(Some(signature.clone())));
+    assert_eq!(check(&p, Some(&key.public())), Ok(Some(signature.clone())));
+    assert_eq!(check(&p, Some(&other)), Err(ProblemKind::Signature(SignatureError::Wrong)));
+    p.manifest.pages += 1;
+    assert_eq!(check(&p, Some(&key.public())), Err(ProblemKind::Signature(SignatureError::Wrong)), "another manifest");
+    for length in [0, 63, 65, 1000] {
+        fs::write(&path, vec![0; length]).unwrap();
+        assert_eq!(check(&p, None), Err(ProblemKind::Signature(SignatureError::Length(length))));
+    }
+    fs::remove_file(&path).unwrap();
+    symlink("part-0-000000.csv", &path).unwrap();
+    assert_eq!(check(&p, None), Err(ProblemKind::NotAFile));
 }

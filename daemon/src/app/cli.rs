@@ -42,6 +42,8 @@ pub enum Command {
     Check(Check),
     /// Write a source for config.yaml from an OpenAPI document
     Init(Init),
+    /// Print the rejected records of a task as NDJSON, also where they are sealed
+    Quarantine(Quarantine),
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,7 +98,7 @@ pub struct Once {
     /// Write below this directory instead of to the configured destinations
     #[arg(long, value_name = "PATH")]
     pub output: Option<PathBuf>,
-    /// parquet, csv, ndjson or json
+    /// parquet, avro, csv, ndjson or json
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
     /// Directory of the ledger, instead of the configured one
@@ -115,6 +117,22 @@ pub struct Check {
     /// Print JSON with stable field names
     #[arg(long)]
     pub json: bool,
+}
+
+/// The rejected records of a task, a line each: lane, segment, page, index, reason and record. Run it as root or as the daemon's
+/// user; the daemon may run meanwhile.
+#[derive(Debug, Args)]
+pub struct Quarantine {
+    /// Id of the task, or its unique start
+    pub task: String,
+    /// Only this stream
+    pub stream: Option<String>,
+    /// The state-key that the service is handed over, if it is; by default the one of the state directory
+    #[arg(long, value_name = "FILE")]
+    pub state_key: Option<PathBuf>,
+    /// The daemon's state directory, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// A commented source from an OpenAPI 3.0 or 3.1 document, in YAML or JSON. What is guessed is marked with `# check:`.
@@ -138,6 +156,7 @@ Examples:
   saas-export-daemon init --openapi spec.yaml           a source from an OpenAPI document
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
   saas-export-daemon auth login shop                    the first refresh token of an OAuth 2.0 source
+  saas-export-daemon quarantine 20261121T0245 orders    records that were rejected, also sealed ones
   systemctl start saas-export-daemon                    as a service; exportctl drives it
 
 Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use or export paused, 8 cancelled,

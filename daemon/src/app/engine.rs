@@ -3,8 +3,10 @@
 mod build;
 
 use super::params::{check_params, settle_params, with_defaults};
+use super::protect;
 use super::scope;
 use super::windows;
+use crate::auth::{Place, Registry};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
 use crate::config::secrets::{DEFAULT_PATH, Secrets};
@@ -21,7 +23,6 @@ use crate::queue::dispatcher::{Engine, RunControl};
 use crate::queue::handle::{Refusal, ReloadReport, Request, Scope};
 use crate::seal;
 use crate::sources::Source;
-use crate::sources::auth::{Place, Registry};
 use crate::sources::rest::{RestError, RestSource, fingerprint};
 use crate::transfer::cpu::Cpu;
 use crate::transfer::room::Room;
@@ -30,11 +31,14 @@ use crate::transfer::{self, Outcome, StreamPlan, TaskRun, fetch};
 use build::{BuildError, Places};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+
+mod reload;
+
+use reload::{changed_since, keep_what_is_read_once};
 
 /// The longest that the end waits for a credential that is being renewed.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
@@ -59,6 +63,7 @@ pub struct AppEngine {
     limiters: Limiters,
     credentials: Arc<Registry>,
     destinations: Arc<Opener>,
+    state_key: Option<PathBuf>,
     ledger: Ledger,
     room: Arc<Room>,
     cpu: Cpu,
@@ -70,16 +75,18 @@ impl AppEngine {
         let cpu = Cpu::new(config.daemon.threads as usize);
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let state_key = seal::handed_over(handed_over.as_deref());
-        let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
+        let credentials =
+            Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key: state_key.clone() }));
         let secrets = Arc::new(secrets);
         Self {
             files,
             room: Arc::new(Room::new(ledger.clone(), config.daemon.spool_quota.map(|quota| quota.0))),
             config: watch::Sender::new(Arc::new(config)),
-            destinations: Arc::new(Opener::new(secrets.clone())),
+            destinations: Arc::new(Opener::new(secrets.clone()).with_credentials(credentials.clone())),
             secrets: Mutex::new(secrets),
             limiters: Limiters::default(),
             credentials,
+            state_key,
             ledger,
             cpu,
         }
@@ -134,6 +141,11 @@ impl AppEngine {
         limiters.entry(name.clone()).or_insert_with(|| Arc::new(Limiter::new(rate))).clone()
     }
 
+    /// The state-key that was handed over, if it was.
+    pub fn state_key(&self) -> Option<&Path> {
+        self.state_key.as_deref()
+    }
+
     /// A source as a task would use it, with the budget of requests that all of them share. Reads files.
     pub(super) fn source(
         &self,
@@ -164,9 +176,12 @@ impl Engine for AppEngine {
         check_params(&export.params, &request.params)?;
         let mut effective = (*config).clone();
         if let Some(word) = request.format.as_deref().filter(|word| *word != export.format.word()) {
-            let format = Format::from_word(word).ok_or_else(|| {
-                Refusal::Invalid(format!("{word:?} is not a format: use parquet, csv, ndjson or json"))
-            })?;
+            let format = Format::from_word(word)
+                .ok_or_else(|| Refusal::Invalid(format!("{word:?} is not a format: use {}", Format::WORDS)))?;
+            if matches!(&export.format, Format::Parquet(parquet) if parquet.encryption.is_some()) {
+                let why = "its files are encrypted by its own format, and would not be in another one";
+                return Err(Refusal::Invalid(format!("export {name} cannot be run with --format {word}: {why}")));
+            }
             if let Some(export) = effective.exports.get_mut(name) {
                 export.format = format;
             }
@@ -268,7 +283,7 @@ impl AppEngine {
             let fingerprint = fingerprint(&settings);
             Ok(StreamPlan { name, settings, fingerprint })
         });
-        let streams = streams.collect::<Result<_, BuildError>>()?;
+        let streams: Vec<_> = streams.collect::<Result<_, BuildError>>()?;
         let Places { destinations, places } = Places::open(&self.destinations, &config, export)?;
         let daemon = self.config.borrow().daemon.clone();
         let home = spool::home(&config, row.home.as_deref());
@@ -277,7 +292,8 @@ impl AppEngine {
         let home = home.map(|(name, _)| name.clone());
         fsio::create_dir_durable(&base).map_err(|source| BuildError::Spool { path: base.clone(), source })?;
         let source_stats = source.stats();
-        let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode);
+        let protection = protect::of_task(self, export, streams.iter().map(|plan| &plan.settings))?;
+        let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode).protected(protection);
         Ok(TaskRun {
             export: export.clone(),
             streams,
@@ -321,21 +337,6 @@ pub fn load(files: &Files) -> Result<(Config, Secrets), Vec<String>> {
         (Ok(config), Ok(secrets)) => Ok((config, secrets)),
         (config, secrets) => Err([config.err(), secrets.err()].into_iter().flatten().flat_map(lines).collect()),
     }
-}
-
-/// The settings that count from the start to the end of the daemon; [`config::diff`] says that they need a restart.
-fn keep_what_is_read_once(config: &mut Config, old: &Config) {
-    config.daemon.state_dir.clone_from(&old.daemon.state_dir);
-    config.daemon.socket.clone_from(&old.daemon.socket);
-    config.daemon.threads = old.daemon.threads;
-}
-
-/// Whether a file was changed after its copy was made. The daemon may not read the file itself, but look at it; where it
-/// cannot, nothing is claimed.
-fn changed_since(file: &Path, copy: &Path) -> bool {
-    // The time of the change of the inode: a file that is moved into place keeps its older time of modification.
-    let changed = |path: &Path| std::fs::metadata(path).map(|meta| (meta.ctime(), meta.ctime_nsec())).ok();
-    changed(file).zip(changed(copy)).is_some_and(|(file, copy)| file > copy)
 }
 
 #[cfg(test)]

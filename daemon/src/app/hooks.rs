@@ -4,27 +4,39 @@ use super::engine::{self, AppEngine, Files, Limiters};
 use super::fill;
 use super::preflight::{Params, Preflight};
 use super::schema::dry_run;
+use super::signed;
 use super::verify::{Ask, verify};
+use crate::base::error::Chain;
 use crate::base::ids::{Name, TaskId};
-use crate::control::{ControlHooks, SchemaAsk};
+use crate::control::{Content, ControlHooks, ObjectAt, SchemaAsk};
+use crate::destinations::DestinationError;
 use crate::ledger::Ledger;
 use crate::ledger::input::AddDestination;
 use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::net::limit::Standing;
 use crate::queue::handle::Refusal;
+use crate::retention::Pruner;
 use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, stream};
 use saas_export_api as api;
-use saas_export_api::{SchemaReport, VerifyReport};
+use saas_export_api::{PruneReport, SchemaReport, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use tokio::sync::Semaphore;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Verifications at the same time; more wait. Each reads files for minutes, on threads and a disk that tasks need, too.
 const VERIFYING: usize = 2;
 
 /// Dry runs at the same time; more wait. Each holds a page of a source in memory.
 const LOOKING: usize = 2;
+/// Downloads at the same time; more wait, for a while. Each holds a piece of a file, and a connection of a destination.
+const DOWNLOADS: usize = 8;
+/// How long a download waits for its turn.
+const DOWNLOAD_WAIT: Duration = Duration::from_secs(30);
+/// The longest that a destination may take to begin with an object.
+const OPEN_LIMIT: Duration = Duration::from_secs(120);
 /// Checks at the same time; more wait. Each asks every source that it is about.
 const CHECKING: usize = 1;
 
@@ -37,10 +49,12 @@ pub struct Hooks {
     engine: Arc<AppEngine>,
     looking: Arc<Semaphore>,
     checking: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
+    pruner: Arc<Pruner>,
 }
 
 /// The hooks over an engine and its ledger.
-pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger) -> Arc<dyn ControlHooks> {
+pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger, pruner: &Arc<Pruner>) -> Arc<dyn ControlHooks> {
     Arc::new(Hooks {
         files: engine.files().clone(),
         ledger: ledger.clone(),
@@ -49,6 +63,8 @@ pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger) -> Arc<dyn ControlHooks> 
         engine: engine.clone(),
         looking: Arc::new(Semaphore::new(LOOKING)),
         checking: Arc::new(Semaphore::new(CHECKING)),
+        downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+        pruner: pruner.clone(),
     })
 }
 
@@ -59,10 +75,13 @@ impl ControlHooks for Hooks {
         destination: Option<String>,
         deep: bool,
     ) -> BoxFuture<'static, Result<VerifyReport, Refusal>> {
-        let (ledger, verifying, opener) = (self.ledger.clone(), self.verifying.clone(), self.engine.destinations());
+        let (ledger, verifying, engine) = (self.ledger.clone(), self.verifying.clone(), self.engine.clone());
         Box::pin(async move {
             let _permit = verifying.acquire().await;
-            verify(&ledger, &opener, &task, Ask { only: destination.as_deref(), deep }).await
+            let only = destination.as_deref();
+            let mut report = verify(&ledger, &engine.destinations(), &task, Ask { only, deep }).await?;
+            signed::verify(&engine, &ledger, &task, only, &mut report).await?;
+            Ok(report)
         })
     }
 
@@ -100,6 +119,41 @@ impl ControlHooks for Hooks {
         })
     }
 
+    fn prune(&self, export: Option<String>, by: Option<String>) -> BoxFuture<'static, Result<PruneReport, Refusal>> {
+        let pruner = self.pruner.clone();
+        Box::pin(async move {
+            let report = match by {
+                None => pruner.plan(export.as_deref()).await,
+                Some(by) => pruner.prune(export.as_deref(), &by).await,
+            };
+            report.map_err(|error| Refusal::Unavailable(format!("failed to {}", Chain(&error))))
+        })
+    }
+
+    fn read_object(&self, object: ObjectAt) -> BoxFuture<'static, Result<Option<Content>, Refusal>> {
+        let (opener, downloads) = (self.engine.destinations(), self.downloads.clone());
+        Box::pin(async move {
+            let turn = tokio::time::timeout(DOWNLOAD_WAIT, downloads.acquire_owned()).await;
+            let Ok(Ok(turn)) = turn else {
+                return Err(Refusal::Unavailable(format!("{DOWNLOADS} downloads are under way; try again later")));
+            };
+            let destination = opener.open(&object.settings).map_err(|error| unreadable(&error))?;
+            let begun = tokio::time::timeout(OPEN_LIMIT, destination.read(&object.key)).await;
+            let content = begun.map_err(|_| silent(&object))?.map_err(|error| unreadable(&error))?;
+            // The turn is over when the last piece is read, or nobody wants it.
+            Ok(content.map(|content| held(content, turn)))
+        })
+    }
+
+    fn link(&self, object: ObjectAt, expires: Duration) -> BoxFuture<'static, Result<Option<String>, Refusal>> {
+        let opener = self.engine.destinations();
+        Box::pin(async move {
+            let destination = opener.open(&object.settings).map_err(|error| unreadable(&error))?;
+            let link = tokio::time::timeout(OPEN_LIMIT, destination.link(&object.key, expires)).await;
+            link.map_err(|_| silent(&object))?.map_err(|error| unreadable(&error))
+        })
+    }
+
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {
         let files = self.files.clone();
         Box::pin(async move {
@@ -116,4 +170,19 @@ impl ControlHooks for Hooks {
         let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         limiters.iter().map(|(name, limiter)| (name.clone(), limiter.standing())).collect()
     }
+}
+
+/// The content, with the turn of its download.
+fn held(content: Content, turn: OwnedSemaphorePermit) -> Content {
+    stream::unfold((content, turn), |(mut content, turn)| async { Some((content.next().await?, (content, turn))) })
+        .boxed()
+}
+
+fn unreadable(error: &DestinationError) -> Refusal {
+    Refusal::Unavailable(format!("failed to {}", Chain(error)))
+}
+
+fn silent(object: &ObjectAt) -> Refusal {
+    let location = object.settings.location(&object.key);
+    Refusal::Unavailable(format!("failed to read {location}: no answer within {} s", OPEN_LIMIT.as_secs()))
 }

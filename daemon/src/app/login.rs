@@ -3,12 +3,12 @@
 use super::bad_config;
 use super::cli::Login;
 use super::engine::{Files, load};
+use crate::auth::{AuthError, Place, login};
 use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::config::settings::{Config, Rest, Source};
 use crate::host::log;
 use crate::seal;
-use crate::sources::auth::{AuthError, Place, login};
 use std::path::PathBuf;
 use std::process::ExitCode;
 

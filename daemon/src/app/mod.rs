@@ -9,8 +9,11 @@ pub mod login;
 pub mod once;
 mod params;
 pub mod preflight;
+pub mod protect;
+pub mod quarantine;
 mod schema;
 mod scope;
+mod signed;
 mod verify;
 pub mod watchdog;
 pub mod windows;
@@ -22,7 +25,7 @@ use crate::host::{log, notify, socket};
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::dispatcher::Dispatcher;
 use crate::queue::handle::{Actor, QueueHandle, Refusal};
-use crate::retention;
+use crate::retention::{self, Pruner};
 use cli::Cli;
 use engine::{AppEngine, Files};
 use std::process::ExitCode;
@@ -62,17 +65,15 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let dispatcher = Dispatcher::new(engine.clone(), ledger.clone());
     let alive = dispatcher.heartbeat();
     let stop = CancellationToken::new();
-    let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks::hooks(&engine, &ledger));
+    let pruner = Arc::new(Pruner::new(ledger.clone(), engine.destinations(), engine.config()));
+    let hooks = hooks::hooks(&engine, &ledger, &pruner);
+    let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks);
     let stopped = stop.clone();
     let control = tokio::spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let refused = watch::Sender::new(false);
     let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive, refused.subscribe()));
-    let sweeper = tokio::spawn(retention::run(
-        ledger.clone(),
-        engine.destinations(),
-        engine.config().borrow().daemon.state_dir.clone(),
-    ));
+    let sweeper = tokio::spawn(retention::run(pruner));
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),

@@ -41,7 +41,7 @@ pub async fn dry_run(engine: Arc<AppEngine>, ledger: &Ledger, ask: SchemaAsk) ->
     check_params(&export.params, &ask.params)?;
     let format = match ask.format.as_deref() {
         Some(word) if word != export.format.word() => Format::from_word(word)
-            .ok_or_else(|| Refusal::Invalid(format!("{word:?} is not a format: use parquet, csv, ndjson or json")))?,
+            .ok_or_else(|| Refusal::Invalid(format!("{word:?} is not a format: use {}", Format::WORDS)))?,
         _ => export.format.clone(),
     };
     let streams = wanted(export, &config, ask.stream.as_deref())?;

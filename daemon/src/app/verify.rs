@@ -43,10 +43,15 @@ pub async fn verify(ledger: &Ledger, opener: &Opener, id: &TaskId, ask: Ask<'_>)
         return Err(Refusal::NotFound(format!("task {id} has no destination {only:?}; it has {names}")));
     }
     let manifests = ledger.manifests(id).await.map_err(failed)?;
-    let published = manifests.into_iter().filter(|found| found.published_at.is_some());
-    let wanted: Vec<_> = published.filter(|found| ask.only.is_none_or(|name| name == found.destination)).collect();
+    let mut wanted: Vec<_> =
+        manifests.into_iter().filter(|found| ask.only.is_none_or(|name| name == found.destination)).collect();
+    let pruned = wanted.iter().find_map(|found| found.pruned_at);
+    wanted.retain(ManifestRow::there);
     if wanted.is_empty() {
         let whose = ask.only.map(|name| format!(" at {name}")).unwrap_or_default();
+        if let Some(when) = pruned {
+            return Err(Refusal::Conflict(format!("the files of task {id}{whose} were pruned at {when}")));
+        }
         return Err(Refusal::Conflict(format!("task {id} has published nothing{whose}: it is {}", row.state)));
     }
     let mut report = VerifyReport { task: id.to_string(), ok: true, files: 0, bytes: 0, problems: Vec::new() };

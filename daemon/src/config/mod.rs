@@ -12,6 +12,7 @@ pub mod cursor;
 pub mod diff;
 pub mod effective;
 pub mod json_schema;
+pub mod keys;
 pub mod load;
 pub mod param;
 pub mod path;

@@ -1,6 +1,7 @@
 //! The values of auth.env, filled into `${NAME}` at the moment of use.
 
 use super::authenv;
+use super::keys;
 use super::problem::{Mistake, Problems, did_you_mean};
 use super::settings::Config;
 use super::texts;
@@ -185,6 +186,7 @@ pub(super) fn check(config: &Config, secrets: &Secrets) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for text in texts::all(config).into_iter().filter(|text| text.secret) {
         let lines = texts::is_pem(&text.path);
+        mistakes.extend(keys::check(&text.path, &text.text, secrets));
         for name in names(&text.text) {
             mistakes.extend(
                 secrets.check(name, lines).map(|(message, hint)| Mistake::value(&text.path, message).hint(hint)),

@@ -27,6 +27,9 @@ pub(super) fn all(config: &Config) -> Vec<Text> {
 /// Whether a path leads into the body of a stream or of a session's request, whose texts the schema does not know.
 pub(super) fn in_body(path: &KeyPath) -> bool {
     let key = |position| path.key_at(position);
+    if (key(0), key(2)) == (Some("destinations"), Some("http")) {
+        return (key(3), key(4), key(6)) == (Some("auth"), Some("session"), Some("body"));
+    }
     if (key(0), key(2)) != (Some("sources"), Some("rest")) {
         return false;
     }
@@ -34,10 +37,14 @@ pub(super) fn in_body(path: &KeyPath) -> bool {
     session || (key(3), key(5)) == (Some("streams"), Some("body"))
 }
 
-/// Whether a text is a key in PEM form, which no request carries: it may have line ends.
+/// Whether a text is a key in PEM form or in a document, which no request carries: it may have line ends.
 pub(super) fn is_pem(path: &KeyPath) -> bool {
     let key = |position| path.key_at(position);
-    (key(0), key(3), key(4), key(5)) == (Some("sources"), Some("auth"), Some("jwt_bearer"), Some("key"))
+    let gcs = (key(0), key(2), key(3)) == (Some("destinations"), Some("gcs"), Some("credentials"));
+    let sftp = (key(0), key(3), key(5)) == (Some("destinations"), Some("auth"), Some("private_key"));
+    let place = matches!(key(0), Some("sources" | "destinations"));
+    let jwt = place && (key(3), key(4), key(5)) == (Some("auth"), Some("jwt_bearer"), Some("key"));
+    gcs || sftp || jwt || (key(0), key(1)) == (Some("daemon"), Some("signing_key"))
 }
 
 /// Whether a path leads into a JSON Schema, whose texts are its own business.

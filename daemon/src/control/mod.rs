@@ -8,6 +8,7 @@
 pub mod access;
 mod body;
 mod handlers;
+mod patience;
 mod reads;
 mod repeat;
 pub mod reply;
@@ -24,7 +25,8 @@ pub use server::serve;
 
 use crate::base::clock;
 use crate::base::ids::{Name, TaskId};
-use crate::config::settings::Config;
+use crate::config::settings::{self, Config};
+use crate::destinations;
 use crate::ledger::Ledger;
 use crate::ledger::input::AddDestination;
 use crate::ledger::rows::{FreedSegment, TaskRow};
@@ -32,11 +34,11 @@ use crate::net::limit::Standing;
 use crate::queue::handle::{QueueHandle, Refusal};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use saas_export_api::{Preflight, SchemaReport, VerifyReport};
+use saas_export_api::{Preflight, PruneReport, SchemaReport, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What handlers speak to.
@@ -50,6 +52,7 @@ pub struct ControlState {
     /// What the layers above provide.
     pub hooks: Arc<dyn ControlHooks>,
     under_way: repeat::UnderWay,
+    last_manifest: handlers::downloads::LastManifest,
     started_at: Timestamp,
     started: Instant,
 }
@@ -65,6 +68,18 @@ pub struct SchemaAsk {
     pub format: Option<String>,
     /// Parameters.
     pub params: BTreeMap<String, String>,
+}
+
+/// The content of an object, piece by piece.
+pub type Content = destinations::Content;
+
+/// An object at a destination.
+#[derive(Clone, Debug)]
+pub struct ObjectAt {
+    /// The destination.
+    pub settings: settings::Destination,
+    /// Its key there.
+    pub key: String,
 }
 
 /// What the control API needs of the layers above it.
@@ -98,6 +113,15 @@ pub trait ControlHooks: Send + Sync {
         params: BTreeMap<String, String>,
     ) -> BoxFuture<'static, Result<Preflight, Refusal>>;
 
+    /// What retention would remove of one export, or of all; removes it where somebody asks for that by name.
+    fn prune(&self, export: Option<String>, by: Option<String>) -> BoxFuture<'static, Result<PruneReport, Refusal>>;
+
+    /// Reads an object; `None` if it is not there. Only so many are read at a time, until they are read or dropped.
+    fn read_object(&self, object: ObjectAt) -> BoxFuture<'static, Result<Option<Content>, Refusal>>;
+
+    /// A link by which anybody can read an object for `expires`; `None` where the destination has no such thing.
+    fn link(&self, object: ObjectAt, expires: Duration) -> BoxFuture<'static, Result<Option<String>, Refusal>>;
+
     /// The mistakes in the configuration files as they are now, a line each.
     fn check_config(&self) -> BoxFuture<'static, Vec<String>>;
 
@@ -116,8 +140,16 @@ impl ControlState {
         config: watch::Receiver<Arc<Config>>,
         hooks: Arc<dyn ControlHooks>,
     ) -> Self {
-        let under_way = repeat::UnderWay::default();
-        Self { queue, ledger, config, hooks, under_way, started_at: clock::now(), started: clock::monotonic() }
+        Self {
+            queue,
+            ledger,
+            config,
+            hooks,
+            under_way: repeat::UnderWay::default(),
+            last_manifest: handlers::downloads::LastManifest::default(),
+            started_at: clock::now(),
+            started: clock::monotonic(),
+        }
     }
 
     /// The configuration in force.

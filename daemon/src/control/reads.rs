@@ -46,6 +46,19 @@ pub async fn task(state: &ControlState, text: &str) -> Result<TaskRow, Failure> 
     }
 }
 
+/// The task of an id or of the unique start of one; or of the name of an export, its newest task that published something
+/// which is still there. For what only looks at published data.
+pub async fn task_or_export(state: &ControlState, text: &str) -> Result<TaskRow, Failure> {
+    if export(&state.config(), text).is_err() {
+        return task(state, text).await;
+    }
+    let newest = state.ledger.published_tasks(text, 1).await.map_err(wire::ledger_error)?.into_iter().next();
+    newest.ok_or_else(|| {
+        Failure::new(ErrorCode::NotFound, format!("nothing of the export {text} is published"))
+            .hint(format!("exportctl run {text} --wait"))
+    })
+}
+
 /// A configured export.
 pub fn export<'a>(config: &'a Config, name: &str) -> Result<(&'a Name, &'a Export), Failure> {
     config.exports.get_key_value(name).ok_or_else(|| {
@@ -161,10 +174,10 @@ async fn destinations(
     Ok(names.iter().map(of).collect())
 }
 
-/// A task's published manifests.
+/// A task's published manifests that are still there.
 pub async fn published(state: &ControlState, row: &TaskRow) -> Result<Vec<ManifestRow>, Failure> {
     let mut manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
-    manifests.retain(|found| found.published_at.is_some());
+    manifests.retain(ManifestRow::there);
     Ok(manifests)
 }
 
@@ -178,7 +191,7 @@ pub async fn files(
     let mut files = Vec::new();
     for manifest in manifests {
         let segments = state.ledger.segments(&row.id, &manifest.stream).await.map_err(wire::ledger_error)?;
-        for segment in segments.iter().filter(|segment| !segment.superseded) {
+        for segment in segments.iter().filter(|segment| segment.listed()) {
             files.push(wire::file(row, segment, &manifest.destination, places)?);
         }
     }

@@ -1,16 +1,20 @@
 //! What a handler gives back, and the HTTP answer it becomes.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
-use saas_export_api::{Answer, Error, ErrorCode};
+use saas_export_api::{Answer, Error, ErrorCode, SHA256_HEADER};
+use saas_export_manifest::Digests;
 use serde::Serialize;
-use std::convert::Infallible;
+use std::error::Error as StdError;
+
+/// Why the body of an answer breaks off.
+pub type BodyError = Box<dyn StdError + Send + Sync>;
 
 /// The body of every answer.
-pub type ReplyBody = UnsyncBoxBody<Bytes, Infallible>;
+pub type ReplyBody = UnsyncBoxBody<Bytes, BodyError>;
 
 /// A successful answer.
 pub enum Reply {
@@ -25,6 +29,13 @@ pub enum Reply {
     },
     /// Lines of JSON, as they come.
     Lines(ReplyBody),
+    /// A file, as it comes.
+    Content {
+        /// Its bytes.
+        body: ReplyBody,
+        /// What they must be.
+        digest: Option<Digests>,
+    },
 }
 
 impl Reply {
@@ -47,15 +58,23 @@ impl Reply {
 
     /// The HTTP answer.
     pub fn into_response(self) -> Response<ReplyBody> {
+        let mut digest = None;
         let (status, location, kind, body) = match self {
             Self::Document { status, location, body } => (status, location, "application/json", full(body)),
             Self::Lines(body) => (StatusCode::OK, None, "application/x-ndjson", body),
+            Self::Content { body, digest: expected } => {
+                digest = expected.and_then(|expected| HeaderValue::try_from(expected.sha256).ok());
+                (StatusCode::OK, None, "application/octet-stream", body)
+            }
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(digest) = digest {
+            headers.insert(HeaderName::from_static(SHA256_HEADER), digest);
+        }
         if let Some(location) = location.and_then(|path| HeaderValue::try_from(path).ok()) {
             headers.insert(LOCATION, location);
         }
@@ -103,7 +122,7 @@ impl Failure {
 }
 
 fn full(body: Bytes) -> ReplyBody {
-    Full::new(body).boxed_unsync()
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// JSON with a final line feed, so that a terminal stays readable after curl.

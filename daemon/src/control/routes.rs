@@ -1,7 +1,7 @@
 //! The one table of what the control API can do, and who may do it.
 
 use super::access::Access::{self, Admin, Operate, Read};
-use super::handlers::{daemon, deliver, events, exports, files, offsets, schema, tasks};
+use super::handlers::{daemon, deliver, downloads, events, exports, files, offsets, prune, schema, tasks};
 use super::reply::{Failure, Reply};
 use super::service::Call;
 use crate::queue::handle::Act;
@@ -45,6 +45,8 @@ pub static ROUTES: &[Route] = &[
     post("/v1/pause", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Pause))),
     post("/v1/resume", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Resume))),
     post("/v1/cancel", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Cancel))),
+    get("/v1/prune", Read, |call| Box::pin(prune::plan(call))),
+    post("/v1/prune", Admin, |call| Box::pin(prune::prune(call))),
     get("/v1/exports", Read, |call| Box::pin(exports::list(call))),
     get("/v1/exports/{export}", Read, |call| Box::pin(exports::show(call))),
     post("/v1/exports/{export}/run", Operate, |call| Box::pin(exports::run(call))),
@@ -66,12 +68,16 @@ pub static ROUTES: &[Route] = &[
         access: Admin,
         handler: |call| Box::pin(offsets::reset_marks(call)),
     },
+    get("/v1/exports/{export}/prune", Read, |call| Box::pin(prune::plan(call))),
+    post("/v1/exports/{export}/prune", Admin, |call| Box::pin(prune::prune(call))),
     get("/v1/exports/{export}/schema", Operate, |call| Box::pin(schema::dry_run(call))),
     get("/v1/exports/{export}/schema/diff", Read, |call| Box::pin(schema::of_export(call))),
     get("/v1/tasks", Read, |call| Box::pin(tasks::list(call))),
     get("/v1/tasks/{task}", Read, |call| Box::pin(tasks::show(call))),
     get("/v1/tasks/{task}/wait", Read, |call| Box::pin(tasks::wait(call))),
     get("/v1/tasks/{task}/files", Read, |call| Box::pin(files::of_task(call))),
+    get("/v1/tasks/{task}/files/{stream}/{name}", Operate, |call| Box::pin(downloads::get(call))),
+    get("/v1/tasks/{task}/links/{stream}/{name}", Operate, |call| Box::pin(downloads::link(call))),
     get("/v1/tasks/{task}/offsets", Operate, |call| Box::pin(offsets::show(call))),
     get("/v1/tasks/{task}/schema/diff/{other}", Read, |call| Box::pin(schema::of_tasks(call))),
     Route {

@@ -2,6 +2,7 @@
 
 use super::ControlState;
 use super::access::{Caller, Rules};
+use super::patience::Patient;
 use super::reply::Failure;
 use super::service::respond;
 use crate::host::peer::Peer;
@@ -30,6 +31,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client may take nothing of what is sent to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Connections in all: each costs some tens of KiB.
 const CONNECTIONS: usize = 256;
 
@@ -56,6 +60,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Time for a body to arrive.
     pub body_timeout: Duration,
+    /// Time in which the client must take something.
+    pub write_timeout: Duration,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one user.
@@ -71,6 +77,7 @@ impl Default for Limits {
             header_bytes: HEADER_BYTES,
             head_timeout: HEAD_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
             connections: CONNECTIONS,
             per_uid: CONNECTIONS_PER_UID,
             per_stranger: CONNECTIONS_PER_STRANGER,
@@ -140,7 +147,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_timeout)
             .max_buf_size(self.limits.header_bytes)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Patient::new(stream, self.limits.write_timeout)), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -200,7 +207,7 @@ impl Drop for Seated {
 async fn refuse(mut stream: UnixStream, why: &str) {
     use http_body_util::BodyExt as _;
     let failure = Failure::new(ErrorCode::TooMany, why).hint("close idle connections and try again");
-    let Ok(body) = failure.into_response().into_body().collect().await.map(|body| body.to_bytes());
+    let Ok(body) = failure.into_response().into_body().collect().await.map(|body| body.to_bytes()) else { return };
     let head = format!(
         "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()

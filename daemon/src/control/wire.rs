@@ -248,6 +248,7 @@ pub fn published(row: &ManifestRow) -> api::Published {
         stream: row.stream.clone(),
         destination: row.destination.clone(),
         published_at: row.published_at.map(time),
+        pruned_at: row.pruned_at.map(time),
     }
 }
 
@@ -311,6 +312,7 @@ pub fn file(
         task: row.id.to_string(),
         stream: segment.id.stream.clone(),
         destination: destination.to_owned(),
+        name: segment.name.clone(),
         path: place.location(&key),
         bytes: segment.bytes,
         rows: segment.counts.written,

@@ -172,6 +172,14 @@ impl Local {
             other => other.map_err(io_error("delete", &path)),
         }
     }
+
+    fn remove_empty(&self, dir: &str) -> Result<(), DestinationError> {
+        let path = self.path(dir);
+        match fs::remove_dir(&path).and_then(|()| fsio::sync_dir(parent(&path))) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(()),
+            other => other.map_err(io_error("remove", &path)),
+        }
+    }
 }
 
 impl Destination for Local {
@@ -221,6 +229,11 @@ impl Destination for Local {
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
         let key = key.to_owned();
         self.blocking(move |local| local.remove(&key))
+    }
+
+    fn tidy<'a>(&'a self, dir: &'a str) -> Answer<'a, ()> {
+        let dir = dir.to_owned();
+        self.blocking(move |local| local.remove_empty(&dir))
     }
 
     /// A copy that was not finished is removed by its own run, or swept a day later.

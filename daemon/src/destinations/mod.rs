@@ -4,19 +4,28 @@ use crate::base::ids::TaskId;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 use upload::UploadLog;
 
 pub mod error;
+pub mod http;
 pub mod local;
+pub mod objects;
 pub mod open;
 pub mod pace;
+pub mod s3;
+pub mod sftp;
+mod spooled;
 pub mod upload;
+mod web;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod faulty;
 
 pub use error::DestinationError;
 pub use open::Opener;
@@ -29,6 +38,11 @@ pub const LATEST: &str = "latest.json";
 /// The key of an object of a task: `<export>/<stream>/<task>/<name>`.
 pub fn object_key(export: &str, stream: &str, task: &TaskId, name: &str) -> String {
     format!("{export}/{stream}/{task}/{name}")
+}
+
+/// The directory of a task's stream: its objects and nothing else.
+pub fn object_dir(export: &str, stream: &str, task: &TaskId) -> String {
+    format!("{export}/{stream}/{task}")
 }
 
 /// A spooled file on its way to a destination.
@@ -104,8 +118,18 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// Removes the object at `key`; one that is not there is no error.
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()>;
 
+    /// Removes the directory `dir` of objects, if there is such a thing here and nothing is left in it.
+    fn tidy<'a>(&'a self, _dir: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Gives up an upload that will not be finished, with what of it lies at the destination.
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Answer<'a, ()>;
+
+    /// Gives up uploads of ours that have been open for more than a day and are not among the `known` ids; how many there were.
+    fn sweep_uploads<'a>(&'a self, _known: &'a BTreeSet<String>) -> Answer<'a, u32> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
 
     /// Bytes that may still be written; `None` where nobody can say.
     fn free(&self) -> Answer<'_, Option<u64>>;

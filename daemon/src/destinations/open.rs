@@ -1,7 +1,12 @@
 //! Opens destinations from their settings. Who writes to the same place shares one: its connections, its pace, its limits.
 
+use super::http::HttpPut;
 use super::local::Local;
+use super::objects::Objects;
+use super::s3::S3;
+use super::sftp::Sftp;
 use super::{Destination, DestinationError};
+use crate::auth::Registry;
 use crate::base::secret::Resolve;
 use crate::config::settings;
 use std::collections::BTreeMap;
@@ -14,6 +19,7 @@ pub type SharedSecrets = Arc<dyn Resolve + Send + Sync>;
 /// Opens destinations, each once.
 pub struct Opener {
     secrets: Mutex<SharedSecrets>,
+    credentials: Option<Arc<Registry>>,
     open: Mutex<BTreeMap<String, Weak<dyn Destination>>>,
     turns: Mutex<BTreeMap<String, Weak<Semaphore>>>,
 }
@@ -21,7 +27,14 @@ pub struct Opener {
 impl Opener {
     /// An opener with these secrets.
     pub fn new(secrets: SharedSecrets) -> Self {
-        Self { secrets: Mutex::new(secrets), open: Mutex::default(), turns: Mutex::default() }
+        Self { secrets: Mutex::new(secrets), credentials: None, open: Mutex::default(), turns: Mutex::default() }
+    }
+
+    /// The same, with the providers of credentials that change.
+    #[must_use]
+    pub fn with_credentials(mut self, registry: Arc<Registry>) -> Self {
+        self.credentials = Some(registry);
+        self
     }
 
     /// From now on other secrets count; what is open goes on with those it has.
@@ -53,14 +66,23 @@ impl Opener {
         if let Some(destination) = open.get(&key).and_then(Weak::upgrade) {
             return Ok(destination);
         }
-        let destination = build(settings, &*secrets)?;
+        let destination = build(settings, &*secrets, self.credentials.as_deref())?;
         open.insert(key, Arc::downgrade(&destination));
         Ok(destination)
     }
 }
 
-fn build(settings: &settings::Destination, _secrets: &dyn Resolve) -> Result<Arc<dyn Destination>, DestinationError> {
+fn build(
+    settings: &settings::Destination,
+    secrets: &dyn Resolve,
+    registry: Option<&Registry>,
+) -> Result<Arc<dyn Destination>, DestinationError> {
     Ok(match settings {
         settings::Destination::Local(local) => Arc::new(Local::new(local)),
+        settings::Destination::S3(s3) => Arc::new(S3::new(s3, secrets)?),
+        settings::Destination::Gcs(gcs) => Arc::new(Objects::gcs(gcs, secrets)?),
+        settings::Destination::Azure(azure) => Arc::new(Objects::azure(azure, secrets)?),
+        settings::Destination::Sftp(sftp) => Arc::new(Sftp::new(sftp, secrets)?),
+        settings::Destination::Http(http) => Arc::new(HttpPut::new(http, secrets, registry)?),
     })
 }

@@ -3,43 +3,70 @@
 //! Members and frames may follow one another (RFC 1952, section 2.2; RFC 8878, section 3), and every tool reads such a file
 //! as one text. That they end where the text says, not where the compressor's buffers do, makes the size countable.
 
-use crate::config::settings::TextCompression;
+mod stored;
+
+use crate::config::settings::{FileLayout, TextCompression, TextFormat};
 use flate2::{Compression, write::GzEncoder};
 use std::io::{self, Write};
 
 /// Text in a member or frame; without compression, text that is gathered before it is written.
 const BLOCK: usize = 1 << 20;
 
-const GZIP_LEVEL: u32 = 5;
-const ZSTD_LEVEL: i32 = 1;
+pub use stored::stored;
+
+/// The level of gzip and deflate.
+pub fn gzip_level(level: Option<u8>) -> Compression {
+    Compression::new(level.unwrap_or(5).into())
+}
+
+/// The level of Zstandard.
+pub fn zstd_level(level: Option<u8>) -> i32 {
+    level.unwrap_or(1).into()
+}
 
 /// Takes text, writes it compressed.
 pub struct Output {
     writer: Box<dyn Write + Send>,
     compressor: Compressor,
+    /// The compression of members that stand alone, where the file is to become a part of another.
+    apart: Option<TextCompression>,
     pending: Vec<u8>,
     written: u64,
 }
 
 enum Compressor {
     None,
-    Gzip,
+    Gzip(Compression),
     Zstd(Box<zstd::bulk::Compressor<'static>>),
 }
 
 impl Output {
     /// An output with the compression of a format's settings.
-    pub fn new(compression: TextCompression, writer: Box<dyn Write + Send>) -> io::Result<Self> {
-        let compressor = match compression {
+    pub fn new(settings: &TextFormat, layout: FileLayout, writer: Box<dyn Write + Send>) -> io::Result<Self> {
+        let compressor = match settings.compression {
             TextCompression::None => Compressor::None,
-            TextCompression::Gzip => Compressor::Gzip,
+            TextCompression::Gzip => Compressor::Gzip(gzip_level(settings.level)),
             TextCompression::Zstd => {
-                let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+                let mut compressor = zstd::bulk::Compressor::new(zstd_level(settings.level))?;
                 compressor.include_checksum(true)?;
                 Compressor::Zstd(Box::new(compressor))
             }
         };
-        Ok(Self { writer, compressor, pending: Vec::with_capacity(BLOCK), written: 0 })
+        let single = layout == FileLayout::Single && settings.compression != TextCompression::None;
+        let apart = single.then_some(settings.compression);
+        Ok(Self { writer, compressor, apart, pending: Vec::with_capacity(BLOCK), written: 0 })
+    }
+
+    /// Adds text that stands once in a file, at its start or end: apart from the rest where files are to become one.
+    pub fn push_frame(&mut self, text: &[u8]) -> io::Result<()> {
+        let Some(compression) = self.apart else { return self.push(text) };
+        if !self.pending.is_empty() {
+            self.write_block()?;
+        }
+        let member = stored(compression, text);
+        self.writer.write_all(&member)?;
+        self.written += member.len() as u64;
+        Ok(())
     }
 
     /// Adds text.
@@ -59,7 +86,7 @@ impl Output {
     pub fn counted_bytes(&self) -> u64 {
         match self.compressor {
             Compressor::None => self.written + self.pending.len() as u64,
-            Compressor::Gzip | Compressor::Zstd(_) => self.written,
+            Compressor::Gzip(_) | Compressor::Zstd(_) => self.written,
         }
     }
 
@@ -75,8 +102,8 @@ impl Output {
         let compressed;
         let block = match &mut self.compressor {
             Compressor::None => &self.pending,
-            Compressor::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
+            Compressor::Gzip(level) => {
+                let mut encoder = GzEncoder::new(Vec::new(), *level);
                 encoder.write_all(&self.pending)?;
                 compressed = encoder.finish()?;
                 &compressed

@@ -4,7 +4,7 @@ mod cell;
 
 use super::compress::Output;
 use super::{FormatError, SegmentEncoder, batch};
-use crate::config::settings::TextFormat;
+use crate::config::settings::{FileLayout, TextFormat};
 use crate::record::convert::{Converted, Plan};
 use arrow_array::Array as _;
 use cell::{Cells, push_text};
@@ -20,19 +20,29 @@ pub struct Encoder {
 
 impl Encoder {
     /// Starts a file with its header line.
-    pub fn new(settings: &TextFormat, plan: &Plan, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
-        let output = Output::new(settings.compression, writer)?;
-        let mut this = Self { output, lines: Vec::new(), quoting: csv_core::Writer::new() };
-        for (at, field) in plan.arrow_schema().fields().iter().enumerate() {
-            if at > 0 {
-                this.lines.push(b',');
-            }
-            push_text(&mut this.lines, &this.quoting, field.name().as_bytes());
-        }
-        this.lines.extend_from_slice(b"\r\n");
-        this.output.push(&this.lines)?;
-        Ok(this)
+    pub fn new(
+        settings: &TextFormat,
+        layout: FileLayout,
+        plan: &Plan,
+        writer: Box<dyn Write + Send>,
+    ) -> Result<Self, FormatError> {
+        let mut output = Output::new(settings, layout, writer)?;
+        output.push_frame(&header(plan))?;
+        Ok(Self { output, lines: Vec::new(), quoting: csv_core::Writer::new() })
     }
+}
+
+/// The header line.
+pub fn header(plan: &Plan) -> Vec<u8> {
+    let (mut line, quoting) = (Vec::new(), csv_core::Writer::new());
+    for (at, field) in plan.arrow_schema().fields().iter().enumerate() {
+        if at > 0 {
+            line.push(b',');
+        }
+        push_text(&mut line, &quoting, field.name().as_bytes());
+    }
+    line.extend_from_slice(b"\r\n");
+    line
 }
 
 impl SegmentEncoder for Encoder {

@@ -2,9 +2,12 @@
 
 use super::compress::Output;
 use super::{FormatError, SegmentEncoder, lines};
-use crate::config::settings::TextFormat;
+use crate::config::settings::{FileLayout, TextFormat};
 use crate::record::convert::Converted;
 use std::io::Write;
+
+/// What stands before the first record, between two records, and behind the last one.
+pub const FRAME: [&[u8]; 3] = [b"[\n", b",\n", b"\n]\n"];
 
 /// Writes a segment.
 pub struct Encoder {
@@ -14,18 +17,21 @@ pub struct Encoder {
 
 impl Encoder {
     /// Starts a file.
-    pub fn new(settings: &TextFormat, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
-        Ok(Self { output: Output::new(settings.compression, writer)?, empty: true })
+    pub fn new(settings: &TextFormat, layout: FileLayout, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
+        Ok(Self { output: Output::new(settings, layout, writer)?, empty: true })
     }
 }
 
 impl SegmentEncoder for Encoder {
     fn write(&mut self, page: Converted) -> Result<(), FormatError> {
+        let [open, between, _] = FRAME;
         // Strings hold no line feeds, so every one of them ends a record.
         for line in lines(page, "json")?.split_inclusive(|byte| *byte == b'\n') {
-            self.output.push(if self.empty { b"[\n" } else { b",\n" })?;
+            match std::mem::take(&mut self.empty) {
+                true => self.output.push_frame(open)?,
+                false => self.output.push(between)?,
+            }
             self.output.push(line.strip_suffix(b"\n").unwrap_or(line))?;
-            self.empty = false;
         }
         Ok(())
     }
@@ -35,7 +41,8 @@ impl SegmentEncoder for Encoder {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
-        self.output.push(if self.empty { b"[]\n" } else { b"\n]\n" })?;
+        let [_, _, close] = FRAME;
+        self.output.push_frame(if self.empty { b"[]\n" } else { close })?;
         Ok(self.output.finish()?)
     }
 }

@@ -1,44 +1,63 @@
 //! File formats: each encoder turns converted pages into one segment file with deterministic bytes.
 
+mod avro;
 mod compress;
 mod csv;
 mod json;
+mod keys;
 mod ndjson;
 mod parquet;
+pub mod single;
 pub mod words;
 
+#[cfg(test)]
+mod encrypted_tests;
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;
 
 use crate::base::error::{Classify, ErrorClass, io_class};
-use crate::config::settings::Format;
+use crate::config::settings::{FileLayout, Format, ParquetFormat};
 use crate::record::convert::{Converted, Data, Layout, Plan};
 use arrow_array::RecordBatch;
+pub use keys::{KeysError, ParquetKeys};
 use std::io::Write;
 
 /// The form in which a format takes records.
 pub fn layout(format: &Format) -> Layout {
     match format {
-        Format::Parquet(_) => Layout::Columns,
+        Format::Parquet(_) | Format::Avro(_) => Layout::Columns,
         Format::Csv(_) => Layout::Flat,
         Format::Ndjson(_) | Format::Json(_) => Layout::Lines,
     }
 }
 
 /// Starts a segment file. `plan` is the one that converts its pages, in the format's layout; `chunk_size` is the size in
-/// bytes that the segment is meant to have. A segment that is finished without records is a valid, empty file.
+/// bytes that the segment is meant to have; `files` is what becomes of it. A segment that is finished without records is a valid, empty file.
 pub fn open(
-    format: &Format,
+    (format, files): (&Format, FileLayout),
     plan: &Plan,
     chunk_size: u64,
     writer: Box<dyn Write + Send>,
 ) -> Result<Box<dyn SegmentEncoder>, FormatError> {
     Ok(match format {
-        Format::Parquet(settings) => Box::new(parquet::Encoder::new(settings, plan, chunk_size, writer)?),
-        Format::Csv(settings) => Box::new(csv::Encoder::new(settings, plan, writer)?),
+        Format::Parquet(settings) => Box::new(parquet::Encoder::new((settings, None), plan, chunk_size, writer)?),
+        Format::Avro(settings) => Box::new(avro::Encoder::new(settings, plan, writer)?),
+        Format::Csv(settings) => Box::new(csv::Encoder::new(settings, files, plan, writer)?),
         Format::Ndjson(settings) => Box::new(ndjson::Encoder::new(settings, writer)?),
-        Format::Json(settings) => Box::new(json::Encoder::new(settings, writer)?),
+        Format::Json(settings) => Box::new(json::Encoder::new(settings, files, writer)?),
     })
+}
+
+/// The same for Parquet files with encryption of their own.
+pub fn open_encrypted(
+    (settings, keys): (&ParquetFormat, &ParquetKeys),
+    plan: &Plan,
+    chunk_size: u64,
+    writer: Box<dyn Write + Send>,
+) -> Result<Box<dyn SegmentEncoder>, FormatError> {
+    Ok(Box::new(parquet::Encoder::new((settings, Some(keys)), plan, chunk_size, writer)?))
 }
 
 /// Encodes the converted pages of one segment. Same input in the same order gives the same bytes.
@@ -65,6 +84,9 @@ pub enum FormatError {
     /// The file could not be written.
     #[error("write the segment")]
     Io(#[from] std::io::Error),
+    /// The keys of Parquet's encryption do not fit.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The encoder refused its input; a bug, because conversion makes it fit.
     #[error("encode {format}: {message}")]
     Encode {
@@ -79,6 +101,7 @@ impl Classify for FormatError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Io(error) => io_class(error),
+            Self::Keys(error) => error.class(),
             Self::Encode { .. } => ErrorClass::Bug,
         }
     }

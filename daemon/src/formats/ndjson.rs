@@ -2,7 +2,7 @@
 
 use super::compress::Output;
 use super::{FormatError, SegmentEncoder, lines};
-use crate::config::settings::TextFormat;
+use crate::config::settings::{FileLayout, TextFormat};
 use crate::record::convert::Converted;
 use std::io::Write;
 
@@ -12,7 +12,7 @@ pub struct Encoder(Output);
 impl Encoder {
     /// Starts a file.
     pub fn new(settings: &TextFormat, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
-        Ok(Self(Output::new(settings.compression, writer)?))
+        Ok(Self(Output::new(settings, FileLayout::Parts, writer)?))
     }
 }
 

@@ -1,16 +1,21 @@
 //! Parquet: row groups that end at page ends, by rows and source bytes alone, so that memory stays flat and the same pages
 //! give the same bytes.
 
-use super::{FormatError, SegmentEncoder, batch};
+mod splice;
+
+use super::compress::{gzip_level, zstd_level};
+use super::{FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
 use crate::config::settings::{ParquetCompression, ParquetFormat};
 use crate::record::convert::{Converted, Plan};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use std::io::{self, Write};
 use std::sync::Arc;
+
+pub use splice::splice;
 
 /// The name and version of the writer, in the form that readers look for.
 const CREATED_BY: &str = concat!("saas-export-daemon version ", env!("CARGO_PKG_VERSION"));
@@ -37,27 +42,22 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Starts a file.
+    /// Starts a file. Without the keys that its settings ask for there is none: it would be plain.
     pub fn new(
-        settings: &ParquetFormat,
+        (settings, keys): (&ParquetFormat, Option<&ParquetKeys>),
         plan: &Plan,
         chunk_size: u64,
         writer: Box<dyn Write + Send>,
     ) -> Result<Self, FormatError> {
-        let compression = match settings.compression {
-            ParquetCompression::None => Compression::UNCOMPRESSED,
-            ParquetCompression::Snappy => Compression::SNAPPY,
-            ParquetCompression::Gzip => Compression::GZIP(GzipLevel::try_new(5).map_err(refused)?),
-            ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1).map_err(refused)?),
-        };
-        let properties = WriterProperties::builder()
-            .set_created_by(CREATED_BY.to_owned())
-            .set_compression(compression)
-            // The encoder ends row groups itself.
-            .set_max_row_group_row_count(None)
-            .set_dictionary_page_size_limit(DICTIONARY)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .build();
+        if settings.encryption.is_some() != keys.is_some() {
+            return Err(KeysError::Refused.into());
+        }
+        let mut properties = properties(settings)?;
+        if let Some(keys) = keys {
+            let schema = ArrowSchemaConverter::new().convert(plan.arrow_schema()).map_err(refused)?;
+            properties = properties.with_file_encryption_properties(keys.properties(&schema)?);
+        }
+        let properties = properties.build();
         // Parquet's own types say all that there is to say; the copy of the Arrow schema would only double the footer.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer =
@@ -65,6 +65,25 @@ impl Encoder {
         let most_source = chunk_size.saturating_mul(SOURCE_PER_BYTE).clamp(ROW_GROUP_SOURCE.0, ROW_GROUP_SOURCE.1);
         Ok(Self { writer, most_rows: settings.row_group_rows.into(), most_source, rows: 0, source: 0, counted: 0 })
     }
+}
+
+/// How a file is written.
+fn properties(settings: &ParquetFormat) -> Result<WriterPropertiesBuilder, FormatError> {
+    let compression = match settings.compression {
+        ParquetCompression::None => Compression::UNCOMPRESSED,
+        ParquetCompression::Snappy => Compression::SNAPPY,
+        ParquetCompression::Gzip => {
+            Compression::GZIP(GzipLevel::try_new(gzip_level(settings.level).level()).map_err(refused)?)
+        }
+        ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(zstd_level(settings.level)).map_err(refused)?),
+    };
+    Ok(WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(compression)
+        // The encoder ends row groups itself.
+        .set_max_row_group_row_count(None)
+        .set_dictionary_page_size_limit(DICTIONARY)
+        .set_statistics_enabled(EnabledStatistics::Chunk))
 }
 
 impl SegmentEncoder for Encoder {

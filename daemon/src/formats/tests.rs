@@ -1,7 +1,7 @@
 //! Every format: what goes in comes out again, the same bytes for the same pages, in bounded memory.
 
 use super::*;
-use crate::config::settings::{ParquetCompression, ParquetFormat, TextCompression, TextFormat};
+use crate::config::settings::{AvroFormat, FileLayout, ParquetCompression, ParquetFormat, TextCompression, TextFormat};
 use crate::model::schema::{Field, Schema, Type};
 use crate::record::page::Page;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -14,7 +14,7 @@ use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Shared(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -37,14 +37,24 @@ impl Write for Full {
     }
 }
 
-fn schema(fields: &[(&str, &str)]) -> Schema {
+pub(super) fn schema(fields: &[(&str, &str)]) -> Schema {
     let field = |(name, kind): &(&str, &str)| Field { name: (*name).into(), kind: Type::parse(kind).unwrap() };
     Schema { fields: fields.iter().map(field).collect() }
 }
 
 /// The file of some pages, and the counted bytes after each of them.
 fn encode(format: &Format, schema: &Schema, chunk_size: u64, pages: &[Vec<String>]) -> (Vec<u8>, Vec<u64>) {
-    let plan = Plan::new(schema, layout(format));
+    encode_for((format, FileLayout::Parts), schema, chunk_size, pages)
+}
+
+/// The same for a layout.
+pub fn encode_for(
+    format: (&Format, FileLayout),
+    schema: &Schema,
+    chunk_size: u64,
+    pages: &[Vec<String>],
+) -> (Vec<u8>, Vec<u64>) {
+    let plan = Plan::new(schema, layout(format.0));
     let file = Shared::default();
     let mut encoder = open(format, &plan, chunk_size, Box::new(file.clone())).unwrap();
     let mut counted = Vec::new();
@@ -58,7 +68,7 @@ fn encode(format: &Format, schema: &Schema, chunk_size: u64, pages: &[Vec<String
 }
 
 fn text(compression: TextCompression) -> TextFormat {
-    TextFormat { compression }
+    TextFormat { compression, level: None }
 }
 
 fn plain(format: &Format, schema: &Schema, records: &[&str]) -> String {
@@ -73,6 +83,8 @@ fn files_without_records_are_valid() {
     assert_eq!(file(&Format::Csv(TextFormat::default())), "id,\"a,b\",_rescued\r\n");
     assert_eq!(file(&Format::Ndjson(TextFormat::default())), "");
     assert_eq!(file(&Format::Json(TextFormat::default())), "[]\n");
+    let (bytes, counted) = encode(&Format::Avro(AvroFormat::default()), &schema, 1 << 20, &[vec![], vec!["1".into()]]);
+    assert_eq!(counted, [bytes.len() as u64; 2], "a header and no block");
     let (bytes, _) = encode(&Format::Parquet(ParquetFormat::default()), &schema, 1 << 20, &[vec![], vec!["1".into()]]);
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
     assert_eq!((reader.schema().fields().len(), reader.metadata().num_row_groups()), (3, 0));
@@ -155,7 +167,7 @@ fn read_csv(mut bytes: &[u8]) -> Vec<Vec<String>> {
     }
 }
 
-fn unpack(compression: TextCompression, bytes: &[u8]) -> Vec<u8> {
+pub fn unpack(compression: TextCompression, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     match compression {
         TextCompression::None => out = bytes.to_vec(),
@@ -221,7 +233,7 @@ fn parquet_holds_what_the_columns_hold() {
     for compression in
         [ParquetCompression::None, ParquetCompression::Snappy, ParquetCompression::Gzip, ParquetCompression::Zstd]
     {
-        let format = Format::Parquet(ParquetFormat { compression, row_group_rows: 250 });
+        let format = Format::Parquet(ParquetFormat { compression, row_group_rows: 250, ..ParquetFormat::default() });
         let (bytes, counted) = encode(&format, &schema, 1 << 20, &pages);
         assert_eq!(bytes, encode(&format, &schema, 1 << 20, &pages).0);
         assert!(counted[1] == 0 && counted[2] > 0 && counted[2] == counted[4] && counted[5] > counted[4]);
@@ -266,18 +278,42 @@ fn row_groups_end_by_source_bytes_too() {
 fn errors_keep_their_class_and_no_data() {
     let schema = schema(&[("secret", "string")]);
     let record = vec![format!("{{\"secret\":\"{}\"}}", "s3cret".repeat(1 << 18))];
-    for format in ["parquet", "csv", "ndjson", "json"].map(|word| Format::from_word(word).unwrap()) {
+    for format in ["parquet", "avro", "csv", "ndjson", "json"].map(|word| Format::from_word(word).unwrap()) {
         let plan = Plan::new(&schema, layout(&format));
-        let mut result = open(&format, &plan, 1, Box::new(Full)).and_then(|mut encoder| {
+        let mut result = open((&format, FileLayout::Parts), &plan, 1, Box::new(Full)).and_then(|mut encoder| {
             encoder.write(plan.convert(&Page::of(&record), None))?;
             encoder.finish()
         });
         assert_eq!(result.as_ref().unwrap_err().class(), ErrorClass::Full, "{format:?}");
         let other = if layout(&format) == Layout::Lines { Layout::Flat } else { Layout::Lines };
-        let mut encoder = open(&format, &plan, 1, Box::new(Shared::default())).unwrap();
+        let mut encoder = open((&format, FileLayout::Parts), &plan, 1, Box::new(Shared::default())).unwrap();
         result = encoder.write(Plan::new(&schema, other).convert(&Page::of(&record), None));
         assert_eq!(result.as_ref().unwrap_err().class(), ErrorClass::Bug);
         assert!(!format!("{:?}", result.unwrap_err()).contains("s3cret"));
+    }
+}
+
+#[test]
+fn a_level_makes_a_file_of_its_own_and_the_same_one_each_time() {
+    let records: Vec<String> = (0..4000).map(|i| format!("{{\"id\":{i},\"h\":\"{:x}\"}}", i * 7919 % 10007)).collect();
+    let schema = schema(&[("id", "integer"), ("h", "string")]);
+    let of =
+        |format: serde_json::Value| encode(&serde_json::from_value(format).unwrap(), &schema, 1, &[records.clone()]).0;
+    let text =
+        |word: &str, level: Option<u8>| of(serde_json::json!({ "ndjson": { "compression": word, "level": level } }));
+    let parquet =
+        |word: &str, level: Option<u8>| of(serde_json::json!({ "parquet": { "compression": word, "level": level } }));
+    let avro =
+        |word: &str, level: Option<u8>| of(serde_json::json!({ "avro": { "compression": word, "level": level } }));
+    let all: [(&dyn Fn(&str, Option<u8>) -> Vec<u8>, &str); 3] =
+        [(&text, "gzip"), (&parquet, "gzip"), (&avro, "deflate")];
+    for (of, gzip) in all {
+        assert!(of(gzip, Some(5)) == of(gzip, None) && of("zstd", Some(1)) == of("zstd", None), "the defaults");
+        for (word, low, high) in [(gzip, 1, 9), ("zstd", 1, 19)] {
+            let (fast, small) = (of(word, Some(low)), of(word, Some(high)));
+            assert!(small.len() < fast.len(), "{word}: {} {}", small.len(), fast.len());
+            assert!(small == of(word, Some(high)));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::model::schema::Type;
 pub fn column(format: &Format, kind: &Type) -> String {
     match format {
         Format::Parquet(_) => parquet(kind),
+        Format::Avro(_) => avro(kind),
         Format::Csv(_) => csv(kind).to_owned(),
         Format::Ndjson(_) | Format::Json(_) => "as the source writes it".to_owned(),
     }
@@ -28,6 +29,26 @@ fn parquet(kind: &Type) -> String {
         Type::List(_) => "LIST",
         Type::Struct(fields) if fields.is_empty() => "STRING (JSON text)",
         Type::Struct(_) => "STRUCT",
+    };
+    word.to_owned()
+}
+
+fn avro(kind: &Type) -> String {
+    let word = match kind {
+        Type::Unknown => "string (only nulls so far)",
+        Type::Boolean => "boolean",
+        Type::Integer => "long",
+        Type::Float => "double",
+        Type::String => "string",
+        Type::Timestamp => "long (timestamp-micros)",
+        Type::Date => "int (date)",
+        Type::Time => "long (time-micros)",
+        Type::Decimal { precision, scale } => return format!("bytes (decimal {precision}, {scale})"),
+        Type::Binary => "bytes",
+        Type::Json => "string (JSON text)",
+        Type::List(_) => "array",
+        Type::Struct(fields) if fields.is_empty() => "string (JSON text)",
+        Type::Struct(_) => "record",
     };
     word.to_owned()
 }

@@ -36,9 +36,14 @@ fn pending(sql: &Connection, task: &TaskId, destination: &str, limit: u32) -> Re
 fn undelivered(sql: &Connection, task: &TaskId) -> Result<Vec<SegmentRow>, LedgerError> {
     let text = format!(
         "SELECT {COLUMNS} FROM segments g
-         WHERE g.task = ?1 AND NOT g.superseded AND EXISTS (
+         WHERE g.task = ?1 AND NOT g.superseded AND (EXISTS (
              SELECT 1 FROM deliveries d WHERE d.task = g.task AND d.stream = g.stream AND d.lane = g.lane AND d.n = g.n
                  AND d.revision = g.revision AND d.verified_at IS NULL)
+             OR g.role = 'part' AND NOT EXISTS (
+             SELECT 1 FROM segments s WHERE s.task = g.task AND s.stream = g.stream AND s.role = 'single'
+                 AND NOT s.superseded AND NOT EXISTS (
+                     SELECT 1 FROM deliveries d WHERE d.task = s.task AND d.stream = s.stream AND d.lane = s.lane
+                         AND d.n = s.n AND d.revision = s.revision AND d.verified_at IS NULL)))
          ORDER BY g.stream, g.lane, g.n"
     );
     all(sql, &text, [task.as_str()], segment_row)
@@ -132,7 +137,8 @@ impl Ledger {
         self.read(move |sql| pending(sql, &task, &destination, limit)).await
     }
 
-    /// The segments that some destination still waits for: their files stay in the spool, every other one may go.
+    /// The segments that some destination still waits for, and the parts of a single file until it is everywhere: their
+    /// files stay in the spool, every other one may go.
     pub async fn undelivered(&self, task: &TaskId) -> Result<Vec<SegmentRow>, LedgerError> {
         let task = task.clone();
         self.read(move |sql| undelivered(sql, &task)).await

@@ -88,7 +88,7 @@ fn add(tx: &Tx<'_>, id: &TaskId, order: &AddDestination) -> Result<u64, LedgerEr
     let text = "INSERT OR IGNORE INTO deliveries (task, stream, lane, n, revision, destination)
          SELECT g.task, g.stream, g.lane, g.n, g.revision, ?2 FROM segments g
          JOIN task_streams s ON s.task = g.task AND s.stream = g.stream AND s.error IS NULL
-         WHERE g.task = ?1 AND NOT g.superseded";
+         WHERE g.task = ?1 AND NOT g.superseded AND g.role <> 'part'";
     let added = run(tx, text, (id.as_str(), name))? as u64;
     if !stored.to.contains(&order.name) {
         stored.to.push(order.name.clone());

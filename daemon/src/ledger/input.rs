@@ -5,6 +5,7 @@ use crate::base::ids::{RequestKey, TaskId};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use crate::model::scope::Scope;
+use crate::model::segment::{Plain, SegmentId};
 use jiff::Timestamp;
 use saas_export_manifest::Mode;
 use std::time::Duration;
@@ -136,6 +137,27 @@ pub struct StreamEnd {
     pub unit: Option<Duration>,
     /// How a shift of the source's pages would have been noticed.
     pub shift_protection: &'static str,
+}
+
+/// The one file of a stream, put together from its parts.
+#[derive(Clone, Debug)]
+pub struct NewSingle {
+    /// Which.
+    pub id: SegmentId,
+    /// File name in the spool and at every destination.
+    pub name: String,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+    /// CRC-32C (Castagnoli) of the file.
+    pub crc32c: u32,
+    /// What is encrypted in it, where it is encrypted as a whole.
+    pub plain: Option<Plain>,
+    /// The parts that it was made of, in order.
+    pub parts: Vec<SegmentId>,
+    /// Names of the destinations that it goes to.
+    pub destinations: Vec<String>,
 }
 
 /// A lane that has to read a partition again.

@@ -4,7 +4,8 @@ use super::Ledger;
 use super::codec::{At, Json, U64, all, count, json, one, run, time};
 use super::error::LedgerError;
 use super::input::NewLink;
-use super::rows::{ChainManifest, Link, ManifestRow};
+use super::rows::{ChainManifest, Composed, Link, ManifestRow};
+use super::single;
 use super::streams::ensure;
 use super::tasks::{self, progressed};
 use super::writer::Tx;
@@ -21,7 +22,9 @@ fn manifest_row(row: &Row<'_>) -> rusqlite::Result<ManifestRow> {
         destination: row.get("destination")?,
         bytes: row.get("bytes")?,
         sha256: row.get("sha256")?,
+        signature: row.get("signature")?,
         published_at: time(row, "published_at")?,
+        pruned_at: time(row, "pruned_at")?,
     })
 }
 
@@ -75,11 +78,12 @@ fn compose(
     task: &TaskId,
     stream: &str,
     destination: &str,
-    bytes: Vec<u8>,
-) -> Result<Vec<u8>, LedgerError> {
+    composed: Composed,
+) -> Result<Composed, LedgerError> {
     let key = (task.as_str(), stream, destination);
-    let text = "SELECT bytes FROM manifests WHERE task = ?1 AND stream = ?2 AND destination = ?3";
-    if let Some(stored) = one(tx, text, key, |row| row.get(0))? {
+    let text = "SELECT bytes, signature FROM manifests WHERE task = ?1 AND stream = ?2 AND destination = ?3";
+    let stored = |row: &Row<'_>| Ok(Composed { bytes: row.get(0)?, signature: row.get(1)? });
+    if let Some(stored) = one(tx, text, key, stored)? {
         return Ok(stored);
     }
     let text = "SELECT extracted FROM task_streams WHERE task = ?1 AND stream = ?2";
@@ -87,26 +91,27 @@ fn compose(
     let text = "SELECT count(*) FROM segments g LEFT JOIN deliveries d
              ON d.task = g.task AND d.stream = g.stream AND d.lane = g.lane AND d.n = g.n AND d.revision = g.revision
                  AND d.destination = ?3
-         WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded AND d.verified_at IS NULL";
+         WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded AND g.role <> 'part' AND d.verified_at IS NULL";
     let open: i64 = one(tx, text, key, |row| row.get(0))?.unwrap_or_default();
-    if !extracted || open > 0 {
+    if !extracted || open > 0 || single::missing(tx, task, stream)? {
         return Err(LedgerError::Broken(format!(
             "the manifest of stream {stream} at {destination}: not all of its segments are there"
         )));
     }
     // A destination that is filled back gets the bytes that the others have, whatever version composes them now.
-    let text = "SELECT bytes FROM manifests WHERE task = ?1 AND stream = ?2 AND destination <> ?3
+    let text = "SELECT bytes, signature FROM manifests WHERE task = ?1 AND stream = ?2 AND destination <> ?3
          AND published_at IS NOT NULL ORDER BY composed_at LIMIT 1";
-    let bytes = one(tx, text, key, |row| row.get(0))?.unwrap_or(bytes);
-    let sha256 = Digests::of(&bytes).sha256;
+    let composed = one(tx, text, key, stored)?.unwrap_or(composed);
+    let sha256 = Digests::of(&composed.bytes).sha256;
     run(
         tx,
-        "INSERT INTO manifests (task, stream, destination, bytes, sha256, composed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        (task.as_str(), stream, destination, &bytes, &sha256, At(tx.at)),
+        "INSERT INTO manifests (task, stream, destination, bytes, sha256, composed_at, signature)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (task.as_str(), stream, destination, &composed.bytes, &sha256, At(tx.at), &composed.signature),
     )?;
     let detail = json!({ "stream": stream, "destination": destination, "sha256": sha256 });
     tx.audit_task(task, "manifest_composed", detail)?;
-    Ok(bytes)
+    Ok(composed)
 }
 
 fn published(tx: &Tx<'_>, task: &TaskId, stream: &str, destination: &str) -> Result<(), LedgerError> {
@@ -137,6 +142,7 @@ fn chain_of(
          JOIN chain_links l ON l.chain = me.chain AND l.stream = me.stream AND (?4 OR l.position <= me.position)
          JOIN manifests m ON m.task = l.task AND m.stream = l.stream AND m.destination = ?3
          WHERE me.task = ?1 AND me.stream = ?2 AND (m.published_at IS NOT NULL OR l.task = me.task)
+             AND m.pruned_at IS NULL
          ORDER BY l.position";
     all(sql, text, (task.as_str(), stream, destination, beyond), |row| {
         Ok(ChainManifest {
@@ -208,7 +214,20 @@ impl Ledger {
         bytes: Vec<u8>,
     ) -> Result<Vec<u8>, LedgerError> {
         let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
-        self.write(move |tx| compose(tx, &task, &stream, &destination, bytes)).await
+        let composed = Composed { bytes, signature: None };
+        Ok(self.write(move |tx| compose(tx, &task, &stream, &destination, composed)).await?.bytes)
+    }
+
+    /// The same with the signature of the bytes, which is stored with them.
+    pub async fn compose_signed(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        destination: &str,
+        composed: Composed,
+    ) -> Result<Composed, LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.write(move |tx| compose(tx, &task, &stream, &destination, composed)).await
     }
 
     /// Notes that a composed manifest is published. Saying it twice changes nothing.
@@ -221,9 +240,25 @@ impl Ledger {
     pub async fn manifests(&self, task: &TaskId) -> Result<Vec<ManifestRow>, LedgerError> {
         let task = task.clone();
         self.read(move |sql| {
-            let text = "SELECT stream, destination, bytes, sha256, published_at FROM manifests
+            let text = "SELECT stream, destination, bytes, sha256, signature, published_at, pruned_at FROM manifests
                         WHERE task = ?1 ORDER BY stream, destination";
             all(sql, text, [task.as_str()], manifest_row)
+        })
+        .await
+    }
+
+    /// The manifest of a stream at a destination, if it is composed.
+    pub async fn manifest(
+        &self,
+        task: &TaskId,
+        stream: &str,
+        destination: &str,
+    ) -> Result<Option<ManifestRow>, LedgerError> {
+        let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
+        self.read(move |sql| {
+            let text = "SELECT stream, destination, bytes, sha256, published_at, pruned_at FROM manifests
+                        WHERE task = ?1 AND stream = ?2 AND destination = ?3";
+            one(sql, text, (task.as_str(), stream, destination), manifest_row)
         })
         .await
     }

@@ -7,6 +7,7 @@ use super::error::LedgerError;
 use super::input::{LaneMove, OffsetTarget, SetOffsets};
 use super::rows::{LaneMoved, LaneRow, SegmentRow, TaskRow};
 use super::segments::{COLUMNS, lane, move_lane, segment_row};
+use super::single;
 use super::streams::lanes;
 use super::tasks::{self, task_row};
 use super::writer::Tx;
@@ -54,7 +55,8 @@ fn not_composed(tx: &Tx<'_>, task: &TaskRow, stream: &str) -> Result<(), LedgerE
 pub(super) fn live(tx: &Tx<'_>, task: &TaskId, stream: &str, lane: u32) -> Result<Vec<SegmentRow>, LedgerError> {
     let text = format!(
         "SELECT {COLUMNS} FROM segments g
-         WHERE g.task = ?1 AND g.stream = ?2 AND g.lane = ?3 AND NOT g.superseded ORDER BY g.n"
+         WHERE g.task = ?1 AND g.stream = ?2 AND g.lane = ?3 AND NOT g.superseded AND g.role <> 'single'
+         ORDER BY g.n"
     );
     all(tx, &text, (task.as_str(), stream, lane), segment_row)
 }
@@ -86,6 +88,7 @@ pub(super) fn back(
          WHERE task = ?1 AND stream = ?2 AND lane = ?3 AND n >= ?4 AND NOT superseded",
         (task.as_str(), stream, before.lane, U64(next_n)),
     )?;
+    single::supersede(tx, task, stream)?;
     let after = LaneRow { revision: before.revision + 1, offset: to.clone(), next_n, done: false, ..before.clone() };
     move_lane(tx, task, stream, &after)?;
     let key = (task.as_str(), stream, before.lane, U64(next_n));
@@ -105,7 +108,7 @@ pub(super) fn reopen(tx: &Tx<'_>, task: &TaskId, stream: &str) -> Result<(), Led
                  coalesce(sum(duplicate), 0), coalesce(sum(filtered), 0), coalesce(sum(over_limit), 0),
                  coalesce(sum(rescued), 0), coalesce(sum(pages), 0), coalesce(sum(source_bytes), 0),
                  coalesce(sum(bytes), 0), count(*)
-              FROM segments g WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded),
+              FROM segments g WHERE g.task = ?1 AND g.stream = ?2 AND NOT g.superseded AND g.role <> 'single'),
              extracted = 0, error = NULL
          WHERE task = ?1 AND stream = ?2",
         (task.as_str(), stream),
@@ -137,6 +140,11 @@ fn set_lane(tx: &Tx<'_>, task: &TaskRow, order: &SetOffsets, to: &LaneMove) -> R
     let before = lane(tx, &task.id, stream, *number)?;
     if &before.offset == offset {
         return Ok(LaneMoved { stream: stream.clone(), lane: before, superseded: vec![] });
+    }
+    if single::of(tx, &task.id, stream)?.is_some() {
+        let why =
+            format!("the file of stream {stream} is put together, and its parts may be gone; reset the stream instead");
+        return Err(refuse(task, &why));
     }
     let superseded = back(tx, &task.id, stream, &before, offset)?;
     reopen(tx, &task.id, stream)?;

@@ -100,7 +100,7 @@ fn tasks_by(sql: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>, Ledge
 fn published_tasks(sql: &Connection, export: &str, limit: u32) -> Result<Vec<TaskRow>, LedgerError> {
     let text = format!(
         "SELECT {COLUMNS} FROM tasks t WHERE export = ?1
-             AND EXISTS (SELECT 1 FROM manifests m WHERE m.task = t.id AND m.published_at IS NOT NULL)
+             AND EXISTS (SELECT 1 FROM manifests m WHERE m.task = t.id AND m.published_at IS NOT NULL AND m.pruned_at IS NULL)
          ORDER BY seq DESC LIMIT ?2"
     );
     all(sql, &text, (export, limit), task_row)
@@ -153,7 +153,7 @@ impl Ledger {
         self.read(move |sql| tasks_by(sql, &filter)).await
     }
 
-    /// The tasks of an export that have published something, newest first.
+    /// The tasks of an export that have published something that is still there, newest first.
     pub async fn published_tasks(&self, export: &str, limit: u32) -> Result<Vec<TaskRow>, LedgerError> {
         let export = export.to_owned();
         self.read(move |sql| published_tasks(sql, &export, limit)).await

@@ -5,7 +5,7 @@ use crate::model::mark::Mark;
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
 use crate::model::scope::Scope;
-use crate::model::segment::{Counts, SegmentId};
+use crate::model::segment::{Counts, Plain, Role, SegmentId};
 use crate::model::task::{TaskState, Waiting};
 use jiff::Timestamp;
 use saas_export_manifest::{ChainPosition, Mode};
@@ -188,6 +188,8 @@ pub struct SegmentRow {
     pub sha256: String,
     /// CRC-32C.
     pub crc32c: u32,
+    /// What is encrypted in the file, where it is encrypted as a whole.
+    pub plain: Option<Plain>,
     /// What became of its records.
     pub counts: Counts,
     /// Pages in it.
@@ -200,8 +202,22 @@ pub struct SegmentRow {
     pub last: Offset,
     /// Whether a later revision replaced it.
     pub superseded: bool,
+    /// What its file is to readers.
+    pub role: Role,
     /// When it was committed.
     pub created_at: Timestamp,
+}
+
+impl SegmentRow {
+    /// Whether the manifest lists its file.
+    pub fn listed(&self) -> bool {
+        !self.superseded && self.role != Role::Part
+    }
+
+    /// Whether it holds records that its lane read and that count.
+    pub fn read(&self) -> bool {
+        !self.superseded && self.role != Role::Single
+    }
 }
 
 /// A segment at a destination.
@@ -230,8 +246,28 @@ pub struct ManifestRow {
     pub bytes: Vec<u8>,
     /// SHA-256 of the bytes, lower-case hex.
     pub sha256: String,
+    /// Its signature, where it is signed.
+    pub signature: Option<Vec<u8>>,
     /// When it was published.
     pub published_at: Option<Timestamp>,
+    /// Since when retention removes it, and all that it lists, from there.
+    pub pruned_at: Option<Timestamp>,
+}
+
+impl ManifestRow {
+    /// Whether it is published, and still there.
+    pub fn there(&self) -> bool {
+        self.published_at.is_some() && self.pruned_at.is_none()
+    }
+}
+
+/// A manifest as it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composed {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Their signature, where they are signed.
+    pub signature: Option<Vec<u8>>,
 }
 
 /// A line of the audit.

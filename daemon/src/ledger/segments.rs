@@ -12,14 +12,16 @@ use crate::base::ids::TaskId;
 use crate::model::offset::Offset;
 use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
-use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
+use crate::model::segment::{CheckpointDelta, Counts, CutReason, Plain, Role, SealedSegment, SegmentId};
+use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, Row, named_params};
 use serde_json::json;
 
 /// The columns of a [`SegmentRow`], from a table called `g`.
-pub(super) const COLUMNS: &str = "g.stream, g.lane, g.n, g.revision, g.name, g.bytes, g.sha256, g.crc32c, g.read, \
+pub(super) const COLUMNS: &str = "g.stream, g.lane, g.n, g.revision, g.name, g.bytes, g.sha256, g.crc32c, \
+     g.plain_sha256, g.plain_bytes, g.read, \
      g.written, g.rejected, g.duplicate, g.filtered, g.over_limit, g.rescued, g.pages, g.source_bytes, g.first, \
-     g.last, g.superseded, g.created_at";
+     g.last, g.superseded, g.role, g.created_at";
 
 pub(super) fn segment_row(row: &Row<'_>) -> rusqlite::Result<SegmentRow> {
     Ok(SegmentRow {
@@ -33,14 +35,21 @@ pub(super) fn segment_row(row: &Row<'_>) -> rusqlite::Result<SegmentRow> {
         bytes: count(row, "bytes")?,
         sha256: row.get("sha256")?,
         crc32c: row.get("crc32c")?,
+        plain: plain(row)?,
         counts: counts(row)?,
         pages: count(row, "pages")?,
         source_bytes: count(row, "source_bytes")?,
         first: json(row, "first")?,
         last: json(row, "last")?,
         superseded: row.get("superseded")?,
+        role: Role::from_word(&row.get::<_, String>("role")?).ok_or(FromSqlError::InvalidType)?,
         created_at: row.get::<_, At>("created_at")?.0,
     })
+}
+
+fn plain(row: &Row<'_>) -> rusqlite::Result<Option<Plain>> {
+    let sha256: Option<String> = row.get("plain_sha256")?;
+    sha256.map(|sha256| Ok(Plain { bytes: count(row, "plain_bytes")?, sha256 })).transpose()
 }
 
 /// The lane where it stands; an error where there is none.
@@ -61,8 +70,10 @@ pub struct Advance<'a> {
     pub total: Option<u64>,
     /// The newest records of an incremental stream.
     pub newest: Option<&'a Newest>,
-    /// Names of the destinations that the segment goes to.
+    /// Names of the destinations that the segment goes to; none for a part.
     pub destinations: &'a [String],
+    /// What its file is to readers.
+    pub role: Role,
     /// What children need of its records, where the stream has children in the task.
     pub values: Option<&'a Partitions>,
 }
@@ -76,6 +87,7 @@ struct Step {
     total: Option<u64>,
     newest: Option<Newest>,
     destinations: Vec<String>,
+    role: Role,
     values: Option<Partitions>,
 }
 
@@ -94,18 +106,11 @@ fn advance(tx: &Tx<'_>, step: &Step) -> Result<LaneRow, LedgerError> {
     let before = lane(tx, task, &segment.id.stream, segment.id.lane)?;
     let offset = apply(task, &segment.id, &before, &segment.delta)?;
     adds_up(segment, &before).map_err(|what| LedgerError::Broken(format!("the segment {}: {what}", segment.name)))?;
-    insert(tx, task, segment)?;
+    insert(tx, task, segment, step.role)?;
     if let Some(values) = &step.values {
         parents::add(tx, task, &segment.id, values)?;
     }
-    for destination in &step.destinations {
-        let id = &segment.id;
-        run(
-            tx,
-            "INSERT INTO deliveries (task, stream, lane, n, revision, destination) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (task.as_str(), &id.stream, id.lane, U64(id.n), id.revision, destination),
-        )?;
-    }
+    send(tx, task, &segment.id, &step.destinations)?;
     let after = LaneRow { offset, next_n: before.next_n + 1, done: step.lane_done, ..before };
     move_lane(tx, task, &segment.id.stream, &after)?;
     if let Some(newest) = &step.newest {
@@ -155,22 +160,35 @@ fn adds_up(segment: &SealedSegment, lane: &LaneRow) -> Result<(), String> {
     Ok(())
 }
 
-fn insert(tx: &Tx<'_>, task: &TaskId, segment: &SealedSegment) -> Result<(), LedgerError> {
+/// Begins the delivery of a segment's file to each destination.
+pub(super) fn send(tx: &Tx<'_>, task: &TaskId, id: &SegmentId, destinations: &[String]) -> Result<(), LedgerError> {
+    let text = "INSERT INTO deliveries (task, stream, lane, n, revision, destination) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    for destination in destinations {
+        run(tx, text, (task.as_str(), &id.stream, id.lane, U64(id.n), id.revision, destination))?;
+    }
+    Ok(())
+}
+
+pub(super) fn insert(tx: &Tx<'_>, task: &TaskId, segment: &SealedSegment, role: Role) -> Result<(), LedgerError> {
     let SealedSegment { id, counts, .. } = segment;
     tx.prepare_cached(
-        "INSERT INTO segments (task, stream, lane, n, revision, name, bytes, sha256, crc32c, read, written, rejected,
-             duplicate, filtered, over_limit, rescued, pages, source_bytes, cut, first, last, created_at)
-         VALUES (:task, :stream, :lane, :n, :revision, :name, :bytes, :sha256, :crc32c, :read, :written, :rejected,
-             :duplicate, :filtered, :over_limit, :rescued, :pages, :source_bytes, :cut, :first, :last, :at)",
+        "INSERT INTO segments (task, stream, lane, n, revision, name, bytes, sha256, plain_sha256, plain_bytes, crc32c, read,
+             written, rejected, duplicate, filtered, over_limit, rescued, pages, source_bytes, cut, first, last, role,
+             created_at)
+         VALUES (:task, :stream, :lane, :n, :revision, :name, :bytes, :sha256, :plain_sha256, :plain_bytes, :crc32c, :read,
+             :written, :rejected, :duplicate, :filtered, :over_limit, :rescued, :pages, :source_bytes, :cut, :first, :last,
+             :role, :at)",
     )?
     .execute(named_params! {
         ":task": task.as_str(), ":stream": id.stream, ":lane": id.lane, ":n": U64(id.n), ":revision": id.revision,
-        ":name": segment.name, ":bytes": U64(segment.bytes), ":sha256": segment.sha256, ":crc32c": segment.crc32c,
+        ":name": segment.name, ":bytes": U64(segment.bytes), ":sha256": segment.sha256,
+        ":plain_sha256": segment.plain.as_ref().map(|plain| &plain.sha256),
+        ":plain_bytes": segment.plain.as_ref().map(|plain| U64(plain.bytes)), ":crc32c": segment.crc32c,
         ":read": U64(counts.read), ":written": U64(counts.written), ":rejected": U64(counts.rejected),
         ":duplicate": U64(counts.duplicate), ":filtered": U64(counts.filtered),
         ":over_limit": U64(counts.over_limit), ":rescued": U64(counts.rescued), ":pages": U64(segment.pages),
         ":source_bytes": U64(segment.source_bytes), ":cut": cut_word(segment.cut), ":first": Json(&segment.delta.from),
-        ":last": Json(&segment.delta.to), ":at": At(tx.at),
+        ":last": Json(&segment.delta.to), ":role": role.word(), ":at": At(tx.at),
     })?;
     Ok(())
 }
@@ -288,6 +306,7 @@ impl Ledger {
             total: step.total,
             newest: step.newest.cloned(),
             destinations: step.destinations.to_vec(),
+            role: step.role,
             values: step.values.cloned(),
         };
         self.write(move |tx| advance(tx, &step)).await

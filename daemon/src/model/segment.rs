@@ -16,7 +16,23 @@ pub struct SegmentId {
     pub revision: u32,
 }
 
+/// The number of the one file of a stream: in lane 0, behind every segment that a lane ever has.
+const SINGLE: u64 = 1 << 40;
+
 impl SegmentId {
+    /// The one file of a stream; its revision says how many were put together before it and no longer count.
+    pub fn single(stream: &str, revision: u32) -> Self {
+        Self { stream: stream.to_owned(), lane: 0, n: SINGLE, revision }
+    }
+
+    /// The name of the one file of a stream, e.g. `orders.parquet` or `orders-r1.parquet`.
+    pub fn single_name(&self, extension: &str) -> String {
+        match self.revision {
+            0 => format!("{}.{extension}", self.stream),
+            r => format!("{}-r{r}.{extension}", self.stream),
+        }
+    }
+
     /// The file name, e.g. `part-0-000003.parquet` or `part-0-000003-r1.parquet`.
     pub fn file_name(&self, extension: &str) -> String {
         match self.revision {
@@ -36,6 +52,35 @@ pub enum CutReason {
     End,
     /// A limit of the export ended it.
     Limit,
+}
+
+/// What a segment's file is to those who read the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It is delivered, and the manifest lists it.
+    #[default]
+    File,
+    /// It is a part of the one file of its stream, and never leaves the spool by itself.
+    Part,
+    /// It is the one file of its stream, put together from the parts.
+    Single,
+}
+
+impl Role {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Part => "part",
+            Self::Single => "single",
+        }
+    }
+
+    /// The role of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::File, Self::Part, Self::Single].into_iter().find(|role| role.word() == word)
+    }
 }
 
 /// What became of the records of some pages. `read = written + rejected + duplicate + filtered + over_limit`.
@@ -88,6 +133,8 @@ pub struct SealedSegment {
     pub sha256: String,
     /// CRC-32C (Castagnoli) of the file.
     pub crc32c: u32,
+    /// What is encrypted in the file, where it is encrypted as a whole.
+    pub plain: Option<Plain>,
     /// Records accounted for.
     pub counts: Counts,
     /// Pages in it.
@@ -98,6 +145,15 @@ pub struct SealedSegment {
     pub cut: CutReason,
     /// From where to where it moves the lane.
     pub delta: CheckpointDelta,
+}
+
+/// A file before it was encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
 }
 
 /// A step of a lane's offset. It says where it expects the lane to stand, so a gap or an overlap is refused.

@@ -1,6 +1,7 @@
 //! What can go wrong with a request. No message holds a path, a query, a header or a body of ours.
 
 use super::credential::CredentialFailure;
+use super::digest::Differs;
 use super::judge::{Ruling, Verdict};
 use super::origin::OriginError;
 use crate::base::error::{Classify, ErrorClass};
@@ -115,6 +116,9 @@ pub enum FetchError {
         /// Whether it looks like a body that was cut on its way.
         cut: bool,
     },
+    /// The body is not the one that its header tells of.
+    #[error("the body of the answer is not what its {} says: the {} differs", .0.header, .0.algorithm)]
+    Digest(Differs),
     /// An answer other than 2xx.
     #[error("the server answered {status}{}", said(.message))]
     Status {
@@ -236,7 +240,8 @@ impl FetchError {
     /// Whether the same request may succeed a moment later.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::TooSlow(_) | Self::Cut { .. } => true,
+            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::TooSlow(_) => true,
+            Self::Cut { .. } | Self::Digest(_) => true,
             Self::Unreadable { cut, .. } => *cut,
             Self::Status { status, .. } if status.is_server_error() => true,
             Self::Status { status, .. } => matches!(status.as_u16(), 408 | 425) || self.for_haste(),
@@ -293,6 +298,7 @@ impl Classify for FetchError {
             | Self::TimedOut(_)
             | Self::TooSlow(_)
             | Self::Cut { .. }
+            | Self::Digest(_)
             | Self::Budget { .. } => ErrorClass::Transient,
             Self::Unreadable { cut: true, .. } => ErrorClass::Transient,
             Self::Unreadable { cut: false, .. } | Self::TooLarge(_) | Self::Head => ErrorClass::Data,

@@ -1,6 +1,7 @@
 //! Sends one request until it is answered: limits, redirects, body limits and retries in one place.
 
 use super::credential::{Credential, CredentialProvider};
+use super::digest;
 use super::error::FetchError;
 use super::held::held_reason;
 use super::judge::{Judge, Ruling, Verdict};
@@ -49,6 +50,8 @@ pub struct Ask {
     pub private: Arc<Private>,
     /// What answers mean where their status alone does not say it.
     pub judge: Option<Arc<dyn Judge>>,
+    /// Whether the digests in the headers of answers are compared.
+    pub digests: bool,
 }
 
 /// Where a request goes: a hop on the way from its URL through redirects to its answer.
@@ -330,6 +333,10 @@ impl Fetcher {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = self.body(response).await?;
         self.stats.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        if ask.digests {
+            let compared = digest::compare((&ask.method, &ask.headers), status, &headers, &body);
+            self.stats.compared(compared.map_err(FetchError::Digest)?);
+        }
         let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
         match judge.and_then(|judge| judge.judge(status, &body)) {
             Some(Ruling { verdict: Verdict::Page, .. }) => {}

@@ -1,6 +1,7 @@
 //! HTTP as every source needs it: a tuned client, origin rules, a shared budget of requests, retries that end.
 
 pub mod credential;
+pub mod digest;
 pub mod error;
 pub mod fetch;
 pub mod held;

@@ -1,7 +1,8 @@
 //! Live figures of the requests of one task: what status and progress show.
 
+use super::digest::Compared;
 use crate::model::task::Waiting;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -21,6 +22,10 @@ pub struct SourceStats {
     pub throttled: AtomicU64,
     /// Bytes of bodies, after decompression.
     pub bytes: AtomicU64,
+    /// Bodies that are what the digests say that came with them.
+    pub same: AtomicU64,
+    /// Bodies that came with a digest, but compressed, so that it could not be compared.
+    pub not_compared: AtomicU64,
     waiting: watch::Sender<Option<Waiting>>,
     waiters: Mutex<u32>,
     notes: Mutex<Vec<(String, String)>>,
@@ -34,6 +39,8 @@ impl Default for SourceStats {
             retries: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            same: AtomicU64::new(0),
+            not_compared: AtomicU64::new(0),
             waiting: watch::Sender::new(None),
             waiters: Mutex::new(0),
             notes: Mutex::default(),
@@ -52,6 +59,27 @@ impl SourceStats {
         *self.waiters.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.waiting.send_replace(Some(waiting));
         WaitGuard(self.clone())
+    }
+
+    /// Counts what the comparison of a body found.
+    pub fn compared(&self, compared: Compared) {
+        match compared {
+            Compared::Absent => {}
+            Compared::Same => drop(self.same.fetch_add(1, Ordering::Relaxed)),
+            Compared::Unknown => drop(self.not_compared.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// What to say of the answers that could not be compared since this was last asked; `None` where there are none.
+    pub fn uncompared(&self) -> Option<String> {
+        let count = self.not_compared.swap(0, Ordering::Relaxed);
+        let why = "not compared with the digest that came with it, because it was compressed on its way";
+        (count > 0).then(|| format!("answers whose body could not be checked: {count} ({why})"))
+    }
+
+    /// The sentences about a stream so far, and what [`Self::uncompared`] says.
+    pub fn all_notes(&self, stream: &str) -> Vec<String> {
+        self.notes(stream).into_iter().chain(self.uncompared()).collect()
     }
 
     /// Keeps a sentence about a stream for the task's report. The same one is kept once.

@@ -124,7 +124,8 @@ impl Running {
 
     fn goes_on(&self) -> bool {
         let runs = matches!(self.phase, Phase::Runs);
-        let moved = |wait: &Wait| self.progress.read().pages > wait.pages || clock::since(self.since) >= GOES_ON;
+        let on = |wait: &Wait| self.progress.busy() || self.progress.read().pages > wait.pages;
+        let moved = |wait: &Wait| on(wait) || clock::since(self.since) >= GOES_ON;
         runs && self.waiting.as_ref().is_some_and(moved)
     }
 }

@@ -1,128 +1,89 @@
-//! Removes what nobody follows: the unpublished files of tasks that ended long ago without success.
+//! Removes what nobody follows any more: whole chains beyond what an export keeps, and what was never published.
+//!
+//! ```text
+//! policy (pure): which chains go ─▶ prune: note it ─▶ manifests ─▶ files ─▶ note that they are gone
+//! unpublished: files of tasks that ended long ago without success
+//! ```
 
+pub mod error;
+mod places;
+pub mod policy;
+pub mod prune;
+mod remove;
+mod unpublished;
+mod uploads;
+
+pub use prune::Pruner;
+
+use crate::base::clock;
 use crate::base::error::Chain;
-use crate::base::ids::Name;
-use crate::base::{clock, fsio};
-use crate::config::settings::{Config, Destination as Settings};
-use crate::destinations::local::PRIVATE;
-use crate::destinations::{Destination, DestinationError, Opener, object_key};
-use crate::ledger::input::OffsetTarget;
-use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
-use crate::model::task::TaskState;
-use crate::transfer::error::TransferError;
-use crate::transfer::spool::{self, Spool};
-use std::path::{Path, PathBuf};
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(3600);
-/// Tasks that one look considers, newest first.
-const MOST: u32 = 10_000;
+/// How soon is looked again where a destination did not let something go, or more was due than one look removes.
+const SOON: Duration = Duration::from_secs(300);
+/// How often stores are asked for uploads that nobody goes on with.
+const UPLOADS_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// What is published within this time after a change of the ledger is looked at together.
+const GATHER: Duration = Duration::from_secs(1);
 
-/// Why a task could not be swept; it is tried again at the next look.
-#[derive(Debug, thiserror::Error)]
-enum SweepError {
-    #[error("change the ledger")]
-    Ledger(#[from] LedgerError),
-    #[error("clean the destination")]
-    Destination(#[from] DestinationError),
-    #[error(transparent)]
-    Spool(#[from] TransferError),
-    #[error("remove {path}")]
-    Remove { path: PathBuf, source: std::io::Error },
-}
-
-/// Sweeps now and every hour, for as long as it is polled.
-pub async fn run(ledger: Ledger, opener: Arc<Opener>, state_dir: PathBuf) {
+/// Looks now, after each publication and every hour, for as long as it is polled.
+pub async fn run(pruner: Arc<Pruner>) {
+    let ledger = pruner.ledger().clone();
+    let mut changes = ledger.changes();
+    let mut asked = None;
     loop {
-        if let Err(error) = sweep(&ledger, &opener, &state_dir).await {
-            tracing::warn!("failed to look for files to sweep: {}", Chain(&error));
-        }
-        tokio::time::sleep(EVERY).await;
-    }
-}
-
-async fn sweep(ledger: &Ledger, opener: &Opener, state_dir: &Path) -> Result<(), LedgerError> {
-    let states = vec![TaskState::Failed, TaskState::Cancelled];
-    for task in ledger.tasks(&TaskFilter { export: None, states, limit: MOST }).await? {
-        let Some(left) = Left::of(&task, state_dir) else { continue };
-        match left.sweep(ledger, opener, &task).await {
-            Ok(()) => tracing::info!(
-                EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
-                "swept the unpublished files of task {}, which ended as {}", task.id, task.state
-            ),
-            Err(error) => tracing::warn!(
-                EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
-                "failed to sweep the files of task {}, trying again later: {}", task.id, Chain(&error)
-            ),
-        }
-    }
-    Ok(())
-}
-
-/// What an ended task left behind.
-struct Left {
-    destinations: Vec<(Name, Settings)>,
-    spool: Spool,
-}
-
-impl Left {
-    /// What is due of a task; `None` while it is kept, and once it is gone.
-    fn of(task: &TaskRow, state_dir: &Path) -> Option<Self> {
-        let config = Config::from_effective(&serde_json::from_str(&task.config).ok()?).ok()?;
-        let (_, export) = config.exports.iter().next()?;
-        let age = clock::now().duration_since(task.ended_at?);
-        if Duration::try_from(age).ok()? < export.keep.unpublished.0 {
-            return None;
-        }
-        let places = export.to.iter().filter_map(|name| config.destinations.get_key_value(name));
-        let destinations: Vec<_> = places.map(|(name, place)| (name.clone(), place.clone())).collect();
-        let home = spool::home(&config, task.home.as_deref());
-        let base = home.map_or(state_dir.to_owned(), |(_, home)| home.root.join(PRIVATE));
-        let spool = Spool::new(&base, state_dir, &task.id, 0o640);
-        // It goes last, so that whatever is interrupted is done again.
-        spool.dir().is_dir().then_some(Self { destinations, spool })
-    }
-
-    /// The ledger first: a later retry must find offsets that no longer count on what is deleted here.
-    async fn sweep(&self, ledger: &Ledger, opener: &Opener, task: &TaskRow) -> Result<(), SweepError> {
-        let opened = self.destinations.iter().map(|(name, place)| Ok((name, opener.open(place)?)));
-        let destinations: Vec<(&Name, Arc<dyn Destination>)> = opened.collect::<Result<_, DestinationError>>()?;
-        let composed = ledger.manifests(&task.id).await?;
-        for stream in ledger.streams(&task.id).await? {
-            // A manifest may be on its way, or published: what it lists stays.
-            if composed.iter().any(|manifest| manifest.stream == stream.stream) {
-                continue;
-            }
-            let target = OffsetTarget::Task(task.id.clone());
-            ledger.reset_offsets(target, Some(&stream.stream), "daemon", "kept for keep.unpublished").await?;
-            for segment in ledger.segments(&task.id, &stream.stream).await? {
-                let key = object_key(&task.export, &stream.stream, &task.id, &segment.name);
-                for (_, destination) in &destinations {
-                    destination.delete(&key).await?;
-                }
+        let seen = publication(&ledger).await;
+        if asked.is_none_or(|at| clock::since(at) >= UPLOADS_EVERY) {
+            asked = Some(clock::monotonic());
+            if let Err(error) = uploads::sweep(&ledger, pruner.opener()).await {
+                tracing::warn!("failed to look for uploads to give up: {}", Chain(&error));
             }
         }
-        for upload in ledger.uploads(&task.id).await? {
-            if let Some((_, place)) = destinations.iter().find(|(name, _)| name.as_str() == upload.destination) {
-                place.abort(&upload.key, &upload.id).await?;
-            }
-            ledger.forget_upload(&task.id, &upload.destination, &upload.key).await?;
+        let left = look(&pruner).await;
+        let wait = tokio::time::sleep(if left { SOON } else { EVERY });
+        tokio::select! {
+            () = wait => {}
+            () = published(&ledger, &mut changes, seen) => {}
         }
-        let quarantine = self.spool.quarantine();
-        if quarantine.is_dir() {
-            let removed = std::fs::remove_dir_all(quarantine).and_then(|()| fsio::sync_dir(parent(quarantine)));
-            removed.map_err(|source| SweepError::Remove { path: quarantine.to_owned(), source })?;
-        }
-        Ok(self.spool.remove()?)
     }
 }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
+/// Whether something is left that is due.
+async fn look(pruner: &Pruner) -> bool {
+    if let Err(error) = unpublished::sweep(pruner).await {
+        tracing::warn!("failed to look for files to sweep: {}", Chain(&error));
+    }
+    match pruner.prune(None, "").await {
+        Ok(report) => report.chains.iter().any(|chain| chain.fate == saas_export_api::Fate::Waits),
+        Err(error) => {
+            tracing::warn!("failed to look for chains to prune: {}", Chain(&error));
+            true
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests;
+/// Comes back when something was published after what was `seen`.
+async fn published(ledger: &Ledger, changes: &mut watch::Receiver<i64>, seen: Option<Timestamp>) {
+    loop {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(GATHER).await;
+        changes.mark_unchanged();
+        if publication(ledger).await != seen {
+            return;
+        }
+    }
+}
+
+/// When something was last published; a ledger that does not answer is told at the next look.
+async fn publication(ledger: &Ledger) -> Option<Timestamp> {
+    let answer: Result<_, LedgerError> = ledger.last_publication().await;
+    answer.ok().flatten()
+}

@@ -37,6 +37,9 @@ pub enum SealError {
     /// Another key, another subject, or damage: they cannot be told apart.
     #[error("open what is kept: it was sealed with another state-key, or is damaged")]
     OtherKey,
+    /// A public key that is none.
+    #[error("use a recipient: it is not an X25519 public key of age")]
+    Recipient,
     /// The cryptography itself, e.g. no random numbers.
     #[error("seal or open")]
     Crypto,
@@ -46,7 +49,9 @@ impl Classify for SealError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::File { source, .. } => io_class(source),
-            Self::Short { .. } | Self::Exposed { .. } | Self::NotSealed | Self::OtherKey => ErrorClass::Config,
+            Self::Short { .. } | Self::Exposed { .. } | Self::NotSealed | Self::OtherKey | Self::Recipient => {
+                ErrorClass::Config
+            }
             Self::Crypto => ErrorClass::Bug,
         }
     }

@@ -1,10 +1,16 @@
-//! Keeps bytes on disk from whoever has the disk but not the daemon's own key: sealed, and bound to what they are about.
+//! Encrypts what is stored: with the daemon's own key what only it reads again, to public keys what it publishes.
 
 mod error;
+mod frames;
 mod key;
+mod recipients;
+mod writer;
 
 pub use error::SealError;
+pub use frames::{FrameFile, FrameWriter};
 pub use key::{handed_over, load};
+pub use recipients::{AGE, Recipients};
+pub use writer::{Sealing, Writer, Written};
 
 use crate::base::ids::hex;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce};
@@ -17,6 +23,7 @@ const MAGIC: &[u8] = b"saas-export sealed 1\n";
 
 /// Seals and opens with the keys derived from one state-key, each for a use of its own (RFC 5869).
 pub struct Seal {
+    secret: hkdf::Prk,
     aead: LessSafeKey,
     mac: hmac::Key,
 }
@@ -32,9 +39,9 @@ impl Seal {
     pub fn new(state_key: &[u8]) -> Result<Self, SealError> {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"saas-export state-key 1").extract(state_key);
         let bad = |_| SealError::Crypto;
-        let aead = secret.expand(&[b"seal"], &CHACHA20_POLY1305).map_err(bad)?;
-        let mac = secret.expand(&[b"mac"], hmac::HMAC_SHA256).map_err(bad)?;
-        Ok(Self { aead: LessSafeKey::new(aead.into()), mac: mac.into() })
+        let aead = LessSafeKey::new(secret.expand(&[b"seal"], &CHACHA20_POLY1305).map_err(bad)?.into());
+        let mac = secret.expand(&[b"mac"], hmac::HMAC_SHA256).map_err(bad)?.into();
+        Ok(Self { secret, aead, mac })
     }
 
     /// Seals bytes that are about `about`; only the same words open them again.
@@ -46,6 +53,11 @@ impl Seal {
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut body)
             .map_err(|_| SealError::Crypto)?;
         Ok([MAGIC, &nonce, &body].concat())
+    }
+
+    /// Whether bytes look like what [`Self::seal`] makes.
+    pub fn is_sealed(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
     }
 
     /// Opens what [`Self::seal`] made.

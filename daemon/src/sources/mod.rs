@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub mod auth;
 pub mod rest;
 
 /// An error of a source, with its class.

@@ -4,6 +4,7 @@ use super::TaskRun;
 use super::error::TransferError;
 use super::fetch;
 use super::publish::publish;
+use super::single;
 use super::tries::Tries;
 use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
@@ -11,7 +12,7 @@ use crate::base::{crash, fault, fsio};
 use crate::destinations::{DestinationError, Expected, Put, object_key};
 use crate::ledger::rows::DeliveryRow;
 use crate::model::progress::AtDestination;
-use crate::model::segment::SegmentId;
+use crate::model::segment::{Role, SegmentId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::HashSet;
@@ -265,6 +266,9 @@ impl Worker {
             let path = self.task.spool.segment(&row.segment.id.stream, &row.segment.name);
             fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
             crash::point("spool.removed");
+            if row.segment.role == Role::Single {
+                single::forget_parts(&self.task, &row.segment.id.stream).await?;
+            }
         }
         self.told();
         // Also where others wait for it still: on the spool's own mount it is a link now.

@@ -47,6 +47,15 @@ pub enum TransferError {
         /// The file.
         path: PathBuf,
     },
+    /// The file of a stream needs more room than the spool has.
+    Room {
+        /// Name of the file.
+        name: String,
+        /// What it needs, in bytes.
+        bytes: u64,
+        /// What of that is missing.
+        missing: u64,
+    },
     /// A promise of the export does not hold, e.g. too many rejected records.
     Broken {
         /// What is wrong and what to do.
@@ -97,6 +106,9 @@ impl fmt::Display for TransferError {
             Self::ReadBack { path } => {
                 write!(f, "read back {}: its checksum differs from what was written", path.display())
             }
+            Self::Room { name, bytes, .. } => {
+                write!(f, "put {name} together, which needs {:.1} MB beside its parts", *bytes as f64 / 1e6)
+            }
             Self::Broken { message, .. } => f.write_str(message),
             Self::JournalDiffers { lane } => {
                 write!(f, "use the page journal of lane {lane}: the source's pages changed")
@@ -133,6 +145,7 @@ impl Classify for TransferError {
             Self::ReadBack { .. } | Self::JournalDiffers { .. } | Self::Outgrown { .. } | Self::Shifted { .. } => {
                 ErrorClass::Transient
             }
+            Self::Room { .. } => ErrorClass::Full,
             Self::Broken { class, .. } => *class,
             Self::Worker(_) => ErrorClass::Bug,
         }

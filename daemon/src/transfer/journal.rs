@@ -1,21 +1,27 @@
 //! The page journal of an open segment: what a slow source gave since the last commit, so that hours are never asked again.
 //!
 //! ```text
-//! entry* where entry = u32 length, u32 CRC-32C of the payload, payload (zstd); little-endian
+//! entry* where entry = u32 length, u32 CRC-32C of the payload, payload (zstd, and then sealed where the export hides data);
+//! little-endian
 //! first entry: JSON header; later ones: u32 length of JSON page head, head, record bytes
 //! ```
-//! A torn tail (crash in the middle of a write) ends the journal at the last whole entry.
+//! A torn tail (crash in the middle of a write) ends the journal at the last whole entry. A sealed entry is bound to the
+//! journal's place, to its first entry and to its number in it, so that entries cannot be exchanged or left out.
 
 use super::error::TransferError;
+use super::protect;
 use crate::base::fsio;
+use crate::base::ids::hex;
 use crate::model::offset::Offset;
 use crate::model::segment::SegmentId;
 use crate::record::page::Page;
+use crate::seal::{Seal, SealError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Compression of an entry: the fastest, since a slow source is never bound by it.
 const LEVEL: i32 = 1;
@@ -70,13 +76,15 @@ pub struct Journal {
     file: File,
     path: PathBuf,
     unsynced: u64,
+    binding: Option<Binding>,
 }
 
 impl Journal {
     /// Starts a journal; the first [`Journal::sync`] makes it count.
-    pub fn create(path: &Path, header: &Header) -> Result<Self, TransferError> {
+    pub fn create(path: &Path, header: &Header, own: Option<Arc<Seal>>) -> Result<Self, TransferError> {
         let file = fsio::create_fresh(path, 0o600).map_err(TransferError::spool("create", path))?;
-        let mut journal = Self { file, path: path.to_owned(), unsynced: 0 };
+        let mut journal =
+            Self { file, path: path.to_owned(), unsynced: 0, binding: own.map(|own| Binding::new(own, path)) };
         let header = serde_json::to_vec(header).map_err(|error| journal.failed(error.into()))?;
         journal.append(&header)?;
         journal.sync()?;
@@ -91,7 +99,11 @@ impl Journal {
     }
 
     fn append(&mut self, payload: &[u8]) -> Result<(), TransferError> {
-        let packed = zstd::bulk::compress(payload, LEVEL).map_err(|error| self.failed(error))?;
+        let mut packed = zstd::bulk::compress(payload, LEVEL).map_err(|error| self.failed(error))?;
+        if let Some(binding) = &mut self.binding {
+            let sealed = binding.seal(&packed);
+            packed = sealed.map_err(|error| self.failed(io::Error::other(error)))?;
+        }
         let mut entry = Vec::with_capacity(packed.len() + 8);
         let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
         entry.extend_from_slice(&length.to_le_bytes());
@@ -133,6 +145,45 @@ impl Journal {
     }
 }
 
+/// What an entry of a sealed journal is bound to.
+#[derive(Debug)]
+struct Binding {
+    own: Arc<Seal>,
+    about: String,
+    /// The last bytes of the first entry: a journal that took the place of another one is another journal.
+    first: String,
+    number: u64,
+}
+
+impl Binding {
+    fn new(own: Arc<Seal>, path: &Path) -> Self {
+        Self { own, about: protect::about("journal", path), first: String::new(), number: 0 }
+    }
+
+    fn about(&self) -> String {
+        format!("{} {} {}", self.about, self.number, self.first)
+    }
+
+    fn seal(&mut self, packed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let sealed = self.own.seal(&self.about(), packed)?;
+        self.passed(&sealed);
+        Ok(sealed)
+    }
+
+    fn open(&mut self, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let packed = self.own.open(&self.about(), sealed)?;
+        self.passed(sealed);
+        Ok(packed)
+    }
+
+    fn passed(&mut self, sealed: &[u8]) {
+        if self.number == 0 {
+            self.first = hex(sealed.last_chunk::<16>().map_or(&[], <[u8; 16]>::as_slice));
+        }
+        self.number += 1;
+    }
+}
+
 /// A journal that is being read after a restart.
 #[derive(Debug)]
 pub struct Replay {
@@ -141,29 +192,59 @@ pub struct Replay {
     reader: BufReader<File>,
     path: PathBuf,
     good: u64,
+    binding: Option<Binding>,
+}
+
+/// What is found where a journal may be.
+#[derive(Debug)]
+pub enum Found {
+    /// None, or nothing that was written whole.
+    Nothing,
+    /// One that this state-key does not open, or that is plain where it must be sealed.
+    Closed,
+    /// A journal.
+    Replay(Box<Replay>),
 }
 
 impl Replay {
-    /// Opens a journal; `None` where there is none that can be read.
-    pub fn open(path: &Path) -> Result<Option<Self>, TransferError> {
+    /// Opens a journal, which `own` must have sealed, if there is one.
+    pub fn open(path: &Path, own: Option<&Arc<Seal>>) -> Result<Found, TransferError> {
         let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(TransferError::spool("open", path)(error)),
         };
         let mut reader = BufReader::new(file);
-        let Some((payload, good)) = read_entry(&mut reader).map_err(TransferError::spool("read", path))? else {
-            return Ok(None);
+        let mut binding = own.map(|own| Binding::new(own.clone(), path));
+        let entry = read_entry(&mut reader, &mut binding).map_err(TransferError::spool("read", path))?;
+        let (payload, good) = match entry {
+            Entry::Whole(payload, length) => (payload, length),
+            Entry::Torn => return Ok(Found::Nothing),
+            Entry::Closed => return Ok(Found::Closed),
         };
-        let Ok(header) = serde_json::from_slice(&payload) else { return Ok(None) };
-        Ok(Some(Self { header, reader, path: path.to_owned(), good }))
+        let Ok(header) = serde_json::from_slice(&payload) else { return Ok(Found::Nothing) };
+        Ok(Found::Replay(Box::new(Self { header, reader, path: path.to_owned(), good, binding })))
     }
 
     /// The next page, or `None` at the end of what was written whole.
     pub fn next_page(&mut self) -> Result<Option<Page>, TransferError> {
-        let entry = read_entry(&mut self.reader).map_err(TransferError::spool("read", &self.path))?;
-        let Some((payload, length)) = entry else { return Ok(None) };
-        let Some(page) = decode(payload) else { return Ok(None) };
+        let entry = read_entry(&mut self.reader, &mut self.binding);
+        let (payload, length) = match entry.map_err(TransferError::spool("read", &self.path))? {
+            Entry::Whole(payload, length) => (payload, length),
+            Entry::Torn => return Ok(None),
+            Entry::Closed => {
+                // Whole by its checksum, but not what the daemon wrote here: the pages from here on are asked for again.
+                tracing::warn!(
+                    "{} does not go on with what was written there; the rest is dropped",
+                    self.path.display()
+                );
+                return Ok(None);
+            }
+        };
+        let Some(page) = decode(payload) else {
+            self.binding.iter_mut().for_each(|binding| binding.number -= 1);
+            return Ok(None);
+        };
         self.good += length;
         Ok(Some(page))
     }
@@ -177,32 +258,47 @@ impl Replay {
             Ok(file)
         };
         match open() {
-            Ok(file) => Ok(Some(Journal { file, path: self.path, unsynced: 0 })),
+            Ok(file) => Ok(Some(Journal { file, path: self.path, unsynced: 0, binding: self.binding })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(TransferError::spool("open", &self.path)(error)),
         }
     }
 }
 
-/// The next whole entry and its length in the file; `None` at the end or at a torn tail.
-fn read_entry(reader: &mut impl Read) -> io::Result<Option<(Vec<u8>, u64)>> {
+/// What stands at a place of a journal.
+enum Entry {
+    /// An entry's payload, and its length in the file.
+    Whole(Vec<u8>, u64),
+    /// The end, or a torn tail.
+    Torn,
+    /// An entry that is not sealed as it should be.
+    Closed,
+}
+
+/// The next entry.
+fn read_entry(reader: &mut impl Read, binding: &mut Option<Binding>) -> io::Result<Entry> {
     let mut head = [0; 8];
     if !read_whole(reader, &mut head)? {
-        return Ok(None);
+        return Ok(Entry::Torn);
     }
     let [l0, l1, l2, l3, c0, c1, c2, c3] = head;
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
     if length > MAX_ENTRY {
-        return Ok(None);
+        return Ok(Entry::Torn);
     }
     let mut packed = Vec::new();
     reader.take(u64::from(length)).read_to_end(&mut packed)?;
     if packed.len() as u64 != u64::from(length) || crc32c::crc32c(&packed) != u32::from_le_bytes([c0, c1, c2, c3]) {
-        return Ok(None);
+        return Ok(Entry::Torn);
+    }
+    if binding.is_some() || Seal::is_sealed(&packed) {
+        let opened = binding.as_mut().and_then(|binding| binding.open(&packed).ok());
+        let Some(opened) = opened else { return Ok(Entry::Closed) };
+        packed = opened;
     }
     let mut payload = Vec::new();
     zstd::stream::read::Decoder::new(packed.as_slice())?.take(u64::from(MAX_ENTRY)).read_to_end(&mut payload)?;
-    Ok(Some((payload, u64::from(length) + 8)))
+    Ok(Entry::Whole(payload, u64::from(length) + 8))
 }
 
 fn read_whole(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
@@ -242,81 +338,4 @@ impl SliceFrom for Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn page(n: u64, texts: &[String]) -> Page {
-        let mut body = b"[".to_vec();
-        let mut records = Vec::new();
-        for text in texts {
-            let start = body.len() as u32;
-            body.extend_from_slice(text.as_bytes());
-            records.push(start..body.len() as u32);
-            body.push(b',');
-        }
-        let offset = |pages| Offset { pages, ..Offset::start(0) };
-        Page {
-            body: body.into(),
-            records,
-            offset_before: offset(n),
-            offset_after: offset(n + 1),
-            total: Some(9),
-            permit: None,
-        }
-    }
-
-    fn header() -> Header {
-        let segment = SegmentId { stream: "s".into(), lane: 0, n: 3, revision: 0 };
-        Header { segment, from: Offset::start(0), before: vec![PageDigest { crc32c: 1, bytes: 2, records: 3 }] }
-    }
-
-    proptest! {
-        #[test]
-        fn whole_entries_survive_any_torn_tail(
-            pages in prop::collection::vec(prop::collection::vec("[a-z{}\"]{0,30}", 0..5), 1..6),
-            cut in 0u64..400,
-        ) {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("j");
-            let mut journal = Journal::create(&path, &header()).unwrap();
-            let mut ends = vec![std::fs::metadata(&path).unwrap().len()];
-            for (n, texts) in pages.iter().enumerate() {
-                journal.add(&page(n as u64, texts)).unwrap();
-                ends.push(std::fs::metadata(&path).unwrap().len());
-            }
-            drop(journal);
-            let length = ends.last().unwrap().saturating_sub(cut);
-            OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
-            let whole = ends.iter().filter(|end| **end <= length).count();
-            match Replay::open(&path).unwrap() {
-                None => prop_assert_eq!(whole, 0),
-                Some(mut replay) => {
-                    prop_assert_eq!(&replay.header, &header());
-                    let mut read = 0;
-                    while let Some(got) = replay.next_page().unwrap() {
-                        let want = page(read as u64, &pages[read]);
-                        prop_assert_eq!(PageDigest::of(&got), PageDigest::of(&want));
-                        prop_assert_eq!(got.offset_after, want.offset_after);
-                        read += 1;
-                    }
-                    prop_assert_eq!(read + 1, whole);
-                    let mut journal = replay.into_journal().unwrap().unwrap();
-                    journal.add(&page(99, &["{}".into()])).unwrap();
-                    let mut again = Replay::open(&path).unwrap().unwrap();
-                    let mut count = 0;
-                    while again.next_page().unwrap().is_some() { count += 1; }
-                    prop_assert_eq!(count, read + 1);
-                }
-            }
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("j");
-            std::fs::write(&path, bytes).unwrap();
-            let _ = Replay::open(&path);
-        }
-    }
-}
+mod tests;

@@ -3,11 +3,14 @@
 use super::error::TransferError;
 use super::journal::{Header, Journal, PageDigest};
 use super::pages::Known;
+use super::spool::Spool;
 use crate::base::{clock, crash};
 use crate::model::offset::Offset;
 use crate::model::segment::SegmentId;
 use crate::record::page::Page;
+use crate::seal::Seal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes of the journal that a crash may lose, beside the time.
@@ -16,6 +19,8 @@ const GROUP: u64 = 8 << 20;
 /// The journal of one segment, from before there is one.
 pub struct Keeper {
     path: PathBuf,
+    /// Seals it, where it is sealed.
+    own: Option<Arc<Seal>>,
     segment: SegmentId,
     from: Offset,
     /// The most fetching that may be repeated.
@@ -41,9 +46,10 @@ pub struct Growth {
 
 impl Keeper {
     /// For the segment that starts at `from`.
-    pub fn new(path: PathBuf, segment: SegmentId, from: Offset, limit: Duration) -> Self {
+    pub fn new(spool: &Spool, segment: SegmentId, from: Offset, limit: Duration) -> Self {
+        let (path, own) = (spool.journal(&segment), spool.own().cloned());
         let synced = clock::monotonic();
-        Self { path, segment, from, limit, before: Vec::new(), since: None, journal: None, size: 0, synced }
+        Self { path, own, segment, from, limit, before: Vec::new(), since: None, journal: None, size: 0, synced }
     }
 
     /// Goes on with the journal that an earlier run left.
@@ -64,7 +70,7 @@ impl Keeper {
             None => {
                 let before = std::mem::take(&mut self.before);
                 let header = Header { segment: self.segment.clone(), from: self.from.clone(), before };
-                let journal = Journal::create(&self.path, &header)?;
+                let journal = Journal::create(&self.path, &header, self.own.clone())?;
                 crash::point("journal.created");
                 self.synced = clock::monotonic();
                 self.journal.insert(journal)

@@ -208,9 +208,9 @@ impl Lane {
         let keeper = self
             .keeper
             .take()
-            .unwrap_or_else(|| Keeper::new(self.journal_path(), id.clone(), last.clone(), self.run.task.replay_limit));
+            .unwrap_or_else(|| Keeper::new(&self.run.task.spool, id.clone(), last.clone(), self.run.task.replay_limit));
         let create =
-            move || OpenSegment::create(&run.task.spool, id, &run.task.export.format, &run.plan, run.task.chunk_size());
+            move || OpenSegment::create(&run.task.spool, id, &run.task.export, &run.plan, run.task.chunk_size());
         let segment = tokio::task::spawn_blocking(create).await??;
         Ok(Open { segment, keeper, last })
     }
@@ -291,6 +291,7 @@ fn sealed_segment(id: SegmentId, sealed: Sealed, cut: CutReason, delta: Checkpoi
         bytes: sealed.bytes,
         sha256: sealed.sha256,
         crc32c: sealed.crc32c,
+        plain: sealed.plain,
         counts: sealed.counts,
         pages: sealed.pages,
         source_bytes: sealed.source_bytes,

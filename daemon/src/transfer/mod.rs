@@ -1,8 +1,8 @@
 //! One task's run, a file per stage in order: extract, convert, encode, spool, deliver, publish.
 //!
 //! ```text
-//! extract ─▶ convert ─▶ lane: encode ─▶ spool: seal ─▶ ledger ─▶ deliver ─▶ publish
-//!    └ journal (slow sources) ┘            (one transaction)    (each destination on its own)
+//! extract ─▶ convert ─▶ lane: encode ─▶ spool: seal ─▶ ledger ─▶ (single) ─▶ deliver ─▶ publish
+//!    └ journal (slow sources) ┘            (one transaction)               (each destination on its own)
 //! ```
 
 pub mod cpu;
@@ -19,11 +19,13 @@ pub mod limit;
 pub mod pages;
 pub mod parents;
 pub mod progress;
+pub mod protect;
 pub mod publish;
 pub mod recover;
 pub mod restart;
 pub mod room;
 pub mod sample;
+pub mod single;
 pub mod spool;
 pub mod stream;
 pub mod tries;
@@ -201,7 +203,10 @@ fn full(task: &TaskRun, error: &TransferError) -> String {
         TransferError::Destination { name, .. } => format!("at destination {name}"),
         TransferError::Ledger(_) => "where the ledger lies".to_owned(),
         _ => {
-            let missing = task.spool.missing(task.chunk_size()).unwrap_or(0);
+            let missing = match error {
+                TransferError::Room { missing, .. } => *missing,
+                _ => task.spool.missing(task.chunk_size()).unwrap_or(0),
+            };
             format!("{:.1} MB missing at {}", missing as f64 / 1e6, task.spool.dir().display())
         }
     };
@@ -218,9 +223,14 @@ async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
     task.ledger.set_home(&task.row.id, home).await.map_err(TransferError::from).map_err(before)?;
     let delivered = deliver::start(task);
     let extracted = limit::within_time(task, extract_all(task, &rows)).await;
-    let delivered = delivered.finish(extracted.is_ok()).await;
+    let assembled = match &extracted {
+        Ok(()) => single::assemble(task).await,
+        Err(_) => Ok(()),
+    };
+    let delivered = delivered.finish(extracted.is_ok() && assembled.is_ok()).await;
     // What the source's half says comes first: it decides whether the task can still fail.
     extracted.map_err(before)?;
+    assembled.map_err(after)?;
     delivered.map_err(after)?;
     failed_streams(task).await.map_err(before)?;
     task.spool.remove().map_err(after)?;
@@ -301,12 +311,14 @@ fn check(task: &TaskRun, row: &StreamRow) -> Result<(), TransferError> {
     let most = limit.count.min((limit.rate * row.counts.read as f64) as u64);
     if row.counts.rejected > most {
         let message = format!(
-            "accept stream {}: of {} {}, {} did not pass; max_rejected allows {most}; see {}",
+            "accept stream {}: of {} {}, {} did not pass; max_rejected allows {most}; see \
+             `saas-export-daemon quarantine {} {}`",
             row.stream,
             row.counts.read,
             plural(row.counts.read, "record"),
             row.counts.rejected,
-            task.spool.quarantine().join(&row.stream).display(),
+            task.row.id,
+            row.stream,
         );
         return broken(message, ErrorClass::Data);
     }

@@ -1,7 +1,7 @@
 //! A lane's pages in order: those before its journal asked again and compared, its journal's own, then the source's.
 
 use super::error::TransferError;
-use super::journal::{Journal, PageDigest, Replay};
+use super::journal::{Found, Journal, PageDigest, Replay};
 use super::lane::next_segment;
 use super::spool::Spool;
 use crate::base::{clock, crash, fsio};
@@ -61,8 +61,10 @@ impl Pages {
     pub fn of_lane(spool: &Spool, stream: &str, row: &LaneRow, open: Open) -> Result<Self, TransferError> {
         let segment = next_segment(stream, row);
         let path = spool.journal(&segment);
-        let replay =
-            Replay::open(&path)?.filter(|found| found.header.segment == segment && found.header.from == row.offset);
+        let replay = match Replay::open(&path, spool.own())? {
+            Found::Replay(found) if found.header.segment == segment && found.header.from == row.offset => Some(*found),
+            _ => None,
+        };
         if replay.is_none() {
             fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
         }

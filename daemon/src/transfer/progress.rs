@@ -33,6 +33,8 @@ pub struct Counters {
     source: OnceLock<Arc<SourceStats>>,
     held: Mutex<Option<Waiting>>,
     places: Mutex<BTreeMap<String, AtDestination>>,
+    /// What it does once the source is read, for a person.
+    putting: Mutex<Option<String>>,
 }
 
 /// What the sample has read and no lane has taken yet.
@@ -135,6 +137,16 @@ impl Counters {
         self.committed.fetch_add(bytes, Relaxed);
     }
 
+    /// Says what it does beside reading and delivering; `None` once that is done.
+    pub fn puts_together(&self, what: Option<String>) {
+        *self.putting.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// Whether it does what [`Counters::puts_together`] says.
+    pub fn busy(&self) -> bool {
+        self.putting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Takes a reading for the rate. Called about every second, so that a single look later on has something to compare
     /// with.
     pub fn note(&self) {
@@ -179,7 +191,12 @@ impl Counters {
 
     fn waiting(&self) -> Option<Waiting> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        held.or_else(|| self.source.get().and_then(|stats| stats.waiting().borrow().clone()))
+        held.or_else(|| self.putting()).or_else(|| self.source.get()?.waiting().borrow().clone())
+    }
+
+    fn putting(&self) -> Option<Waiting> {
+        let putting = self.putting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        putting.map(|reason| Waiting { reason, until: None })
     }
 
     /// The sum, once every partition that was announced has told.
@@ -209,6 +226,17 @@ mod tests {
         counters.sampled(10, 100);
         counters.forget_sampled();
         assert_eq!(read(), (157, 1570, 3));
+    }
+
+    #[test]
+    fn what_it_does_after_reading_is_told_while_it_lasts() {
+        let counters = Counters::default();
+        assert!(!counters.busy() && counters.read().waiting.is_none());
+        counters.puts_together(Some("puts orders.csv together".into()));
+        let told = counters.read().waiting.map(|waiting| (waiting.reason, waiting.until));
+        assert!(counters.busy() && told == Some(("puts orders.csv together".into(), None)));
+        counters.puts_together(None);
+        assert!(!counters.busy() && counters.read().waiting.is_none());
     }
 
     #[test]

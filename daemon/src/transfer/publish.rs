@@ -10,13 +10,15 @@ use crate::base::crash;
 use crate::base::error::ErrorClass;
 use crate::base::ids::Name;
 use crate::destinations::{Destination, DestinationError, LATEST};
-use crate::ledger::rows::{ChainManifest, LaneRow, Link, SegmentRow, StreamRow};
+use crate::ledger::rows::{ChainManifest, Composed, LaneRow, Link, SegmentRow, StreamRow};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
+use crate::model::segment::Role;
+use crate::seal::{AGE, Sealing};
 use saas_export_api::plural;
 use saas_export_manifest::{
-    Counts, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, ParseError, SUMS_NAME, Segment,
-    crc32c_hex, sha256sums,
+    Counts, Encryption, LaneOffsets, Latest, LatestEntry, MANIFEST_NAME, Manifest, Marks, ParseError, SIGNATURE_NAME,
+    SUMS_NAME, Segment, crc32c_hex, sha256sums,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -30,7 +32,8 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let rows = task.ledger.streams(&task.row.id).await?;
     let mut written = Vec::new();
-    for row in rows.iter().filter(|row| row.extracted && row.error.is_none()) {
+    let pruned = pruned(task, name).await?;
+    for row in rows.iter().filter(|row| row.extracted && row.error.is_none() && !pruned.contains(&row.stream)) {
         written.push(write_manifest(task, row, name, destination).await?);
     }
     if let Some(before) = task.ledger.awaited(&task.row.id, name.as_str()).await? {
@@ -47,14 +50,24 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
         crash::point("manifest.committed");
     }
     for row in &rows {
-        for segment in task.ledger.segments(&task.row.id, &row.stream).await?.iter().filter(|row| row.superseded) {
+        let segments = task.ledger.segments(&task.row.id, &row.stream).await?;
+        // Parts never left the spool.
+        for segment in segments.iter().filter(|row| row.superseded && row.role != Role::Part) {
             destination.delete(&key(task, &row.stream, &segment.name)).await.map_err(at)?;
         }
     }
     Ok(())
 }
 
-/// Stores the checksums and then the manifest of a stream.
+/// The streams of the task that retention has removed from a destination since they were published there: a task that goes on
+/// (`on_stream_error: publish_rest`, then `retry`) must not bring their manifests back.
+async fn pruned(task: &TaskRun, name: &Name) -> Result<Vec<String>, TransferError> {
+    let manifests = task.ledger.manifests(&task.row.id).await?.into_iter();
+    let here = manifests.filter(|found| found.destination == name.as_str() && found.pruned_at.is_some());
+    Ok(here.map(|found| found.stream).collect())
+}
+
+/// Stores the checksums, the signature if there is one, and then the manifest of a stream.
 async fn write_manifest(
     task: &TaskRun,
     row: &StreamRow,
@@ -69,12 +82,19 @@ async fn write_manifest(
     })?;
     let (segments, lanes) = (task.ledger.segments(id, stream).await?, task.ledger.lanes(id, stream).await?);
     let manifest = Manifest { offsets: lane_offsets(&lanes, &segments), ..manifest(task, row, &segments, link) };
-    let composed = task.ledger.compose_manifest(id, stream, name.as_str(), json(manifest.to_bytes())?).await?;
+    let bytes = json(manifest.to_bytes())?;
+    let signature = task.spool.protection().signer.as_ref().map(|key| key.sign(&bytes));
+    let composed = Composed { bytes, signature };
+    let composed = task.ledger.compose_signed(id, stream, name.as_str(), composed).await?;
     crash::point("manifest.composed");
-    let sums = sha256sums(&manifest, &composed);
+    let sums = sha256sums(&manifest, &composed.bytes);
     destination.put_bytes(&key(task, stream, SUMS_NAME), sums.into_bytes().into()).await.map_err(at)?;
     crash::point("manifest.sums_written");
-    destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed.into()).await.map_err(at)?;
+    if let Some(signature) = composed.signature {
+        destination.put_bytes(&key(task, stream, SIGNATURE_NAME), signature.into()).await.map_err(at)?;
+        crash::point("manifest.signed");
+    }
+    destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed.bytes.into()).await.map_err(at)?;
     crash::point("manifest.written");
     let location = destination.location(&key(task, stream, MANIFEST_NAME));
     tracing::info!(
@@ -191,8 +211,13 @@ fn json(bytes: Result<Vec<u8>, serde_json::Error>) -> Result<Vec<u8>, TransferEr
 fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link) -> Manifest {
     let Link { place: chain, as_new: link } = link;
     let mark = |mark: Option<Mark>| mark.and_then(|mark| serde_json::to_value(mark).ok());
-    let live = || segments.iter().filter(|segment| !segment.superseded);
+    let live = || segments.iter().filter(|segment| segment.listed());
     let offset = |offset| serde_json::to_value(offset).unwrap_or_default();
+    let protection = task.spool.protection();
+    let encryption = match &protection.sealing {
+        Sealing::Age(recipients) => Some(Encryption { format: AGE.into(), recipients: recipients.texts() }),
+        Sealing::None | Sealing::Own(_) => None,
+    };
     Manifest {
         version: 1,
         export: task.row.export.clone(),
@@ -202,6 +227,10 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
         mode: link.mode,
         format: task.export.format.word().into(),
         compression: task.export.format.compression(),
+        encryption,
+        parquet_encryption: protection.parquet.is_some(),
+        encrypted_columns: protection.parquet.as_ref().map(|keys| keys.columns()).unwrap_or_default(),
+        signature: protection.signer.as_ref().map(|key| key.signed()),
         schema: serde_json::to_value(&row.schema).unwrap_or_default(),
         schema_version: row.schema_version,
         primary_key: link.primary_key,
@@ -229,8 +258,10 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
                 bytes: segment.bytes,
                 sha256: segment.sha256.clone(),
                 crc32c: crc32c_hex(segment.crc32c),
+                plain_sha256: segment.plain.as_ref().map(|plain| plain.sha256.clone()),
+                plain_bytes: segment.plain.as_ref().map(|plain| plain.bytes),
                 lane: segment.id.lane,
-                n: segment.id.n,
+                n: if segment.role == Role::Single { 0 } else { segment.id.n },
                 revision: segment.id.revision,
                 first_offset: offset(&segment.first),
                 last_offset: offset(&segment.last),
@@ -244,7 +275,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
 fn lane_offsets(lanes: &[LaneRow], segments: &[SegmentRow]) -> Vec<LaneOffsets> {
     let json = |offset: &Offset| serde_json::to_value(offset).unwrap_or_default();
     let offsets = |lane: &LaneRow| {
-        let of_lane = segments.iter().find(|segment| !segment.superseded && segment.id.lane == lane.lane);
+        let of_lane = segments.iter().find(|segment| segment.read() && segment.id.lane == lane.lane);
         let first = of_lane.map_or(&lane.offset, |segment| &segment.first);
         LaneOffsets { lane: lane.lane, first: json(first), last: json(&lane.offset) }
     };

@@ -7,13 +7,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Removes half-written segments and files that no delivery waits for. Journals are the lanes' own business.
+/// Removes half-written segments and files that no delivery and no single file waits for. Journals are the lanes' own business.
 pub async fn clean(task: &TaskRun) -> Result<(), TransferError> {
     let mut wanted = BTreeSet::new();
-    for (name, _) in &task.destinations {
-        for row in task.ledger.pending_deliveries(&task.row.id, name.as_str()).await? {
-            wanted.insert(task.spool.segment(&row.segment.id.stream, &row.segment.name));
-        }
+    for row in task.ledger.undelivered(&task.row.id).await? {
+        wanted.insert(task.spool.segment(&row.id.stream, &row.name));
     }
     for stream in &task.streams {
         clean_dir(&task.spool.stream(stream.name.as_str()), &wanted)?;

@@ -72,7 +72,7 @@ async fn forget(task: &TaskRun, name: &str, superseded: &[SegmentRow], lanes: &[
     for segment in superseded {
         let path = task.spool.segment(name, &segment.name);
         fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
-        let rejected = task.spool.quarantine().join(name).join(segment.id.file_name("ndjson"));
+        let rejected = task.spool.rejected(&segment.id);
         fsio::remove(&rejected).map_err(TransferError::spool("remove", &rejected))?;
     }
     for lane in lanes {

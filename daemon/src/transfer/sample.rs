@@ -71,8 +71,7 @@ impl Sampled {
         opener: &impl Fn(u32) -> Open,
     ) -> Result<Self, TransferError> {
         let segment = next_segment(stream.name.as_str(), row);
-        let path = task.spool.journal(&segment);
-        let keeper = Keeper::new(path, segment, row.offset.clone(), task.replay_limit);
+        let keeper = Keeper::new(&task.spool, segment, row.offset.clone(), task.replay_limit);
         let feed = Feed::new(Pages::of_lane(&task.spool, stream.name.as_str(), row, opener(row.lane))?);
         Ok(Self { lane: row.lane, feed, keeper, ended: false })
     }

@@ -1,14 +1,16 @@
 //! The spool: the open segment's file, its sealing (sync, read-back), and where everything of a task lies.
 
 use super::error::TransferError;
+use super::protect::{self, Protection};
 use crate::base::error::ErrorClass;
 use crate::base::ids::{Name, TaskId};
 use crate::base::{crash, fsio};
-use crate::config::settings::{Config, Format, LocalDestination};
+use crate::config::settings::{Config, Export, FileLayout, Format, LocalDestination};
 use crate::formats::{self, FormatError, SegmentEncoder};
-use crate::model::segment::{Counts, SegmentId};
+use crate::model::segment::{Counts, Plain, SegmentId};
 use crate::record::convert::{Converted, Plan, Rejected};
-use saas_export_manifest::{DigestWriter, Digests};
+use crate::seal::{Seal, Sealing, Writer, Written};
+use saas_export_manifest::Digests;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,6 +42,8 @@ pub struct Spool {
     quarantine: PathBuf,
     /// Permission bits of segment files.
     mode: u32,
+    /// What protects its files.
+    protection: Protection,
 }
 
 impl Spool {
@@ -49,7 +53,42 @@ impl Spool {
             dir: base.join("spool").join(task.as_str()),
             quarantine: state_dir.join("quarantine").join(task.as_str()),
             mode,
+            protection: Protection::default(),
         }
+    }
+
+    /// The same with what protects its files.
+    pub fn protected(self, protection: Protection) -> Self {
+        Self { protection, ..self }
+    }
+
+    /// What seals the journals of the task, where they are sealed.
+    pub fn own(&self) -> Option<&Arc<Seal>> {
+        self.protection.own.as_ref()
+    }
+
+    /// How the segments of the task are written: parts of a file that is encrypted as a whole stay here, and are sealed.
+    fn sealing(&self, layout: FileLayout) -> Sealing {
+        match (layout, self.own()) {
+            (FileLayout::Single, Some(own)) => Sealing::Own(own.clone()),
+            _ => self.protection.sealing.clone(),
+        }
+    }
+
+    /// What opens a part of a stream's one file, where it is sealed.
+    pub fn part_seal(&self, path: &Path) -> Option<(Arc<Seal>, String)> {
+        self.own().map(|own| (own.clone(), protect::about("segment", path)))
+    }
+
+    /// What protects its files.
+    pub fn protection(&self) -> &Protection {
+        &self.protection
+    }
+
+    /// The file of the rejected records of a segment.
+    pub fn rejected(&self, id: &SegmentId) -> PathBuf {
+        let end = if self.protection.own.is_some() { protect::SEALED } else { "" };
+        self.quarantine.join(&id.stream).join(format!("{}{end}", id.file_name("ndjson")))
     }
 
     /// Directory of this task's spool.
@@ -88,11 +127,26 @@ impl Spool {
         fsio::create_dir_durable(&dir).map_err(TransferError::spool("create", &dir))
     }
 
+    /// Creates a file with the permissions of a segment, replacing what an earlier try left.
+    pub fn create(&self, path: &Path) -> Result<File, TransferError> {
+        let create = || -> io::Result<File> {
+            let file = fsio::create_fresh(path, 0o600)?;
+            file.set_permissions(fs::Permissions::from_mode(self.mode))?;
+            Ok(file)
+        };
+        create().map_err(TransferError::spool("create", path))
+    }
+
     /// Bytes missing for another two segments of `chunk_size`; 0 when there is room.
     pub fn missing(&self, chunk_size: u64) -> Result<u64, TransferError> {
+        self.missing_for(2 * chunk_size)
+    }
+
+    /// Bytes missing for a file of this size; 0 when there is room.
+    pub fn missing_for(&self, bytes: u64) -> Result<u64, TransferError> {
         let existing = self.dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
         let free = fsio::free_space(existing).map_err(TransferError::spool("look at", existing))?;
-        Ok((2 * chunk_size + HEADROOM).saturating_sub(free))
+        Ok(bytes.saturating_add(HEADROOM).saturating_sub(free))
     }
 
     /// Removes everything of the task.
@@ -134,6 +188,8 @@ pub struct Sealed {
     pub sha256: String,
     /// CRC-32C.
     pub crc32c: u32,
+    /// What is encrypted in it, where it is encrypted as a whole.
+    pub plain: Option<Plain>,
     /// What became of its records.
     pub counts: Counts,
     /// Pages in it.
@@ -147,19 +203,22 @@ impl OpenSegment {
     pub fn create(
         spool: &Spool,
         id: SegmentId,
-        format: &Format,
+        export: &Export,
         plan: &Plan,
         chunk_size: u64,
     ) -> Result<Self, TransferError> {
-        let name = id.file_name(&format.extension());
+        let name = id.file_name(&export.extension());
         let path = fsio::sibling(&spool.segment(&id.stream, &name), ".open");
-        let create = || -> io::Result<File> {
-            let file = fsio::create_fresh(&path, 0o600)?;
-            file.set_permissions(fs::Permissions::from_mode(spool.mode))?;
-            Ok(file)
+        let file = spool.create(&path)?;
+        let file = SharedFile::new(file, &spool.sealing(export.layout), &path.with_file_name(&name));
+        let file = file.map_err(TransferError::spool("create", &path))?;
+        let writer = Box::new(file.clone());
+        let encoder = match (&export.format, &spool.protection.parquet) {
+            (Format::Parquet(settings), Some(keys)) => {
+                formats::open_encrypted((settings, keys), plan, chunk_size, writer)?
+            }
+            (format, _) => formats::open((format, export.layout), plan, chunk_size, writer)?,
         };
-        let file = SharedFile::new(create().map_err(TransferError::spool("create", &path))?);
-        let encoder = formats::open(format, plan, chunk_size, Box::new(file.clone()))?;
         Ok(Self {
             id,
             name,
@@ -232,9 +291,10 @@ impl OpenSegment {
             other => TransferError::Format(other),
         })?;
         crash::point("segment.finished");
-        let (file, digests) = file.finish().map_err(spool_error)?;
-        let Digests { bytes, sha256, crc32c, .. } = digests;
-        let sealed = Sealed { name, bytes, sha256, crc32c, counts, pages, source_bytes };
+        let (file, Written { stored, plain }) = file.finish().map_err(spool_error)?;
+        let plain = plain.map(|plain| Plain { bytes: plain.bytes, sha256: plain.sha256 });
+        let Digests { bytes, sha256, crc32c } = stored;
+        let sealed = Sealed { name, bytes, sha256, crc32c, plain, counts, pages, source_bytes };
         Ok(FinishedSegment { id, path, spool, file, rejected, sealed })
     }
 
@@ -260,14 +320,14 @@ impl FinishedSegment {
         let Self { id, path, spool, file, rejected, sealed } = self;
         file.sync_all().map_err(TransferError::spool("sync", &path))?;
         crash::point("segment.synced");
-        if read_back(&path).map_err(TransferError::spool("read", &path))? != (sealed.bytes, sealed.crc32c) {
+        if read_back(&path, || Ok(())).map_err(TransferError::spool("read", &path))? != (sealed.bytes, sealed.crc32c) {
             return Err(TransferError::ReadBack { path });
         }
         crash::point("segment.verified");
         if !rejected.is_empty() {
-            let dir = spool.quarantine.join(&id.stream);
-            let file = dir.join(id.file_name("ndjson"));
-            fsio::create_dir_durable(&dir)
+            let file = spool.rejected(&id);
+            let rejected = protect::quarantined(spool.own().map(Arc::as_ref), &file, rejected)?;
+            fsio::create_dir_durable(&spool.quarantine.join(&id.stream))
                 .and_then(|()| fsio::replace(&file, &rejected, 0o600))
                 .map_err(TransferError::spool("write", &file))?;
         }
@@ -278,11 +338,13 @@ impl FinishedSegment {
     }
 }
 
-fn read_back(path: &Path) -> io::Result<(u64, u32)> {
+/// Length and CRC-32C of a file as it is read now; `go_on` is asked before each piece.
+pub fn read_back(path: &Path, mut go_on: impl FnMut() -> io::Result<()>) -> io::Result<(u64, u32)> {
     let mut file = File::open(path)?;
     let (mut bytes, mut crc) = (0, 0);
     let mut buffer = vec![0; 1 << 20];
     loop {
+        go_on()?;
         match file.read(&mut buffer)? {
             0 => return Ok((bytes, crc)),
             n => {
@@ -293,26 +355,29 @@ fn read_back(path: &Path) -> io::Result<(u64, u32)> {
     }
 }
 
-/// The segment's file, shared between the encoder, which owns its writer, and the sealing, which needs it afterwards.
+/// The segment's file behind what encrypts it, shared between the encoder, which owns its writer, and the sealing, which needs
+/// it afterwards.
 #[derive(Clone)]
-struct SharedFile(Arc<Mutex<Option<DigestWriter<BufWriter<File>>>>>);
+struct SharedFile(Arc<Mutex<Option<Writer<BufWriter<File>>>>>);
 
 impl SharedFile {
-    fn new(file: File) -> Self {
-        Self(Arc::new(Mutex::new(Some(DigestWriter::new(BufWriter::with_capacity(256 << 10, file))))))
+    fn new(file: File, sealing: &Sealing, path: &Path) -> io::Result<Self> {
+        let buffered = BufWriter::with_capacity(256 << 10, file);
+        let writer = Writer::new(sealing, &protect::about("segment", path), buffered)?;
+        Ok(Self(Arc::new(Mutex::new(Some(writer)))))
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut DigestWriter<BufWriter<File>>) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, work: impl FnOnce(&mut Writer<BufWriter<File>>) -> io::Result<T>) -> io::Result<T> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         work(writer.as_mut().ok_or_else(|| io::Error::other("the segment is already finished"))?)
     }
 
-    fn finish(&self) -> io::Result<(File, Digests)> {
+    fn finish(&self) -> io::Result<(File, Written)> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = writer.take().ok_or_else(|| io::Error::other("the segment is already finished"))?;
-        let (buffered, digests) = writer.finish();
+        let (buffered, written) = writer.finish()?;
         let file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok((file, digests))
+        Ok((file, written))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::TransferError;
 use super::extract::{Feed, Pump};
 use super::family::{Family, Picker};
+use super::journal::{Found, Replay};
 use super::lane::{Lane, next_segment};
 use super::limit::{self, Left};
 use super::pages::{Open, Pages};
@@ -11,13 +12,14 @@ use super::{StreamPlan, TaskRun, follow, parents, restart, sample};
 use crate::base::budget::ByteBudget;
 use crate::base::error::{Chain, ErrorClass};
 use crate::base::{crash, fsio};
+use crate::config::settings::FileLayout;
 use crate::formats;
 use crate::ledger::rows::LaneRow;
 use crate::ledger::{Advance, Tail};
 use crate::model::offset::{LaneId, Offset};
 use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
-use crate::model::segment::SealedSegment;
+use crate::model::segment::{Role, SealedSegment};
 use crate::record::convert::Plan;
 use crate::record::follow::Follow;
 use crate::record::rules::Rules;
@@ -59,7 +61,10 @@ pub struct StreamRun {
 impl StreamRun {
     /// Commits a sealed segment: row, offset and audit in one transaction. `step` holds what the lane knows.
     pub async fn advance(&self, segment: &SealedSegment, step: Advance<'_>) -> Result<(), TransferError> {
-        let destinations = self.task.destination_names();
+        let (destinations, role) = match self.task.export.layout {
+            FileLayout::Parts => (self.task.destination_names(), Role::File),
+            FileLayout::Single => (Vec::new(), Role::Part),
+        };
         let observed = step.observed.map(|new| {
             let mut all = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
             let merged = all.take().unwrap_or_default().merge(new);
@@ -67,7 +72,7 @@ impl StreamRun {
         });
         // What a page says counts its own partition only.
         let total = step.total.filter(|_| self.partitions == 1);
-        let step = Advance { observed: observed.as_ref(), total, destinations: &destinations, ..step };
+        let step = Advance { observed: observed.as_ref(), total, destinations: &destinations, role, ..step };
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())
@@ -139,7 +144,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let of = if task.export.limits.counts() { 1 } else { stream.settings.lanes.clamp(1, partitions.len().max(1)) };
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
-    task.spool.prepare(name)?;
+    prepare(task, name, &lanes).await?;
     let reading = lanes.iter().filter(|lane| !lane.done).count() as u64;
     let booked = task.room.book(task, reading * task.chunk_size()).await?;
 
@@ -192,7 +197,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let ended = join(&run.stop, running).await;
     task.progress.forget_sampled();
     follow::report(task, &run).await?;
-    for note in task.source.stats().notes(name) {
+    for note in task.source.stats().all_notes(name) {
         task.ledger.add_note(id, name, &note).await?;
     }
     ended?;
@@ -227,7 +232,7 @@ async fn run_lane(run: Arc<StreamRun>, row: LaneRow, feed: Feed, again: Open, pu
             // A journal that the sample began may reach into the segments that were sealed meanwhile.
             let rows = run.task.ledger.lanes(&run.task.row.id, run.name.as_str()).await?;
             let row = rows.into_iter().find(|now| now.lane == row.lane).unwrap_or(row);
-            drop_journal(&run.task, run.name.as_str(), &row).await?;
+            drop_journal(&run.task, run.name.as_str(), &row, CHANGED).await?;
             let pages = Pages::of_lane(&run.task.spool, run.name.as_str(), &row, again)?;
             Lane::new(run, row).run(Feed::new(pages), pump).await
         }
@@ -248,17 +253,35 @@ async fn sample_again(
             other => return other,
         };
         if let Some(row) = lanes.iter().find(|row| row.lane == differs) {
-            drop_journal(task, stream.name.as_str(), row).await?;
+            drop_journal(task, stream.name.as_str(), row, CHANGED).await?;
         }
     }
 }
 
-/// Removes a journal whose pages are no longer what the source gives, and says so in the task's report.
-async fn drop_journal(task: &TaskRun, stream: &str, row: &LaneRow) -> Result<(), TransferError> {
+/// Why a journal is dropped: its pages are no longer what the source gives.
+const CHANGED: &str = "the source's pages changed since they were journaled";
+/// Why a journal is dropped: another state-key, or none, sealed it.
+const CLOSED: &str = "the state-key does not open what was journaled (it was lost or changed, or the file is damaged)";
+
+/// Makes the stream's directory, and drops the journals there that this state-key does not open. Nothing is lost: their
+/// pages were never committed.
+async fn prepare(task: &TaskRun, stream: &str, lanes: &[LaneRow]) -> Result<(), TransferError> {
+    task.spool.prepare(stream)?;
+    for row in lanes.iter().filter(|row| !row.done) {
+        let path = task.spool.journal(&next_segment(stream, row));
+        if matches!(Replay::open(&path, task.spool.own())?, Found::Closed) {
+            drop_journal(task, stream, row, CLOSED).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a journal that cannot be used, and says so in the task's report.
+async fn drop_journal(task: &TaskRun, stream: &str, row: &LaneRow, why: &str) -> Result<(), TransferError> {
     let path = task.spool.journal(&next_segment(stream, row));
     fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
     let note = format!(
-        "lane {}: the source's pages changed since they were journaled; the journal of segment {} was dropped and its pages were read again",
+        "lane {}: {why}; the journal of segment {} was dropped and its pages were read again",
         row.lane, row.next_n
     );
     tracing::warn!(EXPORT_TASK = %task.row.id, EXPORT_STREAM = %stream, "{note}");

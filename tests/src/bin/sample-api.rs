@@ -28,6 +28,9 @@ struct Args {
     /// Compress answers for clients that accept gzip.
     #[arg(long)]
     gzip: bool,
+    /// Give pages a `Content-Digest`.
+    #[arg(long)]
+    digests: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         accounts: args.accounts,
         cache_bytes: args.cache_mb << 20,
         gzip: args.gzip,
+        digests: args.digests,
         ..Options::default()
     })?;
     println!("listening on {}", api.origin());

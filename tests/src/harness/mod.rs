@@ -8,3 +8,4 @@ pub mod faults;
 pub mod http;
 pub mod programs;
 pub mod proxy;
+pub mod wire;

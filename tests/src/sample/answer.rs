@@ -221,11 +221,18 @@ impl PageSpec<'_> {
         if gzip {
             parts = vec![compress(&parts)];
         }
+        let digest = options.digests.then(|| content_digest(&parts));
+        if self.kind() == Some(Kind::Damaged) {
+            parts = vec![damaged(parts.concat())];
+        }
         let (steps, announced) = self.steps(parts, connection);
         let mut response = Response::new(PageBody::new(self.state.clone(), steps, announced));
         put(response.headers_mut(), "content-type", "application/json; charset=utf-8");
         if gzip {
             put(response.headers_mut(), "content-encoding", "gzip");
+        }
+        if let Some(digest) = digest {
+            put(response.headers_mut(), "content-digest", &digest);
         }
         for (name, value) in envelope.headers {
             put(response.headers_mut(), name, &value);
@@ -306,6 +313,24 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = http::HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
+}
+
+/// The digest of a body as it is sent (RFC 9530).
+fn content_digest(parts: &[Bytes]) -> String {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(parts.concat());
+    format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(digest))
+}
+
+/// The same page with another id in its middle.
+fn damaged(mut body: Vec<u8>) -> Bytes {
+    let middle = body.len() / 2;
+    let id = body.get(middle..).and_then(|rest| rest.windows(5).position(|window| window == b"\"id\":"));
+    if let Some(digit) = id.and_then(|at| body.get_mut(middle + at + 5)) {
+        *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
+    }
+    body.into()
 }
 
 fn compress(parts: &[Bytes]) -> Bytes {

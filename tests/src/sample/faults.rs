@@ -35,6 +35,8 @@ pub enum Kind {
     BehindEnd,
     /// A byte in a text that is not UTF-8.
     InvalidUtf8,
+    /// Another id in the middle of the page; `Content-Digest`, where there is one, is that of the true page.
+    Damaged,
     /// The first records of the page are a number, a text, null and a list.
     NonObject,
     /// A redirect (307) of the same path and query to the origin `to`.

@@ -36,6 +36,8 @@ pub struct Options {
     pub next_origin: Option<String>,
     /// Whether answers are compressed for clients that accept gzip.
     pub gzip: bool,
+    /// Whether pages have a `Content-Digest`.
+    pub digests: bool,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             next_origin: None,
             gzip: false,
+            digests: false,
         }
     }
 }

@@ -8,12 +8,14 @@ use saas_export_tests::sample::{Fault, Kind};
 #[test]
 fn one_four_and_sixteen_connections_give_the_same_bytes() {
     for pager in ["paged", "offset"] {
-        for format in ["parquet", "ndjson"] {
+        for (format, layout) in [("parquet", "parts"), ("ndjson", "parts"), ("avro", "parts"), ("avro", "single")] {
             let mut first = None;
             for connections in [1u64, 4, 16] {
                 let mut bed = Bed::with_records(8000);
                 bed.config["sources"]["shop"]["rest"]["rate"] = serde_json::json!({ "concurrency": connections });
-                bed.export("shop", config::export("shop", pager, format, "200kB"));
+                let mut export = config::export("shop", pager, format, "200kB");
+                export["layout"] = layout.into();
+                bed.export("shop", export);
                 // Pages that are asked for together come back in another order.
                 bed.api.set_faults(vec![Fault::new(Kind::Delay).ms(15)]);
                 let daemon = bed.start();
@@ -23,7 +25,11 @@ fn one_four_and_sixteen_connections_give_the_same_bytes() {
                 assert!(most <= connections, "{most} requests at once with {connections} allowed");
                 assert!(connections == 1 || most > 1, "{pager} says how many pages there are, so it is read ahead");
                 let parts = parts(&bed, "shop", "lake");
-                assert_eq!(first.get_or_insert_with(|| parts.clone()), &parts, "{pager}, {format}, {connections}");
+                assert_eq!(
+                    first.get_or_insert_with(|| parts.clone()),
+                    &parts,
+                    "{pager}, {format}, {layout}, {connections}"
+                );
             }
         }
     }

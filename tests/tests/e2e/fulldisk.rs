@@ -9,11 +9,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A small file system in memory; unmounted when dropped.
-struct Tmpfs(PathBuf);
+pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
     /// Mounts one, or says why the test is skipped.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
+    pub fn mount(at: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let options = format!("size={size},mode=0755");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
@@ -24,7 +24,7 @@ impl Tmpfs {
         None
     }
 
-    fn grow(&self, size: &str) {
+    pub fn grow(&self, size: &str) {
         let grown = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.0).status().unwrap();
         assert!(grown.success());
     }
@@ -37,7 +37,7 @@ impl Drop for Tmpfs {
 }
 
 /// Waits until the task says that it waits for room; what it says.
-fn waits(daemon: &saas_export_tests::harness::daemon::Daemon, id: &str) -> String {
+pub fn waits(daemon: &saas_export_tests::harness::daemon::Daemon, id: &str) -> String {
     let end = Instant::now() + PATIENCE;
     loop {
         let task = daemon.task(id)["task"].clone();

@@ -34,6 +34,12 @@ pub fn ids(path: &Path) -> Vec<u64> {
             .flat_map(|batch| column(batch, "id").as_primitive::<Int64Type>().values().to_vec())
             .map(|id| id as u64)
             .collect()
+    } else if name.contains(".avro") {
+        avro(path)
+            .iter()
+            .flat_map(|batch| column(batch, "id").as_primitive::<Int64Type>().values().to_vec())
+            .map(|id| id as u64)
+            .collect()
     } else if name.contains(".csv") {
         csv(path).iter().map(|row| row["id"].parse().expect("an id")).collect()
     } else {
@@ -96,6 +102,13 @@ pub fn parquet(path: &Path) -> Vec<RecordBatch> {
     let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
     reader.build().expect("a Parquet file").map(|batch| batch.expect("a whole row group")).collect()
+}
+
+/// The batches of an Avro file without compression, or with Zstandard; tests/readers has the other codecs.
+pub fn avro(path: &Path) -> Vec<RecordBatch> {
+    let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let reader = arrow_avro::reader::ReaderBuilder::new().build(std::io::BufReader::new(file)).expect("an Avro file");
+    reader.map(|batch| batch.expect("a whole block")).collect()
 }
 
 /// A column by name.

@@ -11,7 +11,7 @@ const ROWS: [&[&str]; 10] = [
     &["host", "model", "metrics"],
     &["config"],
     &["record", "net", "seal"],
-    &["formats"],
+    &["formats", "auth"],
     &["sources", "destinations", "ledger"],
     &["transfer"],
     &["queue"],

@@ -1,6 +1,7 @@
 //! The parts of a run that can fail to be built: its destinations; and how such a failure ends the run.
 
 use super::AppEngine;
+use crate::app::protect::ProtectError;
 use crate::base::error::{Chain, Classify, ErrorClass, io_class};
 use crate::base::ids::Name;
 use crate::config::settings::{Config, Export};
@@ -29,6 +30,9 @@ pub(super) enum BuildError {
     /// A destination cannot be set up.
     #[error("set up the destination {0}")]
     Destination(Name, #[source] DestinationError),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Protect(#[from] ProtectError),
     /// The directory of its spool cannot be made.
     #[error("create {path}")]
     Spool {
@@ -46,6 +50,7 @@ impl Classify for BuildError {
             Self::Stored(_) => ErrorClass::Config,
             Self::Source(error) => error.class(),
             Self::Destination(_, error) => error.class(),
+            Self::Protect(error) => error.class(),
             Self::Spool { source, .. } => io_class(source),
         }
     }

@@ -15,6 +15,7 @@ mod tests;
 
 use super::engine::{AppEngine, streams_of};
 use super::params::with_defaults;
+use crate::auth::{Place, Registry};
 use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::config::Secrets;
@@ -24,7 +25,6 @@ use crate::ledger::Ledger;
 use crate::net::limit::Limiter;
 use crate::queue::handle::Refusal;
 use crate::seal;
-use crate::sources::auth::{Place, Registry};
 use crate::sources::rest::RestSource;
 use saas_export_api as api;
 use std::collections::BTreeMap;
@@ -80,7 +80,7 @@ impl Preflight {
         let state_key = seal::handed_over(handed_over.as_deref());
         let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
         let secrets = Arc::new(secrets);
-        let destinations = Arc::new(Opener::new(secrets.clone()));
+        let destinations = Arc::new(Opener::new(secrets.clone()).with_credentials(credentials.clone()));
         Self { config: Arc::new(config), secrets, ledger: None, limiter, credentials, destinations }
     }
 

@@ -1,15 +1,14 @@
 //! The configured jobs, with their parameters and limits.
 
-use super::{Format, Limits, SchemaPolicy};
+use super::{FileEncryption, FileLayout, Format, Keep, Limits, SchemaPolicy};
 use crate::base::ids::Name;
-use crate::config::units::{Size, Span};
+use crate::config::units::Size;
 use crate::model::task::Waiting;
 use crate::model::window::{self, Window};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// A configured job: streams of one source, to one or more destinations, in a format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +26,13 @@ pub struct Export {
     /// File format; CSV by default.
     #[serde(default)]
     pub format: Format,
-    /// Target size of a file.
+    /// How the records of a stream are laid out in files.
+    #[serde(default)]
+    pub layout: FileLayout,
+    /// Encryption of whole files before they are stored; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<FileEncryption>,
+    /// Target size of a file; of a part of it with `layout: single`.
     #[serde(default = "default_chunk_size")]
     #[schemars(extend("x-minimum" = "64kB", "x-maximum" = "5GB"))]
     pub chunk_size: Size,
@@ -56,7 +61,7 @@ pub struct Export {
     #[serde(default = "default_attempts")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: u32,
-    /// How long is kept what nobody follows.
+    /// How long files are kept.
     #[serde(default)]
     pub keep: Keep,
     /// What to do with what does not fit the schema of a stream.
@@ -65,6 +70,20 @@ pub struct Export {
 }
 
 impl Export {
+    /// Whether its files are encrypted, as a whole or within.
+    pub fn encrypts(&self) -> bool {
+        self.encryption.is_some() || matches!(&self.format, Format::Parquet(parquet) if parquet.encryption.is_some())
+    }
+
+    /// The ending of its files' names.
+    pub fn extension(&self) -> String {
+        let end = match &self.encryption {
+            Some(FileEncryption::Age(_)) => ".age",
+            None => "",
+        };
+        format!("{}{end}", self.format.extension())
+    }
+
     /// Why it may not read its source at `now`, where it has windows and this is outside of them.
     pub fn closed(&self, now: Timestamp) -> Option<Waiting> {
         // Each was checked when the configuration was read.
@@ -79,21 +98,6 @@ fn default_chunk_size() -> Size {
 
 fn default_attempts() -> u32 {
     3
-}
-
-/// How long is kept what nobody follows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Keep {
-    /// Files of a failed or cancelled task that were never published; until then `exportctl retry` goes on with them.
-    #[schemars(extend("x-minimum" = "1h", "x-maximum" = "3650d"))]
-    pub unpublished: Span,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Self { unpublished: Span(Duration::from_secs(7 * 24 * 3600)) }
-    }
 }
 
 /// A parameter of an export.

@@ -1,5 +1,6 @@
 //! The file formats and their settings.
 
+use super::{AvroFormat, ParquetEncryption};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Format {
     /// Apache Parquet.
     Parquet(ParquetFormat),
+    /// Apache Avro object container files.
+    Avro(AvroFormat),
     /// CSV (RFC 4180) with a header line.
     Csv(TextFormat),
     /// One JSON record per line, as the source wrote it.
@@ -24,10 +27,14 @@ impl Default for Format {
 }
 
 impl Format {
+    /// The words of all formats, for a person.
+    pub const WORDS: &str = "parquet, avro, csv, ndjson or json";
+
     /// The word for `--format` and the API.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Parquet(_) => "parquet",
+            Self::Avro(_) => "avro",
             Self::Csv(_) => "csv",
             Self::Ndjson(_) => "ndjson",
             Self::Json(_) => "json",
@@ -38,6 +45,7 @@ impl Format {
     pub fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "parquet" => Self::Parquet(ParquetFormat::default()),
+            "avro" => Self::Avro(AvroFormat::default()),
             "csv" => Self::Csv(TextFormat::default()),
             "ndjson" => Self::Ndjson(TextFormat::default()),
             "json" => Self::Json(TextFormat::default()),
@@ -54,6 +62,7 @@ impl Format {
                 ParquetCompression::Gzip => "gzip",
                 ParquetCompression::Zstd => "zstd",
             },
+            Self::Avro(f) => f.compression.word()?,
             Self::Csv(f) | Self::Ndjson(f) | Self::Json(f) => match f.compression {
                 TextCompression::None => return None,
                 TextCompression::Gzip => "gzip",
@@ -67,6 +76,7 @@ impl Format {
     pub fn extension(&self) -> String {
         match self {
             Self::Parquet(_) => "parquet".into(),
+            Self::Avro(_) => "avro".into(),
             Self::Csv(f) | Self::Ndjson(f) | Self::Json(f) => {
                 let end = match f.compression {
                     TextCompression::None => "",
@@ -85,14 +95,21 @@ impl Format {
 pub struct ParquetFormat {
     /// Compression of the column chunks.
     pub compression: ParquetCompression,
+    /// How hard it compresses: gzip 1 to 9 (default 5), zstd 1 to 19 (default 1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 19))]
+    pub level: Option<u8>,
     /// Most rows of a row group.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub row_group_rows: u32,
+    /// Parquet's own encryption; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ParquetEncryption>,
 }
 
 impl Default for ParquetFormat {
     fn default() -> Self {
-        Self { compression: ParquetCompression::Zstd, row_group_rows: 65_536 }
+        Self { compression: ParquetCompression::Zstd, level: None, row_group_rows: 65_536, encryption: None }
     }
 }
 
@@ -104,9 +121,9 @@ pub enum ParquetCompression {
     None,
     /// Snappy.
     Snappy,
-    /// gzip, level 5.
+    /// gzip.
     Gzip,
-    /// Zstandard, level 1.
+    /// Zstandard.
     Zstd,
 }
 
@@ -116,6 +133,10 @@ pub enum ParquetCompression {
 pub struct TextFormat {
     /// Compression of the whole file.
     pub compression: TextCompression,
+    /// How hard it compresses: gzip 1 to 9 (default 5), zstd 1 to 19 (default 1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 19))]
+    pub level: Option<u8>,
 }
 
 /// Compression of a text file.
@@ -125,8 +146,8 @@ pub enum TextCompression {
     /// Not compressed.
     #[default]
     None,
-    /// gzip, level 5.
+    /// gzip.
     Gzip,
-    /// Zstandard, level 1.
+    /// Zstandard.
     Zstd,
 }

@@ -2,33 +2,53 @@
 
 mod answers;
 mod auth;
+mod azure;
+mod checksum;
 mod destination;
+mod encryption;
 mod export;
 mod format;
+mod gcs;
+mod http;
 mod incremental;
+mod keep;
+mod layout;
 mod limits;
 mod partition;
 mod rate;
+mod s3;
 mod schema;
+mod sftp;
 mod source;
 mod stream;
+mod transfer;
 mod transform;
 
 pub use answers::*;
 pub use auth::*;
+pub use azure::*;
+pub use checksum::*;
 pub use destination::*;
+pub use encryption::*;
 pub use export::*;
 pub use format::*;
+pub use gcs::*;
+pub use http::*;
 pub use incremental::*;
+pub use keep::*;
+pub use layout::*;
 pub use limits::*;
 pub use partition::*;
 pub use rate::*;
+pub use s3::*;
 pub use schema::*;
+pub use sftp::*;
 pub use source::*;
 pub use stream::*;
+pub use transfer::*;
 pub use transform::*;
 
-use super::units::{Size, Span};
+use super::units::{SecretText, Size, Span};
 use crate::base::ids::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,6 +100,10 @@ pub struct Daemon {
     /// Threads that convert and encode; 0 = as many as there are processors.
     #[schemars(range(max = 256))]
     pub threads: u32,
+    /// Ed25519 private key in PEM form (PKCS#8, `openssl genpkey -algorithm ed25519`), from auth.env, that manifests are signed
+    /// with: `_manifest.json.sig` beside each. Manifests are not signed by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<SecretText>,
 }
 
 impl Default for Daemon {
@@ -92,6 +116,7 @@ impl Default for Daemon {
             page_buffer: Size(32_000_000),
             spool_quota: None,
             threads: 0,
+            signing_key: None,
         }
     }
 }

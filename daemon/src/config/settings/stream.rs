@@ -1,6 +1,6 @@
 //! The streams of a REST source: requests and paginators.
 
-use super::{AnswerRule, Incremental, PartitionBy, StreamSchema, TransformStep};
+use super::{AnswerRule, Checksum, Incremental, PartitionBy, StreamSchema, TransformStep};
 use crate::config::units::SecretText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub struct Stream {
     /// What answers mean where their status alone does not say it; before the source's rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<AnswerRule>,
+    /// A checksum that answers have in a way of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
     /// Parts of the stream that are read one after the other (or in lanes); one part by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<PartitionBy>,

@@ -4,7 +4,7 @@ use super::Check;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
 use crate::config::secrets;
-use crate::config::settings::{ApiKey, Auth, Grant, JwtBearer, Oauth2, Rest, Session, SessionRequest};
+use crate::config::settings::{ApiKey, Auth, Grant, JwtBearer, Oauth2, Session, SessionRequest};
 use crate::config::units::SecretText;
 use http::HeaderName;
 use serde_json::Value;
@@ -31,7 +31,7 @@ const OWN_PARAMS: [&str; 12] = [
 const SECRET_KEYS: [&str; 6] = ["password", "passwd", "secret", "token", "api_key", "apikey"];
 
 impl Check<'_> {
-    pub(super) fn auth(&mut self, path: &KeyPath, rest: &Rest, auth: &Auth) {
+    pub(super) fn auth(&mut self, path: &KeyPath, base: &str, auth: &Auth) {
         match auth {
             Auth::Bearer(bearer) => self.kept_apart(&path.key("bearer").key("token"), &bearer.token),
             Auth::Basic(basic) => self.kept_apart(&path.key("basic").key("password"), &basic.password),
@@ -46,9 +46,9 @@ impl Check<'_> {
                     self.kept_apart(&path.key(name), value);
                 }
             }
-            Auth::Oauth2(oauth2) => self.oauth2(&path.key("oauth2"), rest, oauth2),
-            Auth::JwtBearer(jwt) => self.jwt_bearer(&path.key("jwt_bearer"), rest, jwt),
-            Auth::Session(session) => self.session(&path.key("session"), rest, session),
+            Auth::Oauth2(oauth2) => self.oauth2(&path.key("oauth2"), base, oauth2),
+            Auth::JwtBearer(jwt) => self.jwt_bearer(&path.key("jwt_bearer"), base, jwt),
+            Auth::Session(session) => self.session(&path.key("session"), base, session),
         }
     }
 
@@ -66,11 +66,11 @@ impl Check<'_> {
         }
     }
 
-    fn oauth2(&mut self, path: &KeyPath, rest: &Rest, oauth2: &Oauth2) {
-        self.endpoint(&path.key("token_url"), rest, &oauth2.token_url);
+    fn oauth2(&mut self, path: &KeyPath, base: &str, oauth2: &Oauth2) {
+        self.endpoint(&path.key("token_url"), base, &oauth2.token_url);
         for (key, url) in [("authorize_url", &oauth2.authorize_url), ("device_url", &oauth2.device_url)] {
             if let Some(url) = url {
-                self.endpoint(&path.key(key), rest, url);
+                self.endpoint(&path.key(key), base, url);
             }
         }
         self.client(path, oauth2.client_secret.as_ref());
@@ -97,8 +97,8 @@ impl Check<'_> {
         }
     }
 
-    fn jwt_bearer(&mut self, path: &KeyPath, rest: &Rest, jwt: &JwtBearer) {
-        self.endpoint(&path.key("token_url"), rest, &jwt.token_url);
+    fn jwt_bearer(&mut self, path: &KeyPath, base: &str, jwt: &JwtBearer) {
+        self.endpoint(&path.key("token_url"), base, &jwt.token_url);
         self.kept_apart(&path.key("key"), &jwt.key);
         self.client(path, jwt.client_secret.as_ref());
         if jwt.client_secret.is_some() && jwt.client_id.is_none() {
@@ -116,7 +116,7 @@ impl Check<'_> {
 
     /// An endpoint that gets credentials. What it is sent must not be readable on the way, unless the API's own requests are
     /// or it never leaves this machine.
-    fn endpoint(&mut self, path: &KeyPath, rest: &Rest, text: &str) {
+    fn endpoint(&mut self, path: &KeyPath, base: &str, text: &str) {
         let example = "write e.g. https://login.example.com/oauth/token";
         let Some(url) = super::sources::web_url(text) else {
             self.wrong(Mistake::value(path, "is not an absolute http or https URL").hint(example));
@@ -128,7 +128,7 @@ impl Check<'_> {
         if url.fragment().is_some() {
             self.wrong(Mistake::value(path, "must not have a fragment (#…)"));
         }
-        let open = rest.base_url.starts_with("http:");
+        let open = base.starts_with("http:");
         if url.scheme() == "http" && !open && !is_loopback(&url) {
             let mistake = Mistake::value(path, "would send credentials unencrypted");
             self.wrong(mistake.hint("write https; http is for this machine alone, or where base_url is http, too"));
@@ -153,10 +153,10 @@ impl Check<'_> {
         self.repeated(path, scopes.iter().map(String::as_str));
     }
 
-    fn session(&mut self, path: &KeyPath, rest: &Rest, session: &Session) {
-        self.session_request(&path.key("login"), rest, &session.login);
+    fn session(&mut self, path: &KeyPath, base: &str, session: &Session) {
+        self.session_request(&path.key("login"), base, &session.login);
         if let Some(logout) = &session.logout {
-            self.session_request(&path.key("logout"), rest, logout);
+            self.session_request(&path.key("logout"), base, logout);
         }
         match session.token.strip_prefix("cookie ") {
             Some(name) if !is_cookie_name(name.trim()) => {
@@ -189,10 +189,10 @@ impl Check<'_> {
         }
     }
 
-    fn session_request(&mut self, path: &KeyPath, rest: &Rest, request: &SessionRequest) {
+    fn session_request(&mut self, path: &KeyPath, base: &str, request: &SessionRequest) {
         match (&request.path, &request.url) {
             (Some(below), None) => self.request_path(&path.key("path"), below),
-            (None, Some(url)) => self.endpoint(&path.key("url"), rest, url),
+            (None, Some(url)) => self.endpoint(&path.key("url"), base, url),
             (Some(_), Some(_)) => self.wrong(Mistake::key(path, "only one of path and url may be there")),
             (None, None) => {
                 let mistake = Mistake::key(path, "one of the keys path and url is missing");

@@ -18,6 +18,7 @@ impl Check<'_> {
             let path = KeyPath::of(&["exports", name.as_str()]);
             self.streams_of(&path, export);
             self.policy(&path.key("schema"), &export.schema);
+            self.encryption(&path, export);
             let to = path.key("to");
             self.repeated(&to, export.to.iter().map(Name::as_str));
             for (index, destination) in export.to.iter().enumerate() {
@@ -25,6 +26,8 @@ impl Check<'_> {
                 self.known(&to.item(index), "destination", destination, all);
             }
             self.windows(&path, &export.windows);
+            self.files(&path, export);
+            self.keep(&path.key("keep"), export);
             for (param, declared) in &export.params {
                 self.param(&path.key("params").key(param.as_str()), param, declared);
             }

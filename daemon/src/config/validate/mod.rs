@@ -2,14 +2,20 @@
 
 mod answers;
 mod auth;
+mod checksums;
+mod encryption;
 mod exports;
+mod formats;
 mod incremental;
+mod keep;
 mod partitions;
 mod places;
 mod quota;
 mod requests;
 mod schemas;
+mod servers;
 mod sources;
+mod stores;
 mod streams;
 mod templates;
 mod texts;
@@ -26,6 +32,9 @@ use super::settings::Config;
 pub fn validate(config: &Config) -> Vec<Mistake> {
     let mut check = Check { config, mistakes: Vec::new() };
     check.places();
+    check.stores();
+    check.signing_key();
+    check.servers();
     check.sources();
     check.exports();
     check.quota();

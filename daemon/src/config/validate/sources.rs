@@ -17,7 +17,7 @@ impl Check<'_> {
     fn rest(&mut self, path: &KeyPath, rest: &Rest) {
         self.base_url(&path.key("base_url"), &rest.base_url);
         if let Some(auth) = &rest.auth {
-            self.auth(&path.key("auth"), rest, auth);
+            self.auth(&path.key("auth"), &rest.base_url, auth);
         }
         self.headers(&path.key("headers"), &rest.headers, rest.auth.as_ref());
         self.query(&path.key("query"), &rest.query, rest.auth.as_ref());
@@ -67,7 +67,7 @@ impl Check<'_> {
         }
     }
 
-    fn proxy(&mut self, path: &KeyPath, proxy: &Proxy) {
+    pub(super) fn proxy(&mut self, path: &KeyPath, proxy: &Proxy) {
         let here = path.key("url");
         match Url::parse(&proxy.url).ok().filter(|url| url.scheme() == "http" && url.has_host()) {
             None => {
@@ -113,10 +113,10 @@ pub(super) fn web_url(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
-fn has_user(url: &Url) -> bool {
+pub(super) fn has_user(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-fn bare(url: &Url) -> bool {
+pub(super) fn bare(url: &Url) -> bool {
     matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none()
 }

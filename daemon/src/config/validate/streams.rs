@@ -26,6 +26,9 @@ impl Check<'_> {
             self.wrong(mistake.hint("write e.g. total: $.total"));
         }
         self.answers(&path.key("answers"), &stream.answers);
+        if let Some(checksum) = &stream.checksum {
+            self.checksum(&path.key("checksum"), checksum);
+        }
         self.body(path, stream);
         let fixed = Fixed { query: [&rest.query, &stream.query], auth: auth_param(rest.auth.as_ref()) };
         self.paginate(&path.key("paginate"), stream, &fixed);

@@ -1,6 +1,6 @@
 //! The event stream: the ledger's audit as lines of JSON, replayable from any position.
 
-use crate::control::reply::{Failure, Reply};
+use crate::control::reply::{BodyError, Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
 use crate::ledger::Ledger;
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
-use std::convert::Infallible;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +28,7 @@ pub async fn events(call: Call) -> Result<Reply, Failure> {
     };
     let lines = stream::unfold(tail, |mut tail| async move {
         let lines = tail.next().await?;
-        Some((Ok::<_, Infallible>(Frame::data(lines)), tail))
+        Some((Ok::<_, BodyError>(Frame::data(lines)), tail))
     });
     Ok(Reply::Lines(StreamBody::new(lines).boxed_unsync()))
 }

@@ -16,7 +16,7 @@ const TASKS: u32 = 1000;
 /// `GET /v1/tasks/{task}/files`.
 pub async fn of_task(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
-    let row = reads::task(&call.state, call.arg(0)).await?;
+    let row = reads::task_or_export(&call.state, call.arg(0)).await?;
     let places = wire::places(&row)?;
     let manifests = reads::published(&call.state, &row).await?;
     let files = reads::files(&call.state, &row, &manifests, &places).await?;

@@ -2,9 +2,11 @@
 
 pub mod daemon;
 pub mod deliver;
+pub mod downloads;
 pub mod events;
 pub mod exports;
 pub mod files;
 pub mod offsets;
+pub mod prune;
 pub mod schema;
 pub mod tasks;

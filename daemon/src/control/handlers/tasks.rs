@@ -42,7 +42,7 @@ pub async fn list(call: Call) -> Result<Reply, Failure> {
 /// `GET /v1/tasks/{task}`.
 pub async fn show(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
-    let row = reads::task(&call.state, call.arg(0)).await?;
+    let row = reads::task_or_export(&call.state, call.arg(0)).await?;
     Reply::sync(reads::detail(&call.state, row).await?)
 }
 
@@ -97,7 +97,7 @@ fn acted(tasks: &[TaskId]) -> Acted {
 pub async fn verify(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&["destination", "deep"])?;
     let deep = call.target.query.flag("deep")?;
-    let row = reads::task(&call.state, call.arg(0)).await?;
+    let row = reads::task_or_export(&call.state, call.arg(0)).await?;
     let destination = call.target.query.get("destination").map(str::to_owned);
     let report = tokio::select! {
         report = call.state.hooks.verify(row.id.clone(), destination, deep) => report.map_err(wire::refusal)?,

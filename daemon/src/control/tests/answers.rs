@@ -8,7 +8,6 @@ use crate::model::offset::{Offset, PageCursor};
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
 use crate::model::task::TaskEvent;
 use serde_json::from_str;
-use std::time::Duration;
 
 /// Two lanes in the stream `orders`, the first with a segment of two pages; and the task paused.
 pub async fn give_lanes(fixture: &Fixture, task: &TaskId) {
@@ -28,6 +27,7 @@ fn segment() -> SealedSegment {
         bytes: 300,
         sha256: "ab".repeat(32),
         crc32c: 7,
+        plain: None,
         counts: Counts { read: 20, written: 20, ..Counts::default() },
         pages: 2,
         source_bytes: 1000,
@@ -262,7 +262,7 @@ async fn while_the_ledger_is_unwell_writes_are_refused_and_looking_goes_on() {
 }
 
 /// Reads the lanes of a task to their end, and delivers what they hold.
-async fn extract(ledger: &Ledger, task: &TaskId) {
+pub async fn extract(ledger: &Ledger, task: &TaskId) {
     ledger.task_event(task, TaskEvent::Resume, Change::default()).await.unwrap();
     ledger.task_event(task, TaskEvent::Start, Change::default()).await.unwrap();
     for (lane, from) in [(0, segment().delta.to), (1, Offset::start(1))] {
@@ -319,6 +319,7 @@ async fn files_are_those_of_published_manifests() {
         "task": task.as_str(),
         "stream": "orders",
         "destination": "lake",
+        "name": "part-0-000000.csv",
         "path": format!("/srv/exports/shop/orders/{task}/part-0-000000.csv"),
         "bytes": 300,
         "rows": 20,

@@ -3,15 +3,17 @@
 mod abuse;
 mod answers;
 mod document;
+mod downloads;
 mod table;
 
 use super::access::{Access, Caller};
 use super::server::Limits;
 use super::service::respond;
-use super::{ControlHooks, ControlState, SchemaAsk};
+use super::{Content, ControlHooks, ControlState, ObjectAt, SchemaAsk};
 use crate::base::clock;
 use crate::base::ids::{Name, RequestKey, TaskId};
 use crate::config::settings::{Config, Rate};
+use crate::destinations::DestinationError;
 use crate::ledger::Ledger;
 use crate::ledger::input::{AddDestination, NewTask};
 use crate::ledger::rows::{FreedSegment, TaskRow};
@@ -19,14 +21,16 @@ use crate::model::scope::Scope;
 use crate::net::limit::{Limiter, Standing};
 use crate::queue::handle::{Actor, Command, Order, Ordered, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use saas_export_api::{SchemaReport, StreamSchema, VerifyProblem, VerifyReport};
+use saas_export_api::{ChainFate, Fate, PruneReport, SchemaReport, StreamSchema, VerifyProblem, VerifyReport};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -169,6 +173,11 @@ async fn dispatch(mut inbox: mpsc::Receiver<Command>, told: Arc<Mutex<Vec<String
     }
 }
 
+fn broken() -> DestinationError {
+    let location = "https://store.example/sums".into();
+    DestinationError::Corrupt { location, found: "it broke off".into() }
+}
+
 struct Hooks;
 
 impl ControlHooks for Hooks {
@@ -236,6 +245,40 @@ impl ControlHooks for Hooks {
         };
         let exports = vec![export.unwrap_or_else(|| "all".into())];
         Box::pin(async { Ok(saas_export_api::Preflight { ok: true, exports, steps: vec![step] }) })
+    }
+
+    fn prune(&self, export: Option<String>, by: Option<String>) -> BoxFuture<'static, Result<PruneReport, Refusal>> {
+        Box::pin(async move {
+            let chain = ChainFate {
+                export: export.unwrap_or_else(|| "all".into()),
+                stream: "orders".into(),
+                destination: "lake".into(),
+                chain: "c".into(),
+                tasks: vec!["c".into()],
+                params: BTreeMap::new(),
+                published_at: "2026-01-01T00:00:00Z".into(),
+                files: 3,
+                bytes: 9,
+                fate: if by.is_some() { Fate::Pruned } else { Fate::Due },
+                why: "2 newer ones are whole (chains: 2)".into(),
+            };
+            Ok(PruneReport { dry_run: by.is_none(), chains: vec![chain] })
+        })
+    }
+
+    fn read_object(&self, object: ObjectAt) -> BoxFuture<'static, Result<Option<Content>, Refusal>> {
+        let pieces = match object.key.rsplit('/').next().unwrap_or_default() {
+            "_manifest.json" => return Box::pin(async { Ok(None) }),
+            "SHA256SUMS" => vec![Ok("sums".into()), Err(broken())],
+            // Longer than it must be, by more than one piece.
+            _ => vec![Ok(Bytes::from(vec![b'x'; 299])), Ok("yz".into()), Ok("more".into())],
+        };
+        Box::pin(async move { Ok(Some(futures_util::stream::iter(pieces).boxed())) })
+    }
+
+    fn link(&self, object: ObjectAt, expires: Duration) -> BoxFuture<'static, Result<Option<String>, Refusal>> {
+        let url = format!("https://store.example/{}?secret=hunter2&expires={}", object.key, expires.as_secs());
+        Box::pin(async move { Ok(object.key.ends_with(".csv").then_some(url)) })
     }
 
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {

@@ -1,7 +1,9 @@
 //! Delivery and publication: what still has to go where, and in which order it becomes visible.
 
+use super::rows::Composed;
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
+use crate::model::segment::Plain;
 use saas_export_manifest::{Digests, Mode};
 
 /// A running task whose one stream is extracted in two segments for two destinations.
@@ -85,6 +87,21 @@ async fn a_manifest_is_composed_once_and_only_when_everything_is_there() {
 }
 
 #[tokio::test]
+async fn a_signature_is_stored_with_the_bytes_that_it_is_of() {
+    let (_dir, ledger) = fresh();
+    let task = extracted(&ledger, "shop").await;
+    deliver(&ledger, &task, "lake").await;
+    let composed =
+        |text: &[u8], signature: &[u8]| Composed { bytes: text.to_vec(), signature: Some(signature.to_vec()) };
+    let first = ledger.compose_signed(&task, STREAM, "lake", composed(b"one", b"1")).await.unwrap();
+    // After a crash, also with another key: the same manifest with the same signature is sent again.
+    let ledger = reopened(ledger).await;
+    assert_eq!(ledger.compose_signed(&task, STREAM, "lake", composed(b"two", b"2")).await.unwrap(), first);
+    assert_eq!(first, composed(b"one", b"1"));
+    assert_eq!(ledger.manifests(&task).await.unwrap()[0].signature.as_deref(), Some(&b"1"[..]));
+}
+
+#[tokio::test]
 async fn chains_grow_from_a_full_task() {
     let (_dir, ledger) = fresh();
     let mut tasks = Vec::new();
@@ -129,4 +146,17 @@ async fn a_chain_is_published_in_its_order() {
     publish(&ledger, &full).await;
     assert_eq!(ledger.awaited(&next, "lake").await.unwrap(), None);
     assert_eq!(ledger.awaited(&next, "offsite").await.unwrap(), Some(full));
+}
+
+#[tokio::test]
+async fn what_is_encrypted_in_a_file_is_kept_with_its_segment() {
+    let (_dir, ledger) = fresh();
+    let task = running(&ledger, "shop").await;
+    let plain = Some(Plain { bytes: 77, sha256: "ab".repeat(32) });
+    let sealed = SealedSegment { plain: plain.clone(), ..segment(0, 0..1) };
+    commit(&ledger, &task, &sealed).await.unwrap();
+    commit(&ledger, &task, &segment(1, 1..2)).await.unwrap();
+    let ledger = reopened(ledger).await;
+    let rows = ledger.segments(&task, STREAM).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.plain.clone()).collect::<Vec<_>>(), [plain, None]);
 }

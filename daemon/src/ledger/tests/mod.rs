@@ -8,6 +8,7 @@ mod offsets;
 mod opening;
 mod queue;
 mod replay;
+mod single;
 mod speed;
 mod tasks;
 
@@ -146,6 +147,7 @@ fn segment(n: u64, pages: std::ops::Range<u64>) -> SealedSegment {
         bytes: 1000 + n,
         sha256: format!("{n:064x}"),
         crc32c: 0xffff_fff0 - n as u32,
+        plain: None,
         counts: Counts { read: records, written: records - 1, rejected: 1, rescued: 2, ..Counts::default() },
         pages: pages.end - pages.start,
         source_bytes: records * 100,

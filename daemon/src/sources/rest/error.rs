@@ -1,11 +1,11 @@
 //! What can go wrong with a REST source, named by source, stream and configuration key.
 
 use super::spec::At;
+use crate::auth::AuthError;
 use crate::base::error::{Classify, ErrorClass};
 use crate::base::ids::Name;
 use crate::net::error::{FetchError, OwnCode, SetupError};
 use crate::net::origin::OriginError;
-use crate::sources::auth::AuthError;
 use http::StatusCode;
 use saas_export_api::plural;
 

@@ -3,6 +3,7 @@
 mod answers;
 mod auth;
 mod body;
+mod checksum;
 mod error;
 mod first;
 mod include;
@@ -20,13 +21,14 @@ mod window;
 mod windows;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 pub use error::RestError;
 pub use first::{First, Trouble};
 pub use lane::RestPages;
 pub use spec::fingerprint;
 
+use crate::auth::{Party, Registry};
 use crate::base::ids::Name;
 use crate::base::retry::RetryPolicy;
 use crate::base::secret::Resolve;
@@ -43,7 +45,6 @@ use crate::net::mask::Mask;
 use crate::net::origin::{Origin, OriginRule};
 use crate::net::retry::RetryBudget;
 use crate::net::stats::SourceStats;
-use crate::sources::auth::Registry;
 use crate::sources::{Cut, Parent};
 use answers::Rules;
 use auth::Shared;
@@ -89,7 +90,7 @@ impl RestSource {
         });
         let origins = OriginRule::new(home, others.collect::<Result<_, _>>()?);
         let mut mask = Mask::default();
-        let provider = registry.provider(&name, settings, secrets, &limiter);
+        let provider = registry.provider(&name, &Party::from(settings), secrets, &limiter);
         let provider =
             provider.map_err(|cause| RestError::Auth { source_name: name.clone(), cause: Box::new(cause) })?;
         if let Some(provider) = &provider {

@@ -311,6 +311,9 @@ fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Conte
         return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default() });
     }
     let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
+    if let Some(sum) = &spec.sum {
+        sum.check(answer, &located)?;
+    }
     let digest = (spec.pager != Pager::None).then(|| {
         let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
         digest(located.records.iter().map(slice))

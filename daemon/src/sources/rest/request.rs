@@ -1,18 +1,19 @@
 //! The requests of one partition: rendered once, then only the page's parameters change.
 
-use super::auth::header;
 use super::body::compose;
+use super::checksum::Sum;
 use super::include::Include;
 use super::incremental::Asked;
 use super::paginate::{Pager, Param};
 use super::spec::{At, Body, StreamSpec, travels};
 use super::template::{Text, Values};
+use crate::auth::fixed::header;
 use crate::model::offset::PageCursor;
 use crate::net::fetch::{Ask, Private};
 use crate::net::judge::Judge;
 use crate::net::query;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub struct Request {
     /// Fields that each record gets.
     pub include: Option<Include>,
     judge: Option<Arc<dyn Judge>>,
+    digests: bool,
 }
 
 impl Request {
@@ -78,11 +80,14 @@ impl Request {
         if body.is_some() {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }
+        if spec.sum.as_ref().is_some_and(Sum::of_body) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         private.body = spec.body.as_ref().is_some_and(Body::is_secret);
         let (method, every) = (spec.method.clone(), shared.query.clone());
         let fixed = bounds.in_body;
         let (private, judge) = (Arc::new(private), spec.judge.clone());
-        Ok(Self { method, url, headers, body, fixed, private, every, include: None, judge })
+        Ok(Self { method, url, headers, body, fixed, private, every, include: None, judge, digests: spec.digests })
     }
 
     /// The request for the page at `cursor`, from `overlap` records before it on; `None` where the cursor is not one of this paginator's.
@@ -118,6 +123,7 @@ impl Request {
             body,
             private: self.private.clone(),
             judge: self.judge.clone(),
+            digests: self.digests,
         })
     }
 }

@@ -1,10 +1,12 @@
 //! A stream as it is configured, compiled once: templates, paths, paginator. Nothing here depends on a task.
 
-use super::auth::{Shared, header, is_open};
+use super::auth::{Shared, is_open};
+use super::checksum::Sum;
 use super::incremental::Bounds;
 use super::paginate::{Pager, Place};
 use super::split::Split;
 use super::template::{Templates, Text};
+use crate::auth::fixed::header;
 use crate::base::ids::hex;
 use crate::base::secret::Resolve;
 use crate::config::settings::{Method, OnShift, Paginate, ParamIn, Stream, TotalMismatch};
@@ -67,6 +69,10 @@ pub struct StreamSpec {
     pub total: Option<Place>,
     /// From one page to the next.
     pub pager: Pager,
+    /// The checksum that an answer has in a way of its own.
+    pub sum: Option<Sum>,
+    /// Whether the standard digests in headers are compared.
+    pub digests: bool,
     /// How newer records are asked for.
     pub incremental: Option<Bounds>,
     /// What answers mean where their status alone does not say it.
@@ -130,6 +136,8 @@ impl StreamSpec {
         let identity = (watched && pager.addressable()).then(|| Identity::new(&stream.primary_key, pager.overlaps()));
         let total = stream.total.as_deref().map(|text| Place::compile(text, &mut paths));
         let total = total.transpose().map_err(|reason| At::new("total", &reason))?;
+        let sum = stream.checksum.as_ref().map(|settings| Sum::compile(settings, &mut paths)).transpose()?.flatten();
+        let digests = stream.checksum.as_ref().is_none_or(|settings| !settings.ignore_standard);
         let method = match stream.method {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
@@ -155,7 +163,7 @@ impl StreamSpec {
         let (exact_total, judge) = (stream.total_mismatch == TotalMismatch::Fail, None);
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, path_template, query, headers, body, shared, templates, locator, total, pager, incremental, judge, keyed,
+            method, base, path, path_template, query, headers, body, shared, templates, locator, total, pager, sum, digests, incremental, judge, keyed,
             max_pages, exact_total, identity, transform, fingerprint, split,
         };
         Ok(spec)

@@ -2,7 +2,7 @@
 //!
 //! A secret is never part of a template's source, and a parameter is never searched for `${…}`: neither can reach the other.
 
-use super::auth::named;
+use crate::auth::fixed::named;
 use crate::base::secret::{Resolve, Secret};
 use crate::config::secrets::{Part, parts};
 use crate::net::mask::Mask;

@@ -1,5 +1,6 @@
 //! The REST source against servers in the same process: pages, faults, origins.
 
+mod checksums;
 mod ends;
 mod faults;
 mod order;
@@ -9,6 +10,7 @@ mod parts;
 pub mod server;
 
 use super::{RestPages, RestSource};
+use crate::auth::{Place, Registry};
 use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::base::secret::{Resolve, Secret};
@@ -17,7 +19,6 @@ use crate::model::partitions::Partitions;
 use crate::net::limit::Limiter;
 use crate::record::page::Page;
 use crate::sources::Cut;
-use crate::sources::auth::{Place, Registry};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,116 @@
+//! Removes the objects of a chain, in the order in which no reader ever meets half of it; each removal may be repeated.
+//!
+//! First the manifests, the newest link's first: what is left at any moment is the chain as it once was, or nothing. A directory
+//! without a manifest is no data set, so that its files may go in any order.
+
+use super::error::PruneError;
+use super::places::Places;
+use crate::base::error::Chain;
+use crate::base::ids::TaskId;
+use crate::base::{crash, fsio};
+use crate::destinations::{Answer, Destination, LATEST, object_dir, object_key};
+use crate::ledger::Ledger;
+use crate::ledger::prunes::{ChainAt, LinkAt};
+use crate::transfer::spool::Spool;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use saas_export_manifest::{Latest, MANIFEST_NAME, Manifest, beside};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest that a destination may take for one object.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Objects that are removed at the same time.
+const AT_ONCE: usize = 8;
+/// The largest `latest.json` that is read.
+const MAX_LATEST: u64 = 16 << 20;
+
+/// Waits for a destination, but not for ever.
+pub(super) async fn within<T>(answer: Answer<'_, T>, location: impl Fn() -> String) -> Result<T, PruneError> {
+    match tokio::time::timeout(LIMIT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(PruneError::Silent { location: location(), limit: LIMIT }),
+    }
+}
+
+/// Removes an object; one that is gone already is no error.
+pub(super) async fn object(destination: &dyn Destination, key: &str) -> Result<(), PruneError> {
+    within(destination.delete(key), || destination.location(key)).await
+}
+
+/// Removes objects, several at a time.
+pub(super) async fn all(destination: &dyn Destination, keys: Vec<String>) -> Result<(), PruneError> {
+    let removed = futures_util::stream::iter(keys).map(|key| async move {
+        object(destination, &key).await?;
+        crash::point("prune.object_removed");
+        Ok(())
+    });
+    removed.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// Whether readers are still led to a chain. What cannot be read is an error: nothing goes on a guess.
+pub(super) async fn is_followed(places: &mut Places<'_>, chain: &ChainAt) -> Result<bool, PruneError> {
+    let (Some(link), true) = (chain.links.last(), chain.data_set.is_empty()) else { return Ok(false) };
+    let destination = places.open(&link.task, &chain.destination).await?;
+    let key = format!("{}/{}/{LATEST}", chain.export, chain.stream);
+    let location = || destination.location(&key);
+    let Some(found) = within(destination.read_small(&key, MAX_LATEST), location).await? else { return Ok(false) };
+    let latest = Latest::parse(&found.bytes)
+        .map_err(|error| PruneError::Latest { location: location(), why: error.to_string() })?;
+    let named = |link: &LinkAt| latest.manifests.iter().any(|entry| entry.task == link.task.as_str());
+    Ok(chain.links.iter().any(named))
+}
+
+/// Removes everything that a chain has at its destination.
+pub(super) async fn objects(ledger: &Ledger, places: &mut Places<'_>, chain: &ChainAt) -> Result<(), PruneError> {
+    let mut opened: Vec<(&TaskId, Arc<dyn Destination>)> = Vec::with_capacity(chain.links.len());
+    for link in chain.links.iter().rev() {
+        let destination = places.open(&link.task, &chain.destination).await?;
+        object(&*destination, &object_key(&chain.export, &chain.stream, &link.task, MANIFEST_NAME)).await?;
+        crash::point("prune.manifest_removed");
+        opened.push((&link.task, destination));
+    }
+    for (task, destination) in opened {
+        let keys = names(ledger, chain, task).await?;
+        let keys = keys.iter().map(|name| object_key(&chain.export, &chain.stream, task, name)).collect();
+        all(&*destination, keys).await?;
+        let dir = object_dir(&chain.export, &chain.stream, task);
+        within(destination.tidy(&dir), || destination.location(&dir)).await?;
+    }
+    Ok(())
+}
+
+/// Names of what lies beside a manifest.
+async fn names(ledger: &Ledger, chain: &ChainAt, task: &TaskId) -> Result<Vec<String>, PruneError> {
+    let mut names: Vec<String> = beside().map(str::to_owned).into();
+    let row = ledger.manifest(task, &chain.stream, &chain.destination).await?;
+    match row.map(|row| Manifest::parse(&row.bytes)) {
+        Some(Ok(manifest)) => names.extend(manifest.segments.into_iter().map(|segment| segment.name)),
+        // The ledger knows the segments as well; the manifest only says it as it was published.
+        unreadable => {
+            if let Some(Err(error)) = unreadable {
+                tracing::warn!(EXPORT_TASK = %task, "failed to read a stored manifest: {}", Chain(&error));
+            }
+            let segments = ledger.segments(task, &chain.stream).await?;
+            names.extend(segments.into_iter().map(|segment| segment.name));
+        }
+    }
+    Ok(names)
+}
+
+/// Removes the rejected records of a task of which nothing else is left.
+pub(super) async fn rejected_records(state_dir: &Path, task: &TaskId) -> Result<(), PruneError> {
+    let dir = Spool::new(state_dir, state_dir, task, 0o640).quarantine().to_owned();
+    let removed = tokio::task::spawn_blocking(move || directory(&dir)).await;
+    removed.map_err(crate::destinations::DestinationError::from)?
+}
+
+/// Removes a directory of this machine with all that is in it.
+pub(super) fn directory(dir: &Path) -> Result<(), PruneError> {
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(Path::new("/"));
+    let removed = std::fs::remove_dir_all(dir).and_then(|()| fsio::sync_dir(parent));
+    removed.map_err(|source| PruneError::Remove { path: dir.to_owned(), source })
+}
