@@ -78,8 +78,8 @@ impl ControlHooks for Hooks {
         let (ledger, verifying, engine) = (self.ledger.clone(), self.verifying.clone(), self.engine.clone());
         Box::pin(async move {
             let _permit = verifying.acquire().await;
-            let (only, opener) = (destination.as_deref(), engine.destinations());
-            let mut report = verify(&ledger, &opener, &task, Ask { only, deep }).await?;
+            let only = destination.as_deref();
+            let mut report = verify(&ledger, &engine.destinations(), &task, Ask { only, deep }).await?;
             signed::verify(&engine, &ledger, &task, only, &mut report).await?;
             Ok(report)
         })

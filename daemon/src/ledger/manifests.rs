@@ -101,8 +101,7 @@ fn compose(
     // A destination that is filled back gets the bytes that the others have, whatever version composes them now.
     let text = "SELECT bytes, signature FROM manifests WHERE task = ?1 AND stream = ?2 AND destination <> ?3
          AND published_at IS NOT NULL ORDER BY composed_at LIMIT 1";
-    let there = one(tx, text, key, |row| Ok(Composed { bytes: row.get("bytes")?, signature: row.get("signature")? }))?;
-    let composed = there.unwrap_or(composed);
+    let composed = one(tx, text, key, stored)?.unwrap_or(composed);
     let sha256 = Digests::of(&composed.bytes).sha256;
     run(
         tx,

@@ -31,10 +31,10 @@ pub struct Counters {
     totals: Mutex<Totals>,
     readings: Mutex<Vec<(Instant, u64)>>,
     source: OnceLock<Arc<SourceStats>>,
-    /// What it does once the source is read, for a person.
-    putting: Mutex<Option<String>>,
     held: Mutex<Option<Waiting>>,
     places: Mutex<BTreeMap<String, AtDestination>>,
+    /// What it does once the source is read, for a person.
+    putting: Mutex<Option<String>>,
 }
 
 /// What the sample has read and no lane has taken yet.
@@ -191,8 +191,7 @@ impl Counters {
 
     fn waiting(&self) -> Option<Waiting> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let held = held.or_else(|| self.putting());
-        held.or_else(|| self.source.get().and_then(|stats| stats.waiting().borrow().clone()))
+        held.or_else(|| self.putting()).or_else(|| self.source.get()?.waiting().borrow().clone())
     }
 
     fn putting(&self) -> Option<Waiting> {

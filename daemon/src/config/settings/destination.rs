@@ -24,6 +24,9 @@ pub enum Destination {
     Http(HttpDestination),
 }
 
+/// Files that are copied to a directory at the same time.
+const LOCAL_CONNECTIONS: usize = 4;
+
 impl Destination {
     /// Its settings, if it is a directory on this machine.
     pub fn local(&self) -> Option<&LocalDestination> {
@@ -37,12 +40,12 @@ impl Destination {
     pub fn connections(&self) -> usize {
         match self {
             // More would only make a disk seek.
-            Self::Local(_) => 4,
-            Self::S3(place) => place.transfer.connections as usize,
-            Self::Gcs(place) => place.transfer.connections as usize,
-            Self::Azure(place) => place.transfer.connections as usize,
-            Self::Sftp(place) => place.transfer.connections as usize,
-            Self::Http(place) => place.transfer.connections as usize,
+            Self::Local(_) => LOCAL_CONNECTIONS,
+            Self::S3(s3) => s3.transfer.connections as usize,
+            Self::Gcs(gcs) => gcs.transfer.connections as usize,
+            Self::Azure(azure) => azure.transfer.connections as usize,
+            Self::Sftp(sftp) => sftp.transfer.connections as usize,
+            Self::Http(http) => http.transfer.connections as usize,
         }
     }
 
