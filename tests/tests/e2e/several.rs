@@ -159,6 +159,13 @@ fn waits_for_room(daemon: &Daemon, id: &str) -> String {
     }
 }
 
+/// The segments of a task at a destination, with their bytes.
+fn parts(bed: &Bed, id: &str, name: &str) -> BTreeMap<PathBuf, String> {
+    let mut files = tree(&bed.path(name).join("shop/cursor").join(id));
+    files.retain(|path, _| path.to_string_lossy().starts_with("part-"));
+    files
+}
+
 #[test]
 fn an_export_larger_than_the_quota_waits_for_a_dead_destination_and_finishes() {
     // About 10 MB in 100 files, through 1 MB; the first run knows no quota.
@@ -166,13 +173,7 @@ fn an_export_larger_than_the_quota_waits_for_a_dead_destination_and_finishes() {
     bed.config["exports"]["shop"]["chunk_size"] = "100kB".into();
     let daemon = bed.start();
     let first = daemon.run_to_success("shop");
-    let parts = |id: &str, name: &str| -> BTreeMap<PathBuf, String> {
-        tree(&bed.path(name).join("shop/cursor").join(id))
-            .into_iter()
-            .filter(|(path, _)| path.to_string_lossy().starts_with("part-"))
-            .collect()
-    };
-    let (undisturbed, total) = (parts(&first, "lake"), bytes(&bed.lake().join("shop/cursor").join(&first)));
+    let (undisturbed, total) = (parts(&bed, &first, "lake"), bytes(&bed.lake().join("shop/cursor").join(&first)));
     assert!(total > 9_000_000, "{total}");
     drop(daemon);
 
@@ -199,8 +200,8 @@ fn an_export_larger_than_the_quota_waits_for_a_dead_destination_and_finishes() {
     faults.clear("lake");
     daemon.wait_for(&id, &["succeeded"], PATIENCE);
     assert_exact(&bed, "shop");
-    assert_eq!(parts(&id, "lake"), undisturbed, "byte for byte");
-    assert_eq!(parts(&id, "copy"), undisturbed);
+    assert_eq!(parts(&bed, &id, "lake"), undisturbed, "byte for byte");
+    assert_eq!(parts(&bed, &id, "copy"), undisturbed);
 }
 
 #[test]
