@@ -155,16 +155,19 @@ impl FrameFile {
         let mut frame = vec![0; LENGTH + length];
         let place = (MAGIC.len() + ID) as u64 + number * STORED;
         self.file.read_exact_at(&mut frame, place).map_err(|_| not_sealed())?;
-        let mut frame = frame.split_off(LENGTH);
+        let mut sealed = frame.split_off(LENGTH);
+        if frame != u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes() {
+            return Err(not_sealed());
+        }
         let (nonce, aad) = sealed_with(&self.about, number, number == self.last);
-        let plain = match self.key.open_in_place(nonce, aad, &mut frame) {
+        let plain = match self.key.open_in_place(nonce, aad, &mut sealed) {
             Ok(plain) => plain.len(),
             Err(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, SealError::OtherKey)),
         };
-        frame.truncate(plain);
+        sealed.truncate(plain);
         let skipped = usize::try_from(at % FRAME as u64).unwrap_or_default().min(plain);
-        frame.drain(..skipped);
-        Ok(frame)
+        sealed.drain(..skipped);
+        Ok(sealed)
     }
 }
 
