@@ -297,17 +297,12 @@ fn errors_keep_their_class_and_no_data() {
 fn a_level_makes_a_file_of_its_own_and_the_same_one_each_time() {
     let records: Vec<String> = (0..4000).map(|i| format!("{{\"id\":{i},\"h\":\"{:x}\"}}", i * 7919 % 10007)).collect();
     let schema = schema(&[("id", "integer"), ("h", "string")]);
-    let of =
-        |format: serde_json::Value| encode(&serde_json::from_value(format).unwrap(), &schema, 1, &[records.clone()]).0;
-    let text =
-        |word: &str, level: Option<u8>| of(serde_json::json!({ "ndjson": { "compression": word, "level": level } }));
-    let parquet =
-        |word: &str, level: Option<u8>| of(serde_json::json!({ "parquet": { "compression": word, "level": level } }));
-    let avro =
-        |word: &str, level: Option<u8>| of(serde_json::json!({ "avro": { "compression": word, "level": level } }));
-    let all: [(&dyn Fn(&str, Option<u8>) -> Vec<u8>, &str); 3] =
-        [(&text, "gzip"), (&parquet, "gzip"), (&avro, "deflate")];
-    for (of, gzip) in all {
+    let records = std::slice::from_ref(&records);
+    for (kind, gzip) in [("ndjson", "gzip"), ("parquet", "gzip"), ("avro", "deflate")] {
+        let of = |word: &str, level: Option<u8>| {
+            let format = serde_json::json!({ kind: { "compression": word, "level": level } });
+            encode(&serde_json::from_value(format).unwrap(), &schema, 1, records).0
+        };
         assert!(of(gzip, Some(5)) == of(gzip, None) && of("zstd", Some(1)) == of("zstd", None), "the defaults");
         for (word, low, high) in [(gzip, 1, 9), ("zstd", 1, 19)] {
             let (fast, small) = (of(word, Some(low)), of(word, Some(high)));

@@ -13,7 +13,7 @@ pub struct Codec {
 enum Kind {
     Null,
     Deflate(Compression),
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
@@ -33,7 +33,7 @@ impl Codec {
         let kind = match settings.compression {
             AvroCompression::None => Kind::Null,
             AvroCompression::Deflate => Kind::Deflate(crate::formats::compress::gzip_level(settings.level)),
-            AvroCompression::Snappy => Kind::Snappy(snap::raw::Encoder::new()),
+            AvroCompression::Snappy => Kind::Snappy(Box::new(snap::raw::Encoder::new())),
             AvroCompression::Zstd => {
                 let level = crate::formats::compress::zstd_level(settings.level);
                 Kind::Zstd(zstd::bulk::Compressor::new(level)?)

@@ -179,7 +179,7 @@ proptest! {
             Format::Parquet(_) | Format::Avro(_) => {
                 rows(&[batch(plan.convert(&Page::of(&records), None), "test").unwrap()])
             }
-            _ => read(&format, &schema, &encode_for((&format, FileLayout::Parts), &schema, 1, &[records.clone()]).0),
+            _ => read(&format, &schema, &encode_for((&format, FileLayout::Parts), &schema, 1, std::slice::from_ref(&records)).0),
         };
         prop_assert_eq!(read(&format, &schema, &one), wanted);
     }
