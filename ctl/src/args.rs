@@ -289,12 +289,11 @@ pub struct Cancel {
 
 /// `deliver`.
 #[derive(Debug, Args)]
-#[group(id = "order", required = true, multiple = false, args = ["to", "drop"])]
 pub struct Deliver {
     /// Id of the task, or its unique start.
     pub task: String,
     /// Fill this destination back.
-    #[arg(long, value_name = "DESTINATION")]
+    #[arg(long, value_name = "DESTINATION", required_unless_present = "drop", conflicts_with = "drop")]
     pub to: Option<String>,
     /// Go on without this destination.
     #[arg(long, value_name = "DESTINATION")]
@@ -375,7 +374,7 @@ mod tests {
         let mut command = Cli::command();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
-        for word in ["Examples:", "Exit codes:", "verify: files are not", "SAAS_EXPORT_SOCKET", "waitready"] {
+        for word in ["Examples:", "Exit codes:", "files are not what the ledger says", "SAAS_EXPORT_SOCKET", "waitready"] {
             assert!(help.contains(word), "{word} is not in\n{help}");
         }
     }

@@ -256,7 +256,7 @@ impl Ledger {
     ) -> Result<Option<ManifestRow>, LedgerError> {
         let (task, stream, destination) = (task.clone(), stream.to_owned(), destination.to_owned());
         self.read(move |sql| {
-            let text = "SELECT stream, destination, bytes, sha256, published_at, pruned_at FROM manifests
+            let text = "SELECT stream, destination, bytes, sha256, signature, published_at, pruned_at FROM manifests
                         WHERE task = ?1 AND stream = ?2 AND destination = ?3";
             one(sql, text, (task.as_str(), stream, destination), manifest_row)
         })
