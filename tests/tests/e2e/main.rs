@@ -4,6 +4,7 @@
 
 mod answers;
 mod auth;
+mod big;
 mod compare;
 mod concurrency;
 mod control;

@@ -24,15 +24,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A destination under test.
-struct Kind {
-    name: &'static str,
-    settings: Value,
+pub(crate) struct Kind {
+    pub name: &'static str,
+    pub settings: Value,
     /// Where its objects can be seen as files.
-    files: PathBuf,
+    pub files: PathBuf,
     /// Before its server, where it has one.
-    proxy: Option<Proxy>,
+    pub proxy: Option<Proxy>,
     /// What goes into auth.env for it.
-    secrets: String,
+    pub secrets: String,
 }
 
 impl Kind {
@@ -105,7 +105,7 @@ fn http(run: &str) -> Option<Kind> {
 }
 
 /// Every kind that there is here.
-fn kinds(bed: &Bed, run: &str) -> Vec<Kind> {
+pub(crate) fn kinds(bed: &Bed, run: &str) -> Vec<Kind> {
     let mut kinds = vec![Kind::local("lake", bed.lake()), Kind::local("copy", bed.path("copy"))];
     kinds.extend(s3(run));
     kinds.extend(sftp(run));
@@ -242,7 +242,7 @@ impl Scene {
 }
 
 /// A destination has the objects that the manifest of a task names, and no others.
-fn holds_exactly(stream: &Path, id: &str, bed: &Bed, name: &str) {
+pub(crate) fn holds_exactly(stream: &Path, id: &str, bed: &Bed, name: &str) {
     let dir = stream.join(id);
     let read = |path: &Path| -> Value {
         let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{name}: {}: {error}", path.display()));

@@ -3,6 +3,7 @@
 mod audit;
 mod delivery;
 mod extraction;
+mod fill;
 mod marks;
 mod offsets;
 mod opening;
