@@ -30,7 +30,7 @@ async fn deliver(ledger: &Ledger, task: &TaskId, destination: &str) {
 
 async fn publish(ledger: &Ledger, task: &TaskId, destination: &str, bytes: &[u8]) -> Vec<u8> {
     let composed = Composed { bytes: bytes.to_vec(), signature: None };
-    let composed = ledger.compose_manifest(task, STREAM, destination, composed).await.unwrap();
+    let composed = ledger.compose_signed(task, STREAM, destination, composed).await.unwrap();
     ledger.manifest_published(task, STREAM, destination).await.unwrap();
     composed.bytes
 }
