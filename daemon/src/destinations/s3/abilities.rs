@@ -104,7 +104,7 @@ impl S3 {
         let other = When::Is("\"00000000000000000000000000000000\"");
         let replaces = refuses(self.client.put(key, &piece, other, &self.traits).await.map(drop), 412)?;
         let wrong = BASE64.encode([0; 32]);
-        let put = self.client.put_as(key, &piece, When::Always, &self.traits, &wrong).await;
+        let put = self.client.put_as(key, (&piece, &wrong), When::Always, &self.traits).await;
         let checks = match put {
             Ok(_) => false,
             // A store that takes no such checksum at all must be asked for its own, which it does not have.

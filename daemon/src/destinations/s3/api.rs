@@ -102,17 +102,16 @@ pub fn crc_of(text: &str) -> Option<u32> {
 impl Client {
     /// PutObject.
     pub async fn put(&self, key: &str, body: &Piece, when: When<'_>, traits: &Traits) -> Result<Reply, Failure> {
-        self.put_as(key, body, when, traits, &BASE64.encode(body.sha256)).await
+        self.put_as(key, (body, &BASE64.encode(body.sha256)), when, traits).await
     }
 
     /// PutObject with a checksum that may be wrong on purpose.
     pub async fn put_as(
         &self,
         key: &str,
-        body: &Piece,
+        (body, checksum): (&Piece, &str),
         when: When<'_>,
         traits: &Traits,
-        checksum: &str,
     ) -> Result<Reply, Failure> {
         let call = Call::new("store", "s3:PutObject", Method::PUT, key).header("x-amz-checksum-sha256", checksum);
         self.tell(&when.on(traits.on(call, &crate::base::ids::hex(&body.sha256))), body).await
