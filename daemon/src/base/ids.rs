@@ -77,6 +77,16 @@ impl TaskId {
         Self(text.into())
     }
 
+    /// Whether a text has the form of an id.
+    pub fn looks_like_one(text: &str) -> bool {
+        let digits = |text: &str, most: usize| text.len() == most && text.bytes().all(|byte| byte.is_ascii_digit());
+        let Some((at, key)) = text.split_once('-') else { return false };
+        let at = at.strip_suffix('Z').and_then(|at| at.split_once('T'));
+        at.is_some_and(|(day, time)| digits(day, 8) && digits(time, 6))
+            && key.len() == 8
+            && key.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

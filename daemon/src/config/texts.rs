@@ -34,9 +34,12 @@ pub(super) fn in_body(path: &KeyPath) -> bool {
     session || (key(3), key(5)) == (Some("streams"), Some("body"))
 }
 
-/// Whether a text is a key in PEM form, which no request carries: it may have line ends.
+/// Whether a text is a key in PEM form or in a document, which no request carries: it may have line ends.
 pub(super) fn is_pem(path: &KeyPath) -> bool {
     let key = |position| path.key_at(position);
+    if (key(0), key(2), key(3)) == (Some("destinations"), Some("gcs"), Some("credentials")) {
+        return true;
+    }
     (key(0), key(3), key(4), key(5)) == (Some("sources"), Some("auth"), Some("jwt_bearer"), Some("key"))
 }
 

@@ -2,10 +2,13 @@
 //!
 //! A kind joins by giving [`suite`] a fresh place; kinds that need a server are run where one was started.
 
+use super::faulty::wild;
 use super::local::Local;
+use super::open::Opener;
 use super::upload::{InMemory, UploadLog as _};
 use super::{Destination, DestinationError, Expected, Put, Small};
 use crate::base::error::{Classify as _, ErrorClass};
+use crate::config::settings;
 use crate::config::settings::LocalDestination;
 use crate::config::units::Mode;
 use futures_util::TryStreamExt as _;
@@ -31,7 +34,11 @@ pub fn pattern(bytes: usize, seed: u64) -> Vec<u8> {
 /// Reads an object whole.
 pub async fn content(place: &dyn Destination, key: &str) -> Option<Vec<u8>> {
     let content = place.read(key).await.unwrap()?;
-    Some(content.try_fold(Vec::new(), |all, piece| async move { Ok([all, piece.to_vec()].concat()) }).await.unwrap())
+    let join = |mut all: Vec<u8>, piece: bytes::Bytes| async move {
+        all.extend_from_slice(&piece);
+        Ok(all)
+    };
+    Some(content.try_fold(Vec::new(), join).await.unwrap())
 }
 
 /// Puts bytes that lie in a file of `dir`.
@@ -116,4 +123,91 @@ async fn a_local_directory() {
     let dir = tempfile::tempdir().unwrap();
     let local = Local::new(&LocalDestination { root: dir.path().join("root"), mode: Mode(0o640) });
     suite(&local, dir.path(), 3 << 20).await;
+}
+
+#[tokio::test]
+async fn a_local_directory_behind_faults() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = Local::new(&LocalDestination { root: dir.path().join("root"), mode: Mode(0o640) });
+    suite(&wild(&local), dir.path(), 3 << 20).await;
+}
+
+/// A secret is what its placeholder says.
+#[derive(Debug)]
+struct Literal;
+
+impl crate::base::secret::Resolve for Literal {
+    fn resolve(&self, text: &str) -> Result<crate::base::secret::Secret, String> {
+        Ok(crate::base::secret::Secret::new(text))
+    }
+}
+
+/// The destination that a variable of the environment describes, as `tests/stores` writes it: the settings as JSON. Each test
+/// gets a prefix of its own. `None` where no such server was started, which is noted.
+fn started(variable: &str, prefix: &str) -> Option<std::sync::Arc<dyn Destination>> {
+    use std::io::Write as _;
+    let Ok(text) = std::env::var(variable) else {
+        if let Some(list) = std::env::var_os("SAAS_EXPORT_SKIPS") {
+            let list = std::fs::OpenOptions::new().append(true).create(true).open(list);
+            let note = format!("destinations at a real server: {variable} is not set (tests/stores)\n");
+            list.unwrap().write_all(note.as_bytes()).unwrap();
+        }
+        return None;
+    };
+    let unique = format!("{prefix}-{}", crate::base::clock::now().as_microsecond());
+    let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (_, inside) in settings.as_object_mut().unwrap() {
+        inside["prefix"] = unique.clone().into();
+        inside["transfer"] = serde_json::json!({ "connections": 2, "in_flight": "11MB" });
+    }
+    let settings: settings::Destination = serde_json::from_value(settings).unwrap();
+    let place = Opener::new(std::sync::Arc::new(Literal)).open(&settings).unwrap();
+    Some(place)
+}
+
+/// Large objects have three parts, the last one short.
+const LARGE: usize = 12_345_678;
+
+async fn at_a_server(variable: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(place) = started(variable, "bare") else { return };
+    println!("{variable}: {:?}", place.probe().await.unwrap().notes);
+    suite(&*place, dir.path(), LARGE).await;
+    resumes(&*place, dir.path()).await;
+    let place = started(variable, "faulty").unwrap();
+    suite(&wild(&*place), dir.path(), LARGE).await;
+}
+
+/// An upload that is torn off again and again comes through, and sends hardly anything twice.
+async fn resumes(place: &dyn Destination, dir: &Path) {
+    let (key, bytes) = ("e/s/t/resumed", pattern(40_000_000, 5));
+    let (from, expected, log) = (dir.join("resumed"), Expected::of(&bytes), InMemory::default());
+    std::fs::write(&from, &bytes).unwrap();
+    let before = place.sent();
+    let mut torn = 0;
+    for n in 0..1000u64 {
+        let put = place.put_file(Put { key, from: &from, expected: &expected, log: &log });
+        match tokio::time::timeout(std::time::Duration::from_millis(60 + 60 * n), put).await {
+            Ok(Ok(())) => break,
+            // A server that is torn at may fail, too.
+            Ok(Err(error)) => assert!(error.class().retryable(), "{error}"),
+            Err(_) => {}
+        }
+        torn += 1;
+    }
+    assert!(content(place, key).await.unwrap() == bytes, "torn {torn} times");
+    let sent = place.sent() - before;
+    println!("torn {torn} times, sent {sent} of {}", bytes.len());
+    assert!(sent <= bytes.len() as u64 + torn * 11_000_000 + 100_000, "{sent} bytes sent, torn {torn} times");
+    place.delete(key).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_real_s3_server() {
+    at_a_server("SAAS_EXPORT_TEST_S3").await;
+}
+
+#[tokio::test]
+async fn a_real_azure_server() {
+    at_a_server("SAAS_EXPORT_TEST_AZURE").await;
 }

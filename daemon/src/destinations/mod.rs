@@ -4,6 +4,7 @@ use crate::base::ids::TaskId;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +12,18 @@ use upload::UploadLog;
 
 pub mod error;
 pub mod local;
+pub mod objects;
 pub mod open;
 pub mod pace;
+pub mod s3;
+mod spooled;
 pub mod upload;
+mod web;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod faulty;
 
 pub use error::DestinationError;
 pub use open::Opener;
@@ -106,6 +113,11 @@ pub trait Destination: Send + Sync + fmt::Debug {
 
     /// Gives up an upload that will not be finished, with what of it lies at the destination.
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Answer<'a, ()>;
+
+    /// Gives up uploads of ours that have been open for more than a day and are not among the `known` ids; how many there were.
+    fn sweep_uploads<'a>(&'a self, _known: &'a BTreeSet<String>) -> Answer<'a, u32> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
 
     /// Bytes that may still be written; `None` where nobody can say.
     fn free(&self) -> Answer<'_, Option<u64>>;

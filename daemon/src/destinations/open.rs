@@ -1,6 +1,8 @@
 //! Opens destinations from their settings. Who writes to the same place shares one: its connections, its pace, its limits.
 
 use super::local::Local;
+use super::objects::Objects;
+use super::s3::S3;
 use super::{Destination, DestinationError};
 use crate::base::secret::Resolve;
 use crate::config::settings;
@@ -43,8 +45,11 @@ impl Opener {
     }
 }
 
-fn build(settings: &settings::Destination, _secrets: &dyn Resolve) -> Result<Arc<dyn Destination>, DestinationError> {
+fn build(settings: &settings::Destination, secrets: &dyn Resolve) -> Result<Arc<dyn Destination>, DestinationError> {
     Ok(match settings {
         settings::Destination::Local(local) => Arc::new(Local::new(local)),
+        settings::Destination::S3(s3) => Arc::new(S3::new(s3, secrets)?),
+        settings::Destination::Gcs(gcs) => Arc::new(Objects::gcs(gcs, secrets)?),
+        settings::Destination::Azure(azure) => Arc::new(Objects::azure(azure, secrets)?),
     })
 }

@@ -7,6 +7,7 @@ use super::rows::UploadRow;
 use crate::base::ids::TaskId;
 use crate::model::upload::{Part, Upload};
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 
 fn upload(sql: &Connection, task: &TaskId, destination: &str, key: &str) -> Result<Option<Upload>, LedgerError> {
     let at = (task.as_str(), destination, key);
@@ -43,6 +44,11 @@ impl Ledger {
             })
         })
         .await
+    }
+
+    /// The ids of all uploads that were begun and neither completed nor given up.
+    pub async fn upload_ids(&self) -> Result<BTreeSet<String>, LedgerError> {
+        self.read(|sql| Ok(all(sql, "SELECT id FROM uploads", [], |row| row.get("id"))?.into_iter().collect())).await
     }
 
     /// Notes that an upload of an object was begun; whatever was noted of another one is forgotten.

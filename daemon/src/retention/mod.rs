@@ -1,5 +1,7 @@
 //! Removes what nobody follows: the unpublished files of tasks that ended long ago without success.
 
+mod uploads;
+
 use crate::base::error::Chain;
 use crate::base::ids::Name;
 use crate::base::{clock, fsio};
@@ -20,6 +22,8 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_secs(3600);
 /// Tasks that one look considers, newest first.
 const MOST: u32 = 10_000;
+/// Looks between two for open uploads: a day.
+const UPLOADS_EVERY: u32 = 24;
 
 /// Why a task could not be swept; it is tried again at the next look.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +40,14 @@ enum SweepError {
 
 /// Sweeps now and every hour, for as long as it is polled.
 pub async fn run(ledger: Ledger, opener: Arc<Opener>, state_dir: PathBuf) {
-    loop {
+    for look in 0u32.. {
         if let Err(error) = sweep(&ledger, &opener, &state_dir).await {
             tracing::warn!("failed to look for files to sweep: {}", Chain(&error));
+        }
+        if look.is_multiple_of(UPLOADS_EVERY)
+            && let Err(error) = uploads::sweep(&ledger, &opener).await
+        {
+            tracing::warn!("failed to look for uploads to give up: {}", Chain(&error));
         }
         tokio::time::sleep(EVERY).await;
     }

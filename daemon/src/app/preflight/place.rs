@@ -83,7 +83,8 @@ fn failed(error: &DestinationError, place: &str) -> Found {
     let hint = match error.class() {
         ErrorClass::Conflict => "something else has that name: move it away, or choose another root".to_owned(),
         ErrorClass::Full => "make room there".to_owned(),
-        ErrorClass::Config => format!(
+        // An object store says itself what it lacks.
+        ErrorClass::Config if place.starts_with('/') => format!(
             "the user saas-export must be able to write to {place}; under systemd it must be in ReadWritePaths= \
              (systemctl edit saas-export-daemon)"
         ),

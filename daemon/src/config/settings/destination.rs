@@ -1,5 +1,6 @@
 //! Where files go: the kinds of destinations.
 
+use super::{AzureDestination, GcsDestination, S3Destination};
 use crate::config::units::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,12 @@ use std::path::PathBuf;
 pub enum Destination {
     /// A directory on this machine.
     Local(LocalDestination),
+    /// A bucket of Amazon S3 or of a store that speaks its protocol.
+    S3(S3Destination),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsDestination),
+    /// A container of Azure Blob Storage.
+    Azure(AzureDestination),
 }
 
 impl Destination {
@@ -18,6 +25,7 @@ impl Destination {
     pub fn local(&self) -> Option<&LocalDestination> {
         match self {
             Self::Local(local) => Some(local),
+            Self::S3(_) | Self::Gcs(_) | Self::Azure(_) => None,
         }
     }
 
@@ -25,7 +33,18 @@ impl Destination {
     pub fn location(&self, key: &str) -> String {
         match self {
             Self::Local(local) => local.root.join(key).display().to_string(),
+            Self::S3(s3) => format!("s3://{}/{}", s3.bucket, below(&s3.prefix, key)),
+            Self::Gcs(gcs) => format!("gs://{}/{}", gcs.bucket, below(&gcs.prefix, key)),
+            Self::Azure(azure) => format!("{}/{}/{}", azure.url(), azure.container, below(&azure.prefix, key)),
         }
+    }
+}
+
+/// The whole key of an object below a prefix.
+pub fn below(prefix: &str, key: &str) -> String {
+    match prefix.trim_end_matches('/') {
+        "" => key.to_owned(),
+        prefix => format!("{prefix}/{key}"),
     }
 }
 

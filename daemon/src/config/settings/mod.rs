@@ -2,13 +2,16 @@
 
 mod answers;
 mod auth;
+mod azure;
 mod destination;
 mod export;
 mod format;
+mod gcs;
 mod incremental;
 mod limits;
 mod partition;
 mod rate;
+mod s3;
 mod schema;
 mod source;
 mod stream;
@@ -17,13 +20,16 @@ mod transform;
 
 pub use answers::*;
 pub use auth::*;
+pub use azure::*;
 pub use destination::*;
 pub use export::*;
 pub use format::*;
+pub use gcs::*;
 pub use incremental::*;
 pub use limits::*;
 pub use partition::*;
 pub use rate::*;
+pub use s3::*;
 pub use schema::*;
 pub use source::*;
 pub use stream::*;

@@ -9,6 +9,7 @@ mod places;
 mod requests;
 mod schemas;
 mod sources;
+mod stores;
 mod streams;
 mod templates;
 mod texts;
@@ -25,6 +26,7 @@ use super::settings::Config;
 pub fn validate(config: &Config) -> Vec<Mistake> {
     let mut check = Check { config, mistakes: Vec::new() };
     check.places();
+    check.stores();
     check.sources();
     check.exports();
     check.texts();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
+use crate::model::upload::Part;
 use saas_export_manifest::{Digests, Mode};
 
 /// A running task whose one stream is extracted in two segments for two destinations.
@@ -129,4 +130,26 @@ async fn a_chain_is_published_in_its_order() {
     publish(&ledger, &full).await;
     assert_eq!(ledger.awaited(&next, "lake").await.unwrap(), None);
     assert_eq!(ledger.awaited(&next, "offsite").await.unwrap(), Some(full));
+}
+
+#[tokio::test]
+async fn an_upload_is_kept_with_its_parts_until_it_is_forgotten() {
+    let (_dir, ledger) = fresh();
+    let task = extracted(&ledger, "shop").await;
+    let row = |id: &str| rows::UploadRow { destination: "offsite".into(), key: "k".into(), id: id.into() };
+    let part = |number, etag: &str| Part { number, bytes: 5, checksum: "c".into(), etag: etag.into() };
+    ledger.begin_upload(&task, row("one"), 5).await.unwrap();
+    for noted in [part(2, "a"), part(1, "b"), part(2, "c")] {
+        ledger.add_part(&task, "offsite", "k", noted).await.unwrap();
+    }
+    let upload = ledger.upload(&task, "offsite", "k").await.unwrap().unwrap();
+    assert_eq!((upload.id.as_str(), upload.part_size), ("one", 5));
+    assert_eq!(upload.parts, [part(1, "b"), part(2, "c")]);
+    ledger.begin_upload(&task, row("two"), 6).await.unwrap();
+    let upload = ledger.upload(&task, "offsite", "k").await.unwrap().unwrap();
+    assert_eq!((upload.id.as_str(), upload.parts.len()), ("two", 0), "parts of another upload are forgotten");
+    assert_eq!(ledger.upload_ids().await.unwrap(), ["two".to_owned()].into());
+    ledger.forget_upload(&task, "offsite", "k").await.unwrap();
+    assert!(ledger.upload(&task, "offsite", "k").await.unwrap().is_none());
+    assert!(ledger.upload_ids().await.unwrap().is_empty());
 }
