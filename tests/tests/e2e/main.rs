@@ -33,6 +33,7 @@ mod read;
 mod schema;
 mod service;
 mod shift;
+mod stores;
 mod transform;
 mod verify;
 mod windows;

@@ -1,0 +1,244 @@
+//! An export to a real S3 server beside a local directory: both hold the same, however the daemon dies on its way.
+
+use crate::compare::{assert_complete, sha256};
+use saas_export_tests::harness::bed::{Bed, PATIENCE};
+use saas_export_tests::harness::config;
+use saas_export_tests::harness::programs::{finish, skipped};
+use saas_export_tests::sample::Options;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Bytes that may be sent again after each kill.
+const IN_FLIGHT: u64 = 11_000_000;
+
+/// The server that `tests/stores/server.sh` started, and where it keeps the bucket's files.
+struct Server {
+    settings: Value,
+    files: PathBuf,
+}
+
+impl Server {
+    fn started(what: &str) -> Option<Self> {
+        let (settings, files) = (std::env::var("SAAS_EXPORT_TEST_S3"), std::env::var_os("SAAS_EXPORT_TEST_S3_DIR"));
+        let (Ok(settings), Some(files)) = (settings, files) else {
+            skipped(&format!("{what}: no S3 server whose files can be seen (SAAS_EXPORT_TEST_S3, …_DIR)"));
+            return None;
+        };
+        Some(Self { settings: serde_json::from_str(&settings).expect("settings as JSON"), files: files.into() })
+    }
+
+    fn s3(&self) -> &Value {
+        &self.settings["s3"]
+    }
+
+    fn text(&self, key: &str) -> &str {
+        self.s3()[key].as_str().expect("a text")
+    }
+
+    fn key(&self, key: &str) -> &str {
+        self.s3()["credentials"]["static"][key].as_str().expect("a key")
+    }
+
+    /// What the server says of open uploads below a prefix.
+    fn open_uploads(&self, prefix: &str) -> usize {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let mut curl = Command::new("curl");
+        curl.args(["-sf", "--max-time", "20", "--aws-sigv4", "aws:amz:us-east-1:s3"])
+            .args(["-u", &format!("{}:{}", self.key("access_key_id"), self.key("secret_access_key"))])
+            .args(["-H", &format!("x-amz-content-sha256: {empty}")])
+            .arg(format!("{}/{}?prefix={prefix}&uploads=", self.text("endpoint"), self.text("bucket")));
+        finish(&mut curl, PATIENCE).expect(0).stdout.matches("<Upload>").count()
+    }
+}
+
+/// Passes connections on to the server and counts what is sent there: the judge of what travels twice.
+struct Counter {
+    at: String,
+    sent: Arc<AtomicU64>,
+}
+
+impl Counter {
+    fn before(endpoint: &str) -> Self {
+        let to = endpoint.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (at, sent) =
+            (format!("http://{}", listener.local_addr().expect("an address")), Arc::new(AtomicU64::new(0)));
+        let counted = sent.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&to) else { continue };
+                let (Ok(client2), Ok(server2)) = (client.try_clone(), server.try_clone()) else { continue };
+                let counted = counted.clone();
+                std::thread::spawn(move || pass(client, server, Some(&counted)));
+                std::thread::spawn(move || pass(server2, client2, None));
+            }
+        });
+        Self { at, sent }
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicU64>) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if let Some(count) = count {
+            count.fetch_add(read as u64, Ordering::SeqCst);
+        }
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = (to.shutdown(Shutdown::Write), from.shutdown(Shutdown::Read));
+}
+
+struct Scene<'a> {
+    bed: Bed,
+    server: &'a Server,
+    counter: Counter,
+    prefix: String,
+}
+
+/// An export of so many records to a local directory and to the server.
+fn scene(server: &Server, records: u64) -> Scene<'_> {
+    let mut bed = Bed::new(Options { records, page_size: 500, ..Options::default() });
+    let counter = Counter::before(server.text("endpoint"));
+    let prefix = bed.dir().file_name().expect("a name").to_string_lossy().trim_start_matches('.').to_owned();
+    let mut s3 = server.s3().clone();
+    s3["endpoint"] = counter.at.clone().into();
+    s3["prefix"] = prefix.clone().into();
+    s3["credentials"] = json!({ "static": { "access_key_id": "${S3_ID}", "secret_access_key": "${S3_KEY}" } });
+    s3["transfer"] = json!({ "connections": 2, "in_flight": format!("{IN_FLIGHT}B") });
+    bed.config["destinations"]["offsite"] = json!({ "s3": s3 });
+    bed.auth_env += &format!("S3_ID={}\nS3_KEY={}\n", server.key("access_key_id"), server.key("secret_access_key"));
+    let mut export = config::export("shop", "cursor", "ndjson", "17MB");
+    export["to"] = json!(["lake", "offsite"]);
+    export["attempts"] = 5.into();
+    bed.export("shop", export);
+    Scene { bed, server, counter, prefix }
+}
+
+/// Every file below a directory, with its size and sum; nothing of the daemon's own.
+fn tree(root: &Path) -> BTreeMap<String, (u64, String)> {
+    let mut all = BTreeMap::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+            let path = entry.expect("an entry").path();
+            if path.ends_with(".saas-export") && path.is_dir() && dir == root {
+                // Of the bucket, too: what was tried there is deleted again, and a server may keep the empty directory.
+                continue;
+            } else if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("below the root").display().to_string();
+                all.insert(name, (path.metadata().expect("a file").len(), sha256(&path)));
+            }
+        }
+    }
+    all
+}
+
+impl Scene<'_> {
+    /// Brings the task to its end; the bucket then holds what the directory holds, and nothing else.
+    fn finishes(&self) -> u64 {
+        let daemon = self.bed.start();
+        let tasks = daemon.get("/v1/tasks");
+        let known = tasks.as_array().and_then(|tasks| tasks.first()).and_then(|task| task["id"].as_str());
+        let id = known.map_or_else(|| daemon.run("shop"), str::to_owned);
+        daemon.wait_for(&id, &["succeeded"], PATIENCE);
+        assert_complete(&self.bed, "shop");
+        let (lake, bucket) = (tree(&self.bed.lake()), tree(&self.server.files.join(&self.prefix)));
+        assert!(lake.len() >= 4, "{lake:?}");
+        assert_eq!(bucket, lake, "the bucket holds what the directory holds");
+        assert!(!self.server.files.join(&self.prefix).join(".saas-export/probe").exists(), "a trial object is left");
+        assert_eq!(self.server.open_uploads(&self.prefix), 0, "an upload is left open");
+        lake.values().map(|(bytes, _)| bytes).sum()
+    }
+
+    fn dies_at(&self, point: &str) {
+        let daemon = self.bed.start_with(&[("SAAS_EXPORT_CRASH_AT", point)]);
+        let _ = daemon.ask("POST", "/v1/exports/shop/run", "");
+        let (status, said) = daemon.ended(Duration::from_secs(60));
+        assert_eq!(status.signal(), Some(9), "killed by itself at {point}:\n{said}");
+    }
+}
+
+/// Some 20 MB, so that one file has several parts.
+const LARGE: u64 = 60_000;
+
+#[test]
+fn killed_while_parts_travel() {
+    let Some(server) = Server::started("uploads in parts") else { return };
+    for point in
+        ["upload.before_begin", "upload.begun", "upload.part_sent:2", "upload.part_noted:2", "upload.completed"]
+    {
+        let scene = scene(&server, LARGE);
+        scene.dies_at(point);
+        let bytes = scene.finishes();
+        let sent = scene.counter.sent.load(Ordering::SeqCst);
+        println!("{point}: {bytes} bytes stored, {sent} sent");
+        assert!(bytes > 12_000_000, "{bytes} bytes are too few for parts");
+        assert!(sent <= bytes + IN_FLIGHT + 1_000_000, "{point}: {sent} bytes sent for {bytes}");
+    }
+}
+
+#[test]
+fn killed_where_small_objects_are_made() {
+    let Some(server) = Server::started("deliveries and manifests") else { return };
+    for point in [
+        "delivery.started",
+        "delivery.before_commit",
+        "delivery.before_commit:2",
+        "delivery.committed:2",
+        "manifest.composed",
+        "manifest.sums_written",
+        "manifest.written:2",
+        "manifest.latest_written",
+        "manifest.latest_written:2",
+        "manifest.committed:2",
+    ] {
+        let scene = scene(&server, 1000);
+        scene.dies_at(point);
+        scene.finishes();
+    }
+}
+
+#[test]
+fn killed_again_and_again() {
+    let Some(server) = Server::started("many kills") else { return };
+    let mut scene = scene(&server, LARGE);
+    // Slow enough that each kill comes while parts travel.
+    scene.bed.config["destinations"]["offsite"]["s3"]["transfer"]["per_second"] = "6MB".into();
+    let mut kills = 0;
+    for n in 0..5 {
+        let daemon = scene.bed.start();
+        let _ = daemon.ask("POST", "/v1/exports/shop/run", "");
+        std::thread::sleep(Duration::from_millis(1500 + 200 * n));
+        daemon.kill();
+        kills += 1;
+    }
+    let bytes = scene.finishes();
+    let sent = scene.counter.sent.load(Ordering::SeqCst);
+    println!("{kills} kills: {bytes} bytes stored, {sent} sent");
+    assert!(sent <= bytes + kills * IN_FLIGHT + 1_000_000, "{sent} bytes sent for {bytes}, {kills} kills");
+}
+
+#[test]
+fn check_names_what_the_store_keeps() {
+    let Some(server) = Server::started("check of a store") else { return };
+    let scene = scene(&server, 100);
+    let daemon = scene.bed.start();
+    let told = scene.bed.ctl(&["check", "shop"]);
+    assert!(told.stdout.contains("offsite"), "{}", told.stdout);
+    let secret = scene.server.key("secret_access_key");
+    for text in [&told.stdout, &told.stderr, &daemon.stderr()] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
