@@ -374,7 +374,9 @@ mod tests {
         let mut command = Cli::command();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
-        for word in ["Examples:", "Exit codes:", "files are not what the ledger says", "SAAS_EXPORT_SOCKET", "waitready"] {
+        for word in
+            ["Examples:", "Exit codes:", "files are not what the ledger says", "SAAS_EXPORT_SOCKET", "waitready"]
+        {
             assert!(help.contains(word), "{word} is not in\n{help}");
         }
     }

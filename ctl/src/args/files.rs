@@ -21,7 +21,7 @@ pub struct Verify {
     #[arg(long, visible_alias = "path", value_name = "PATH", conflicts_with = "task")]
     pub dir: Option<PathBuf>,
     /// With --dir: the Ed25519 public key (PEM) whose signature each manifest must have.
-    #[arg(long, value_name = "FILE", requires = "dir")]
+    #[arg(long, value_name = "FILE", requires = "dir", conflicts_with = "task")]
     pub public_key: Option<PathBuf>,
 }
 

@@ -8,8 +8,8 @@ use crate::base::secret::{Resolve, Secret};
 use crate::config::settings::Rate;
 use crate::config::settings::Rest;
 use crate::net::credential::{Credential, CredentialFailure, CredentialProvider as _};
+use crate::net::http::tests::server::{Got, Reply, Server};
 use crate::net::limit::Limiter;
-use crate::sources::rest::tests::server::{Got, Reply, Server};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,31 +205,4 @@ fn a_key_that_is_none_is_told_before_anything_is_asked() {
     let error = provider(state.path(), &settings("https://api.example", &auth), limiter(None, 1)).unwrap_err();
     let text = Chain(&error).to_string();
     assert!(text.contains("auth.jwt_bearer.key") && !text.contains("canary"), "{text}");
-}
-
-#[tokio::test]
-async fn the_token_goes_to_the_api_alone() {
-    use crate::sources::rest::tests::{CANARY, open_all, read, source};
-    let tokens = Server::start(|_, _| Reply::json(&json!({ "access_token": "canary-access" }))).await;
-    let other = Server::start(|_, _| Reply::json(&json!({ "data": [{ "id": 2 }] }))).await;
-    let next = format!("{}/more", other.url);
-    let api = Server::start(move |_, _| Reply::json(&json!({ "data": [{ "id": 1 }], "next": next }))).await;
-    let source = source(
-        &api.url,
-        json!({ "paginate": { "next_url": { "from": "$.next" } } }),
-        json!({
-            "auth": { "oauth2": {
-                "token_url": format!("{}/token", tokens.url), "client_id": "me", "client_secret": "${TOKEN}",
-            } },
-            "allowed_origins": [other.url],
-        }),
-    );
-    assert_eq!(read(open_all(&source)).await.len(), 2);
-    assert_eq!(api.got()[0].headers["authorization"], "Bearer canary-access");
-    for server in [&api, &other] {
-        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, CANARY);
-        assert!(server.got().iter().all(|got| !got.text().contains(CANARY) && !got.text().contains(&encoded)));
-    }
-    assert!(!other.got()[0].text().contains("canary"), "another origin that is allowed gets nothing");
-    assert!(!tokens.got()[0].text().contains("canary-access"));
 }

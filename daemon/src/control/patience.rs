@@ -1,11 +1,12 @@
 //! Ends a connection whose client takes nothing any more: who does not read must not hold what is being sent to it.
 
+use crate::base::clock;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 /// A connection that fails when a write makes no progress for too long.
 pub struct Patient<S> {
@@ -29,8 +30,8 @@ impl<S> Patient<S> {
         }
         if !self.blocked {
             self.blocked = true;
-            let end = Instant::now() + self.limit;
-            self.over.as_mut().reset(end);
+            let end = clock::monotonic() + self.limit;
+            self.over.as_mut().reset(end.into());
         }
         ready!(self.over.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -144,9 +144,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let of = if task.export.limits.counts() { 1 } else { stream.settings.lanes.clamp(1, partitions.len().max(1)) };
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
-    prepare(task, name, &lanes).await?;
-    let reading = lanes.iter().filter(|lane| !lane.done).count() as u64;
-    let booked = task.room.book(task, reading * task.chunk_size()).await?;
+    let booked = prepare(task, name, &lanes).await?;
 
     let opener = |lane: u32| -> Open {
         let (task, name, partitions) = (task.clone(), stream.name.clone(), partitions.clone());
@@ -263,9 +261,9 @@ const CHANGED: &str = "the source's pages changed since they were journaled";
 /// Why a journal is dropped: another state-key, or none, sealed it.
 const CLOSED: &str = "the state-key does not open what was journaled (it was lost or changed, or the file is damaged)";
 
-/// Makes the stream's directory, and drops the journals there that this state-key does not open. Nothing is lost: their
-/// pages were never committed.
-async fn prepare(task: &TaskRun, stream: &str, lanes: &[LaneRow]) -> Result<(), TransferError> {
+/// Makes the stream's directory, drops the journals there that this state-key does not open (nothing is lost: their pages
+/// were never committed), and books room for what its lanes have open.
+async fn prepare(task: &TaskRun, stream: &str, lanes: &[LaneRow]) -> Result<Booked, TransferError> {
     task.spool.prepare(stream)?;
     for row in lanes.iter().filter(|row| !row.done) {
         let path = task.spool.journal(&next_segment(stream, row));
@@ -273,7 +271,8 @@ async fn prepare(task: &TaskRun, stream: &str, lanes: &[LaneRow]) -> Result<(), 
             drop_journal(task, stream, row, CLOSED).await?;
         }
     }
-    Ok(())
+    let reading = lanes.iter().filter(|lane| !lane.done).count() as u64;
+    task.room.book(task, reading * task.chunk_size()).await
 }
 
 /// Removes a journal that cannot be used, and says so in the task's report.

@@ -61,8 +61,7 @@ impl Wire {
 
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, up: bool) {
         let mut piece = vec![0; PIECE];
-        loop {
-            let Ok(got @ 1..) = from.read(&mut piece) else { break };
+        while let Ok(got @ 1..) = from.read(&mut piece) {
             let mut pass = got;
             if up && self.left.load(Ordering::SeqCst) >= 0 {
                 let left = self.left.fetch_sub(got as i64, Ordering::SeqCst);

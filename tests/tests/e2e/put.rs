@@ -5,6 +5,7 @@ use saas_export_tests::harness::bed::Bed;
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::programs::skipped;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// A server that was started, or a note that none was.
@@ -53,7 +54,11 @@ fn an_export_goes_to_a_web_server() {
         let url = format!("{}/{dir}/{{key}}", server[name].as_str().unwrap());
         let mut one = Bed::with_records(1000);
         one.auth_env.clone_from(&bed.auth_env);
-        exports(one, &url, auth.clone(), &Path::new(server[root].as_str().unwrap()).join(&dir));
+        let files = Path::new(server[root].as_str().unwrap()).join(&dir);
+        // Directories above the key are the operator's to make; the server writes as another user.
+        std::fs::create_dir_all(&files).unwrap();
+        std::fs::set_permissions(&files, std::fs::Permissions::from_mode(0o777)).unwrap();
+        exports(one, &url, auth.clone(), &files);
     }
 }
 

@@ -83,8 +83,7 @@ fn failed(error: &DestinationError, place: &str) -> Found {
     let hint = match error.class() {
         ErrorClass::Conflict => "something else has that name: move it away, or choose another root".to_owned(),
         ErrorClass::Full => "make room there".to_owned(),
-        // An object store says itself what it lacks.
-        ErrorClass::Config if place.starts_with('/') => format!(
+        ErrorClass::Config if matches!(error, DestinationError::Io { .. }) => format!(
             "the user saas-export must be able to write to {place}; under systemd it must be in ReadWritePaths= \
              (systemctl edit saas-export-daemon)"
         ),

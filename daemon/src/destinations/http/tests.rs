@@ -6,7 +6,7 @@ use crate::base::error::Classify as _;
 use crate::base::secret::Secret;
 use crate::destinations::conformance::{content, pattern, put, skipped, suite};
 use crate::destinations::upload::InMemory;
-use crate::sources::rest::tests::server::{Got, Reply, Server};
+use crate::net::http::tests::server::{Got, Reply, Server};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -281,6 +281,23 @@ async fn a_full_server_and_a_silent_one_are_told_apart() {
     assert!(error.class() == ErrorClass::Transient && error.to_string().contains("read_timeout"), "{error}");
 }
 
+#[tokio::test]
+async fn several_files_travel_at_a_time_over_one_connection() {
+    let fake = Fake::start(Faults::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let sftp = fake.destination(json!({ "transfer": { "connections": 3 } }));
+    let bytes = pattern(400_000, 8);
+    let keys: Vec<String> = (0..8).map(|n| format!("e/s/t/part-{n}")).collect();
+    let puts = keys.iter().map(|key| put(&sftp, dir.path(), key, &bytes));
+    for done in futures_util::future::join_all(puts).await {
+        done.unwrap();
+    }
+    let (connections, most) = fake.used();
+    assert!(connections == 1 && (2..=3).contains(&most), "{connections} connections, {most} files at a time");
+    assert_eq!(sftp.sent(), 8 * 400_000);
+    assert_eq!(left(fake.root()), 0);
+}
+
 #[test]
 fn files_share_what_may_be_unconfirmed() {
     assert_eq!(share(4, 32_000_000), (4, 8_000_000));

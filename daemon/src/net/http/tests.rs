@@ -1,5 +1,7 @@
 //! What the client accepts of a TLS server, and what it says where it does not.
 
+pub mod server;
+
 use super::*;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::secret::Secret;

@@ -21,7 +21,7 @@ mod window;
 mod windows;
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(super) mod tests;
 
 pub use error::RestError;
 pub use first::{First, Trouble};

@@ -7,7 +7,6 @@ mod order;
 mod origins;
 mod pages;
 mod parts;
-pub mod server;
 
 use super::{RestPages, RestSource};
 use crate::auth::{Place, Registry};

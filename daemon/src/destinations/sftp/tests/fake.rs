@@ -9,9 +9,10 @@ use russh_sftp::protocol::{
 };
 use russh_sftp::server::StatusReply;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -39,6 +40,7 @@ pub struct Fake {
     port: u16,
     key: String,
     task: tokio::task::JoinHandle<()>,
+    state: Arc<State>,
 }
 
 impl Drop for Fake {
@@ -55,10 +57,12 @@ impl Fake {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
-        let state = Arc::new(State { root: dir.path().to_owned(), faults: Mutex::new(faults), drop: Notify::new() });
+        let state = Arc::new(State { root: dir.path().to_owned(), faults: Mutex::new(faults), ..State::default() });
+        let serving = state.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (state, config) = (state.clone(), config.clone());
+                let (state, config) = (serving.clone(), config.clone());
+                state.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let ssh = Ssh { state: state.clone(), channels: HashMap::new() };
                     let Ok(running) = russh::server::run_stream(config, stream, ssh).await else { return };
@@ -72,7 +76,12 @@ impl Fake {
                 });
             }
         });
-        Self { dir, port, key: shown, task }
+        Self { dir, port, key: shown, task, state }
+    }
+
+    /// Connections so far, and the most files that were open for writing at the same time.
+    pub fn used(&self) -> (usize, usize) {
+        (self.state.connections.load(Ordering::SeqCst), self.state.most_open.load(Ordering::SeqCst))
     }
 
     pub fn root(&self) -> &Path {
@@ -89,10 +98,14 @@ impl Fake {
     }
 }
 
+#[derive(Default)]
 struct State {
     root: PathBuf,
     faults: Mutex<Faults>,
     drop: Notify,
+    connections: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
 }
 
 struct Ssh {
@@ -131,7 +144,7 @@ impl SshHandler for Ssh {
 
     async fn subsystem_request(&mut self, id: ChannelId, _: &str, session: &mut Session) -> Result<(), russh::Error> {
         session.channel_success(id)?;
-        let files = Files { state: self.state.clone(), open: HashMap::new(), next: 0 };
+        let files = Files { state: self.state.clone(), open: HashMap::new(), writing: HashSet::new(), next: 0 };
         russh_sftp::server::run(self.channels.remove(&id).unwrap().into_stream(), files).await;
         Ok(())
     }
@@ -145,6 +158,7 @@ enum Open {
 struct Files {
     state: Arc<State>,
     open: HashMap<String, Open>,
+    writing: HashSet<String>,
     next: u64,
 }
 
@@ -210,11 +224,19 @@ impl russh_sftp::server::Handler for Files {
         _: FileAttributes,
     ) -> Result<Handle, StatusReply> {
         let file = std::fs::OpenOptions::from(flags).open(self.path(&name)).map_err(io)?;
+        if flags.contains(OpenFlags::WRITE) {
+            let open = self.state.open.fetch_add(1, Ordering::SeqCst) + 1;
+            self.state.most_open.fetch_max(open, Ordering::SeqCst);
+            self.writing.insert((self.next + 1).to_string());
+        }
         Ok(self.keep(id, Open::File(file)))
     }
 
     async fn close(&mut self, id: u32, handle: String) -> Result<Status, StatusReply> {
         self.open.remove(&handle).ok_or(StatusCode::Failure)?;
+        if self.writing.remove(&handle) {
+            self.state.open.fetch_sub(1, Ordering::SeqCst);
+        }
         Ok(self.done(id, "close")?)
     }
 

@@ -1,8 +1,8 @@
 //! Where a numbered list ends: never by a total, never by going round in a circle, and never beyond the bytes allowed.
 
-use super::server::{Got, Reply, Server};
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
+use crate::net::http::tests::server::{Got, Reply, Server};
 use std::time::Duration;
 
 fn list(got: &Got, size: u64, records: u64) -> Vec<Value> {

@@ -1,9 +1,9 @@
 //! What goes wrong on the way is tried again within its limits, or told in words that help and hide every secret.
 
-use super::server::{Got, Reply, Server};
 use super::*;
 use crate::base::clock;
 use crate::base::error::{Classify as _, ErrorClass};
+use crate::net::http::tests::server::{Got, Reply, Server};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Counted pages of a list that changes between requests: what is a shift, and what only looks like one.
 
-use super::server::{Got, Reply, Server};
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
 use crate::model::offset::PageCursor;
+use crate::net::http::tests::server::{Got, Reply, Server};
 use std::sync::Mutex;
 
 /// What happens to a list before the n-th request (from 1) is answered.

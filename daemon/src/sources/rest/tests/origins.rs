@@ -1,8 +1,8 @@
 //! Credentials reach the configured origin and nothing else; a proxy is used as configured.
 
-use super::server::{Got, Reply, Server};
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
+use crate::net::http::tests::server::{Got, Reply, Server};
 
 /// Every slot that can hold a secret, and an open one.
 fn secretive() -> Value {
@@ -289,4 +289,30 @@ async fn https_never_leads_to_http_even_where_that_is_listed() {
     assert_eq!(error.class(), ErrorClass::Config, "{text}");
     assert!(text.contains("from https to http"), "{text}");
     assert!(other.got().is_empty());
+}
+
+#[tokio::test]
+async fn the_token_goes_to_the_api_alone() {
+    let tokens = Server::start(|_, _| Reply::json(&json!({ "access_token": "canary-access" }))).await;
+    let other = Server::start(|_, _| Reply::json(&json!({ "data": [{ "id": 2 }] }))).await;
+    let next = format!("{}/more", other.url);
+    let api = Server::start(move |_, _| Reply::json(&json!({ "data": [{ "id": 1 }], "next": next }))).await;
+    let source = source(
+        &api.url,
+        json!({ "paginate": { "next_url": { "from": "$.next" } } }),
+        json!({
+            "auth": { "oauth2": {
+                "token_url": format!("{}/token", tokens.url), "client_id": "me", "client_secret": "${TOKEN}",
+            } },
+            "allowed_origins": [other.url],
+        }),
+    );
+    assert_eq!(read(open_all(&source)).await.len(), 2);
+    assert_eq!(api.got()[0].headers["authorization"], "Bearer canary-access");
+    for server in [&api, &other] {
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, CANARY);
+        assert!(server.got().iter().all(|got| !got.text().contains(CANARY) && !got.text().contains(&encoded)));
+    }
+    assert!(!other.got()[0].text().contains("canary"), "another origin that is allowed gets nothing");
+    assert!(!tokens.got()[0].text().contains("canary-access"));
 }

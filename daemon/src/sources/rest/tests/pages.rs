@@ -1,8 +1,8 @@
 //! Every paginator, resumed anywhere and read by any number of connections, gives the same pages.
 
-use super::server::{Got, Reply, Server};
 use super::*;
 use crate::model::offset::PageCursor;
+use crate::net::http::tests::server::{Got, Reply, Server};
 use std::time::Duration;
 
 const TOTAL: u64 = 47;

@@ -1,8 +1,8 @@
 //! Many partitions in a lane: the next ones are read ahead, and nobody can tell from the pages.
 
-use super::server::{Got, Reply, Server};
 use super::*;
 use crate::base::clock;
+use crate::net::http::tests::server::{Got, Reply, Server};
 use std::time::Duration;
 
 /// Pages of part `n`: none or a few, and one part in the middle is long.
