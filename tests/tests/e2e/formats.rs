@@ -110,6 +110,25 @@ fn parquet_has_types_and_every_value() {
     }
 }
 
+#[test]
+fn avro_has_types_and_every_value() {
+    for compression in ["zstd", "none"] {
+        let bed = bed("avro", json!({ "compression": compression }));
+        let data = bed.api.data();
+        each_file(&bed, |path, first| {
+            assert!(path.to_string_lossy().ends_with(".avro"), "{}", path.display());
+            let mut position = first;
+            for batch in read::avro(path) {
+                for row in 0..batch.num_rows() {
+                    assert_row(&batch, row, &data.record(position));
+                    position += 1;
+                }
+            }
+            position - first
+        });
+    }
+}
+
 fn assert_row(batch: &arrow_array::RecordBatch, row: usize, record: &Record) {
     let text = |name: &str| read::string(column(batch, name), row);
     assert_eq!(read::integer(column(batch, "id"), row), Some(record.id() as i64));

@@ -34,7 +34,7 @@ fn manifest(bed: &Bed) -> Value {
 
 #[test]
 fn exactly_the_first_rows_are_exported_in_every_format() {
-    for format in ["ndjson", "csv", "json", "parquet"] {
+    for format in ["ndjson", "csv", "json", "parquet", "avro"] {
         let bed = bed(format, json!({ "max_rows": 1234 }));
         let daemon = bed.start();
         let id = daemon.run_to_success("shop");
