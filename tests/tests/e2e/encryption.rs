@@ -241,6 +241,41 @@ fn openssl_and_exportctl_check_the_signature_of_a_manifest() {
 }
 
 #[test]
+fn a_manifest_that_was_signed_before_a_kill_keeps_its_signature_when_the_key_changes() {
+    if !has("openssl") {
+        return skipped("openssl: not installed");
+    }
+    let keys = tempfile::tempdir().unwrap();
+    let path = |name: &str| keys.path().join(name).display().to_string();
+    let openssl = |args: &[&str]| finish(Command::new("openssl").args(args), PATIENCE).expect(0);
+    let mut lines = Vec::new();
+    for name in ["old", "new"] {
+        openssl(&["genpkey", "-algorithm", "ed25519", "-out", &path(name)]);
+        openssl(&["pkey", "-in", &path(name), "-pubout", "-out", &path(&format!("{name}.pub"))]);
+        lines.push(format!("MANIFEST_KEY={}\n", quoted(&std::fs::read_to_string(path(name)).unwrap())));
+    }
+    let mut bed = Bed::with_records(500);
+    bed.config["daemon"]["signing_key"] = "${MANIFEST_KEY}".into();
+    let others = bed.auth_env.clone();
+    bed.auth_env = format!("{others}{}", lines[0]);
+    let daemon = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "manifest.signed")]);
+    let id = daemon.run("shop");
+    daemon.ended(PATIENCE);
+    bed.auth_env = format!("{others}{}", lines[1]);
+    let daemon = bed.start();
+    daemon.wait_for(&id, &["succeeded"], PATIENCE);
+    let (dir, _) = manifest(&bed);
+    let offline = |key: &str| bed.ctl(&["verify", "--path", &dir.display().to_string(), "--public-key", &path(key)]);
+    offline("old.pub").expect(0);
+    offline("new.pub").expect(9);
+    // It is compared with what was published: the key of today says nothing about it.
+    bed.ctl(&["verify", &id]).expect(0);
+    daemon.run_to_success("shop");
+    let (dir, _) = manifest(&bed);
+    bed.ctl(&["verify", "--path", &dir.display().to_string(), "--public-key", &path("new.pub")]).expect(0);
+}
+
+#[test]
 fn keys_of_parquet_are_nowhere_and_other_formats_are_refused() {
     let key = "6b65792d63616e6172792d6f662d706172717565742d66696c65732121212121";
     let mut bed = Bed::with_records(500);
