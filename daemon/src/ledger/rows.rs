@@ -1,5 +1,9 @@
 //! The rows of the ledger as the rest of the daemon sees them.
 
+mod spooled;
+
+pub use spooled::{DeliverySum, FreedSegment, Holder, Spooled};
+
 use crate::base::ids::{RequestKey, TaskId};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
@@ -368,54 +372,4 @@ pub struct UploadRow {
     pub key: String,
     /// The destination's own name for it.
     pub id: String,
-}
-
-/// A segment whose file nobody waits for any more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FreedSegment {
-    /// Name of the stream.
-    pub stream: String,
-    /// Name of the file.
-    pub name: String,
-}
-
-/// What lies in the spools.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spooled {
-    /// Bytes of segments that some destination waits for.
-    pub bytes: u64,
-    /// Which holds most of them.
-    pub holder: Option<Holder>,
-}
-
-/// A destination that segments of a task wait for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// The task.
-    pub task: TaskId,
-    /// The destination.
-    pub destination: String,
-    /// Bytes that wait.
-    pub bytes: u64,
-}
-
-/// What of a task is at a destination.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeliverySum {
-    /// The destination.
-    pub destination: String,
-    /// Files that go there, as far as they are sealed.
-    pub files: u64,
-    /// Files that are verified there.
-    pub delivered: u64,
-    /// Bytes that go there.
-    pub bytes: u64,
-    /// Bytes that are verified there.
-    pub delivered_bytes: u64,
-    /// The last error of a file that is not there.
-    pub error: Option<String>,
-    /// Whether everything is published there.
-    pub published: bool,
-    /// Whether it is filled back after the task's end.
-    pub filling: bool,
 }
