@@ -5,7 +5,7 @@ use super::error::TransferError;
 use super::fetch;
 use super::publish::publish;
 use super::single;
-use super::tries::Tries;
+use super::tries::{Crew, Hope, Tries};
 use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::{crash, fault, fsio};
@@ -49,10 +49,11 @@ pub fn start(task: &Arc<TaskRun>) -> Deliveries {
 fn begin(task: &Arc<TaskRun>, state: Extraction, wanted: impl Fn(&str) -> bool) -> Deliveries {
     let extraction = watch::Sender::new(state);
     let mut workers = JoinSet::new();
+    let crew = Crew::default();
     for (index, (name, _)) in task.destinations.iter().enumerate() {
         if wanted(name.as_str()) {
             let (task, extraction) = (task.clone(), extraction.subscribe());
-            workers.spawn(Worker { task, index, extraction, tries: Tries::default() }.run());
+            workers.spawn(Worker { task, index, extraction, tries: Tries::default(), hope: crew.join() }.run());
         }
     }
     Deliveries { workers, extraction }
@@ -110,6 +111,8 @@ struct Worker {
     extraction: watch::Receiver<Extraction>,
     /// Failures in a row and the next try, of all its files together.
     tries: Tries,
+    /// Whether it, or another one, still gets somewhere.
+    hope: Hope,
 }
 
 impl Worker {
@@ -189,6 +192,7 @@ impl Worker {
             let began = self.tries.begin();
             let Err(error) = self.task.until_stopped(self.attempt(step)).await? else {
                 if self.tries.worked() {
+                    self.hope.regain();
                     self.told();
                 }
                 return Ok(());
@@ -205,7 +209,10 @@ impl Worker {
             );
             let last = match *extraction.borrow_and_update() {
                 Extraction::Running => false,
-                Extraction::Ended | Extraction::Paused => self.tries.in_a_row() >= TRIES || !mends_itself(&error),
+                Extraction::Ended | Extraction::Paused if self.tries.in_a_row() >= TRIES || !mends_itself(&error) => {
+                    self.hope.lose()
+                }
+                Extraction::Ended | Extraction::Paused => false,
                 Extraction::Stopped => true,
             };
             if last {

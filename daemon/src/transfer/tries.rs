@@ -3,7 +3,8 @@
 use crate::base::clock;
 use crate::base::retry::{RetryPolicy, Waits};
 use jiff::Timestamp;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Waits between tries; a destination is never given up on while the source is being read.
@@ -74,6 +75,49 @@ impl Tries {
     }
 }
 
+/// The workers of one run: as long as one of them gets somewhere, or may, the others try again, too; a destination that hangs
+/// must not keep another one from coming back.
+#[derive(Debug, Default)]
+pub struct Crew(Arc<AtomicUsize>);
+
+impl Crew {
+    /// One more worker.
+    pub fn join(&self) -> Hope {
+        self.0.fetch_add(1, SeqCst);
+        Hope { crew: self.0.clone(), lost: AtomicBool::new(false) }
+    }
+}
+
+/// Whether a worker hopes to get somewhere; it ends with the worker.
+#[derive(Debug)]
+pub struct Hope {
+    crew: Arc<AtomicUsize>,
+    lost: AtomicBool,
+}
+
+impl Hope {
+    /// It failed too often. True if nobody has any hope left, so that the run may be put aside.
+    pub fn lose(&self) -> bool {
+        if !self.lost.swap(true, SeqCst) {
+            self.crew.fetch_sub(1, SeqCst);
+        }
+        self.crew.load(SeqCst) == 0
+    }
+
+    /// It works again.
+    pub fn regain(&self) {
+        if self.lost.swap(false, SeqCst) {
+            self.crew.fetch_add(1, SeqCst);
+        }
+    }
+}
+
+impl Drop for Hope {
+    fn drop(&mut self) {
+        self.lose();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +136,17 @@ mod tests {
         assert!(tries.worked());
         assert!(!tries.worked());
         assert_eq!((tries.in_a_row(), tries.wait()), (0, None));
+    }
+
+    #[test]
+    fn a_run_is_put_aside_when_nobody_gets_anywhere() {
+        let crew = Crew::default();
+        let (hangs, refuses, done) = (crew.join(), crew.join(), crew.join());
+        drop(done);
+        assert!(!refuses.lose(), "the other one may still get somewhere");
+        refuses.regain();
+        refuses.regain();
+        assert!(!hangs.lose());
+        assert!(refuses.lose() && refuses.lose());
     }
 }

@@ -1,9 +1,9 @@
 //! Checksums that come with answers: a damaged body is asked for again, and is never taken.
 
-use super::server::{Got, Reply, Server};
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
 use crate::net::digest::Algorithm;
+use crate::net::http::tests::server::{Got, Reply, Server};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const GOOD: &[u8] = br#"{"data": [{"id":1}, {"id":2}], "sum": "SUM"}"#;
