@@ -145,7 +145,6 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     let starts: Vec<Offset> = (0..of).map(Offset::start).collect();
     let mut lanes = task.ledger.open_lanes(id, name, &starts).await?;
     let booked = prepare(task, name, &lanes).await?;
-
     let opener = |lane: u32| -> Open {
         let (task, name, partitions) = (task.clone(), stream.name.clone(), partitions.clone());
         Arc::new(move |from| {
