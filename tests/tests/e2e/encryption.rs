@@ -350,7 +350,8 @@ fn one_file_is_put_together_from_sealed_parts_and_encrypted() {
             bed
         };
         let plain = single(&[]);
-        plain.start().run_to_success("shop");
+        let undisturbed = plain.start();
+        undisturbed.run_to_success("shop");
         let plain = std::fs::read(&latest(&plain, "shop", "lake")[0].path).unwrap();
 
         let bed = single(&[&identity.recipient]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::input::{AddDestination, DropDestination};
-use crate::ledger::rows::{Composed, Holder};
+use crate::ledger::rows::Holder;
 use serde_json::{Value, json};
 
 fn without(name: &str) -> DropDestination {
@@ -29,10 +29,9 @@ async fn deliver(ledger: &Ledger, task: &TaskId, destination: &str) {
 }
 
 async fn publish(ledger: &Ledger, task: &TaskId, destination: &str, bytes: &[u8]) -> Vec<u8> {
-    let composed = Composed { bytes: bytes.to_vec(), signature: None };
-    let composed = ledger.compose_signed(task, STREAM, destination, composed).await.unwrap();
+    let composed = ledger.compose_manifest(task, STREAM, destination, bytes.to_vec()).await.unwrap();
     ledger.manifest_published(task, STREAM, destination).await.unwrap();
-    composed.bytes
+    composed
 }
 
 async fn to(ledger: &Ledger, task: &TaskId) -> Value {
