@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes that may be sent again after each kill.
 const IN_FLIGHT: u64 = 11_000_000;
@@ -119,7 +119,7 @@ fn scene(server: &Server, records: u64) -> Scene<'_> {
     bed.auth_env += &format!("S3_ID={}\nS3_KEY={}\n", server.key("access_key_id"), server.key("secret_access_key"));
     let mut export = config::export("shop", "cursor", "ndjson", "17MB");
     export["to"] = json!(["lake", "offsite"]);
-    export["attempts"] = 5.into();
+    export["attempts"] = 10.into();
     bed.export("shop", export);
     Scene { bed, server, counter, prefix }
 }
@@ -170,8 +170,8 @@ impl Scene<'_> {
     }
 }
 
-/// Some 20 MB, so that one file has several parts.
-const LARGE: u64 = 60_000;
+/// Some 15 MB in one file, which has three parts.
+const LARGE: u64 = 30_000;
 
 #[test]
 fn killed_while_parts_travel() {
@@ -213,16 +213,20 @@ fn killed_where_small_objects_are_made() {
 #[test]
 fn killed_again_and_again() {
     let Some(server) = Server::started("many kills") else { return };
-    let mut scene = scene(&server, LARGE);
+    let mut scene = scene(&server, 2 * LARGE);
     // Slow enough that each kill comes while parts travel.
     scene.bed.config["destinations"]["offsite"]["s3"]["transfer"]["per_second"] = "6MB".into();
-    let mut kills = 0;
-    for n in 0..5 {
+    let kills = 5;
+    for _ in 0..kills {
+        let before = scene.counter.sent.load(Ordering::SeqCst);
         let daemon = scene.bed.start();
         let _ = daemon.ask("POST", "/v1/exports/shop/run", "");
-        std::thread::sleep(Duration::from_millis(1500 + 200 * n));
+        let end = Instant::now() + PATIENCE;
+        while scene.counter.sent.load(Ordering::SeqCst) < before + 3_000_000 {
+            assert!(Instant::now() < end, "nothing travels:\n{}", daemon.stderr());
+            std::thread::sleep(Duration::from_millis(10));
+        }
         daemon.kill();
-        kills += 1;
     }
     let bytes = scene.finishes();
     let sent = scene.counter.sent.load(Ordering::SeqCst);

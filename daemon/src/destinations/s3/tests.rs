@@ -320,13 +320,12 @@ async fn objects_are_kept_as_the_settings_say() {
     let dir = tempfile::tempdir().unwrap();
     put(&s3, dir.path(), KEY, b"small").await.unwrap();
     put(&s3, dir.path(), "e/s/t/large", &pattern(LARGE, 1)).await.unwrap();
-    let state = fake.state();
-    for seen in state.seen.iter().filter(|seen| matches!(seen.operation, "Put" | "Create")) {
+    assert!(content(&s3, KEY).await.unwrap() == b"small");
+    let seen = fake.state().seen.clone();
+    for seen in seen.iter().filter(|seen| matches!(seen.operation, "Put" | "Create")) {
         assert_eq!(seen.headers["x-amz-storage-class"], "STANDARD_IA");
         assert_eq!(seen.headers["x-amz-server-side-encryption"], "aws:kms");
         assert_eq!(seen.headers["x-amz-server-side-encryption-aws-kms-key-id"], "k1");
         assert_eq!(seen.headers["x-amz-server-side-encryption-bucket-key-enabled"], "true");
     }
-    drop(state);
-    assert!(content(&s3, KEY).await.unwrap() == b"small");
 }
