@@ -15,7 +15,7 @@ pub enum Destination {
     /// A directory on an SFTP server.
     Sftp(SftpDestination),
     /// A server that takes files by HTTP PUT.
-    Http(HttpDestination),
+    Http(Box<HttpDestination>),
 }
 
 impl Destination {
