@@ -13,7 +13,7 @@ pub enum Destination {
     /// A directory on this machine.
     Local(LocalDestination),
     /// A directory on an SFTP server.
-    Sftp(SftpDestination),
+    Sftp(Box<SftpDestination>),
     /// A server that takes files by HTTP PUT.
     Http(Box<HttpDestination>),
 }
