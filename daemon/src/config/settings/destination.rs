@@ -19,9 +19,9 @@ pub enum Destination {
     /// A container of Azure Blob Storage.
     Azure(AzureDestination),
     /// A directory on an SFTP server.
-    Sftp(SftpDestination),
+    Sftp(Box<SftpDestination>),
     /// A server that takes files by HTTP PUT.
-    Http(HttpDestination),
+    Http(Box<HttpDestination>),
 }
 
 /// Files that are copied to a directory at the same time.

@@ -118,7 +118,7 @@ impl SftpDestination {
     /// Where `key` lies on the server: a path without a slash too many.
     pub fn path(&self, key: &str) -> String {
         match (self.root.trim_end_matches('/'), key) {
-            (root, "") if root.is_empty() => "/".to_owned(),
+            ("", "") => "/".to_owned(),
             (root, "") => root.to_owned(),
             (root, key) => format!("{root}/{key}"),
         }

@@ -225,17 +225,21 @@ impl HttpPut {
         // Always the same, so that at most one is left where nothing can be deleted.
         let key = format!("{PRIVATE}/probe");
         let (payload, expected) = (Payload::Bytes(PROBE.into()), Expected::of(PROBE));
-        let first = self.write(&key, &payload, &expected, If::Absent).await?;
-        if !first.status().is_success() && !refused(first.status()) {
-            return Err(self.asker.refusal("store", &key, &first));
+        let mut conditional = false;
+        for _ in 0..2 {
+            let response = self.write(&key, &payload, &expected, If::Absent).await?;
+            // A conflict where nothing is has another reason, e.g. a directory that is missing.
+            conditional = match response.status() {
+                StatusCode::CONFLICT => self.is_there(&key, &expected).await?,
+                status => status == StatusCode::PRECONDITION_FAILED,
+            };
+            if !response.status().is_success() && !conditional {
+                return Err(self.asker.refusal("store", &key, &response));
+            }
         }
-        let second = self.write(&key, &payload, &expected, If::Absent).await?;
-        if !second.status().is_success() && !refused(second.status()) {
-            return Err(self.asker.refusal("store", &key, &second));
-        }
-        self.conditional.store(refused(second.status()), Ordering::Relaxed);
+        self.conditional.store(conditional, Ordering::Relaxed);
         let mut notes = Vec::new();
-        match (refused(second.status()), self.settings.verify) {
+        match (conditional, self.settings.verify) {
             (true, _) => {}
             (false, HttpVerify::None) => notes.push(
                 "it overwrites in spite of If-None-Match, and nothing may be read: files there are not safe from being \
