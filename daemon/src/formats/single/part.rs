@@ -32,7 +32,7 @@ impl Part {
         let file = File::open(&self.path)?;
         let file = match &self.seal {
             None => Inner::Plain(file),
-            Some((seal, about)) => Inner::Sealed(FrameFile::new(seal, about, file)?),
+            Some((seal, about)) => Inner::Sealed(Box::new(FrameFile::new(seal, about, file)?)),
         };
         Ok(PartFile(Arc::new(file)))
     }
@@ -40,7 +40,7 @@ impl Part {
 
 enum Inner {
     Plain(File),
-    Sealed(FrameFile),
+    Sealed(Box<FrameFile>),
 }
 
 /// An open part.
