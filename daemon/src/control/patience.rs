@@ -80,11 +80,11 @@ mod tests {
     #[tokio::test]
     async fn who_takes_nothing_is_left_and_who_is_slow_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let mut patient = Patient::new(ours, Duration::from_millis(600));
+        let mut patient = Patient::new(ours, Duration::from_secs(5));
         let slow = tokio::spawn(async move {
             let mut taken = [0; 8];
             for _ in 0..4 {
-                tokio::time::sleep(Duration::from_millis(250)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 theirs.read_exact(&mut taken).await.unwrap();
             }
             theirs

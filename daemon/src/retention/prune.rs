@@ -31,6 +31,8 @@ pub struct Pruner {
     config: watch::Receiver<Arc<Config>>,
     state_dir: PathBuf,
     turn: Mutex<()>,
+    /// Held from the question what is left of a task to the note that this is gone: one destination must see the other's.
+    ending: Mutex<()>,
 }
 
 /// A chain that goes.
@@ -51,7 +53,7 @@ impl Pruner {
     /// A pruner by the configuration in force; `state_dir` holds the rejected records of tasks.
     pub fn new(ledger: Ledger, opener: Arc<Opener>, config: watch::Receiver<Arc<Config>>) -> Self {
         let state_dir = config.borrow().daemon.state_dir.clone();
-        Self { ledger, opener, config, state_dir, turn: Mutex::default() }
+        Self { ledger, opener, config, state_dir, turn: Mutex::default(), ending: Mutex::default() }
     }
 
     /// The ledger.
@@ -184,6 +186,7 @@ impl Pruner {
             }
         };
         remove::objects(&self.ledger, places, &begun.chain).await?;
+        let _ending = self.ending.lock().await;
         for task in self.ledger.last_of(&begun.chain).await? {
             remove::rejected_records(&self.state_dir, &task).await?;
         }
