@@ -50,12 +50,28 @@ impl Stored {
 /// Streams of a task whose manifest is, or is not, published at a destination.
 fn published(sql: &Connection, task: &TaskId, destination: &str) -> Result<(u64, u64), LedgerError> {
     let text = "SELECT count(m.published_at) AS done, count(*) AS streams FROM task_streams s
-         LEFT JOIN manifests m ON m.task = s.task AND m.stream = s.stream AND m.destination = ?2
+         LEFT JOIN manifests m ON m.task = s.task AND m.stream = s.stream AND m.destination = ?2 AND m.pruned_at IS NULL
          WHERE s.task = ?1 AND s.error IS NULL";
     let counted = one(sql, text, (task.as_str(), destination), |row| {
         Ok((row.get::<_, U64>("done")?.0, row.get::<_, U64>("streams")?.0))
     })?;
     Ok(counted.unwrap_or_default())
+}
+
+/// Whether retention removes something of a task at a destination that is not gone yet.
+fn is_going(sql: &Connection, task: &TaskId, destination: &str) -> Result<bool, LedgerError> {
+    let text = "SELECT 1 FROM manifests
+                WHERE task = ?1 AND destination = ?2 AND pruned_at IS NOT NULL AND gone_at IS NULL LIMIT 1";
+    Ok(one(sql, text, (task.as_str(), destination), |_| Ok(()))?.is_some())
+}
+
+/// Forgets what retention has removed of a task at a destination, so that it can come back.
+fn forget_pruned(tx: &Tx<'_>, task: &TaskId, destination: &str) -> Result<(), LedgerError> {
+    let at = (task.as_str(), destination);
+    let text = "DELETE FROM deliveries WHERE task = ?1 AND destination = ?2 AND stream IN (
+                    SELECT stream FROM manifests WHERE task = ?1 AND destination = ?2 AND pruned_at IS NOT NULL)";
+    run(tx, text, at)?;
+    run(tx, "DELETE FROM manifests WHERE task = ?1 AND destination = ?2 AND pruned_at IS NOT NULL", at).map(drop)
 }
 
 fn is_filling(sql: &Connection, task: &TaskId, destination: &str) -> Result<bool, LedgerError> {
@@ -79,6 +95,10 @@ fn add(tx: &Tx<'_>, id: &TaskId, order: &AddDestination) -> Result<u64, LedgerEr
     if !elsewhere && done == streams && streams > 0 && stored.to.contains(&order.name) {
         return refused("it has everything already".into());
     }
+    if is_going(tx, id, name)? {
+        return refused("retention is removing its files there; ask again when they are gone".into());
+    }
+    forget_pruned(tx, id, name)?;
     if elsewhere {
         // The name means another place now: what the old one has says nothing about it.
         run(tx, "DELETE FROM deliveries WHERE task = ?1 AND destination = ?2", (id.as_str(), name))?;

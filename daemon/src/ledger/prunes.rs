@@ -110,7 +110,9 @@ const HELD: &str = "SELECT l.chain, l.stream, t.id
     SELECT l.chain, l.stream, d.task
     FROM deliveries d JOIN segments g USING (task, stream, lane, n, revision)
     CROSS JOIN chain_links l ON l.task = d.task AND l.stream = d.stream
-    WHERE d.verified_at IS NULL AND NOT g.superseded";
+    WHERE d.verified_at IS NULL AND NOT g.superseded
+    UNION
+    SELECT l.chain, l.stream, b.task FROM back_fills b CROSS JOIN chain_links l ON l.task = b.task";
 
 fn begun(row: &Row<'_>) -> rusqlite::Result<Begun> {
     let text = |column| row.get::<_, String>(column);

@@ -86,7 +86,7 @@ impl Ledger {
         .await
     }
 
-    /// Destinations that have a segment verified, in order of name.
+    /// Destinations that have a segment verified, and from which retention does not remove it, in order of name.
     pub async fn verified_at(
         &self,
         task: &TaskId,
@@ -94,7 +94,10 @@ impl Ledger {
     ) -> Result<Vec<String>, LedgerError> {
         let (task, id) = (task.clone(), id.clone());
         let text = "SELECT destination FROM deliveries WHERE task = ?1 AND stream = ?2 AND lane = ?3 AND n = ?4
-                        AND revision = ?5 AND verified_at IS NOT NULL ORDER BY destination";
+                        AND revision = ?5 AND verified_at IS NOT NULL AND NOT EXISTS (
+                            SELECT 1 FROM manifests m WHERE m.task = ?1 AND m.stream = ?2
+                                AND m.destination = deliveries.destination AND m.pruned_at IS NOT NULL)
+                    ORDER BY destination";
         self.read(move |sql| {
             let key = (task.as_str(), &id.stream, id.lane, super::codec::U64(id.n), id.revision);
             all(sql, text, key, |row| row.get(0))
