@@ -172,11 +172,13 @@ fn latest(task: &TaskRun, manifest: &Manifest, chain: Vec<ChainManifest>) -> Lat
         primary_key: link.primary_key,
         cursor_field: link.cursor_field,
     };
+    // A task that is filled back may close a gap in front of others: the list ends with the newest of them.
+    let newest = chain.last().map_or(&manifest.chain, |link| &link.chain).clone();
     Latest {
         version: 1,
         export: task.row.export.clone(),
         stream: manifest.stream.clone(),
-        chain: manifest.chain.clone(),
+        chain: newest,
         manifests: chain.into_iter().map(entry).collect(),
     }
 }

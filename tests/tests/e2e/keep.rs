@@ -54,6 +54,13 @@ fn chains(bed: &Bed, daemon: &Daemon) -> Vec<String> {
     (1..=6).map(|n| run(bed, daemon, n, n % 2 == 1)).collect()
 }
 
+/// Ids as directories are listed: those of one second are not in the order of their tasks.
+fn listed(ids: &[String]) -> Vec<String> {
+    let mut ids = ids.to_vec();
+    ids.sort();
+    ids
+}
+
 /// The tasks that have a directory at a destination, in order.
 fn tasks(stream: &Path) -> Vec<String> {
     let names = fs::read_dir(stream).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
@@ -77,8 +84,8 @@ fn exactly_the_newest_chain_is_left_and_verifies() {
     let daemon = bed.start();
     let all = chains(&bed, &daemon);
     let (lake, copy) = (bed.lake().join("shop/items"), bed.path("copy/shop/items"));
-    eventually("the older chains go by themselves", || tasks(&lake) == all[4..]);
-    assert_eq!(tasks(&copy), all, "where everything is kept, nothing goes");
+    eventually("the older chains go by themselves", || tasks(&lake) == listed(&all[4..]));
+    assert_eq!(tasks(&copy), listed(&all), "where everything is kept, nothing goes");
     for stream in [&lake, &copy] {
         let rows = chain(stream).into_iter().flat_map(|(_, rows)| rows);
         let read: BTreeMap<u64, Value> = rows.map(|row| (row["id"].as_u64().unwrap(), row)).collect();

@@ -97,7 +97,7 @@ fn http(run: &str) -> Option<Kind> {
     let server = said("SAAS_EXPORT_TEST_HTTP")?;
     let (proxy, url) = through(server["nginx"].as_str()?);
     let settings = json!({ "http": {
-        "url": format!("{url}/files/{run}/{{key}}"), "auth": { "bearer": { "token": "${MATRIX_PUT_TOKEN}" } },
+        "url": format!("{url}/{run}/{{key}}"), "auth": { "bearer": { "token": "${MATRIX_PUT_TOKEN}" } },
     } });
     let secrets = format!("MATRIX_PUT_TOKEN='{}'\n", server["token"].as_str()?);
     let files = Path::new(server["nginx_root"].as_str()?).join(run);
