@@ -10,7 +10,7 @@ use crate::ledger::rows::{ManifestRow, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::handle::Refusal;
 use futures_util::StreamExt as _;
-use object::{Depth, Found, Place, check};
+use object::{Depth, Found, Place, asked, check};
 use saas_export_api::{VerifyProblem, VerifyReport};
 use saas_export_manifest::{
     LATEST_NAME, Latest, MANIFEST_NAME, Manifest, SUMS_NAME, is_plain_name, sha256sums, unexpected_segments,
@@ -175,7 +175,7 @@ impl Stream<'_> {
     /// be one that the ledger knows, with the same bytes.
     async fn latest_problem(&self, key: &str) -> Result<Option<String>, Refusal> {
         let (row, found) = (self.row, self.found);
-        let bytes = match self.destination.read_small(key, MAX_LATEST).await {
+        let bytes = match asked(&self.place(), || self.destination.read_small(key, MAX_LATEST)).await? {
             Ok(Some(small)) => small.bytes,
             Ok(None) => return Ok(Some("is missing".into())),
             Err(error) => return Ok(Some(format!("cannot be read: {}", Chain(&error)))),

@@ -3,7 +3,7 @@
 use crate::base::error::{Chain, Classify as _};
 use crate::base::retry::RetryPolicy;
 use crate::config::settings::LocalDestination;
-use crate::destinations::{Destination, DestinationError, Expected, Head};
+use crate::destinations::{Answer, Destination, DestinationError, Expected, Head};
 use crate::queue::handle::Refusal;
 use futures_util::TryStreamExt as _;
 use saas_export_manifest::{Digester, Digests, ProblemKind, crc32c_hex};
@@ -54,14 +54,23 @@ pub async fn check(place: &Place<'_>, key: &str, expected: Option<&Expected>, de
     if !is_file(place, key).await {
         return Ok(ProblemKind::NotAFile.into());
     }
+    let found = asked(place, || Box::pin(look(place.destination, key, expected, depth))).await?;
+    Ok(found.unwrap_or_else(|error| ProblemKind::Unreadable(Chain(&error).to_string()).into()))
+}
+
+/// Asks a destination, and again while it does not answer. What it refuses is the inner error; refused is what it never answers.
+pub async fn asked<'a, T>(
+    place: &Place<'_>,
+    ask: impl Fn() -> Answer<'a, T>,
+) -> Result<Result<T, DestinationError>, Refusal> {
     let mut waits = RETRY.waits();
     loop {
-        let error = match look(place.destination, key, expected, depth).await {
-            Ok(found) => return Ok(found),
+        let error = match ask().await {
+            Ok(answer) => return Ok(Ok(answer)),
             Err(error) => error,
         };
         if !error.class().retryable() || place.local.is_some() {
-            return Ok(ProblemKind::Unreadable(Chain(&error).to_string()).into());
+            return Ok(Err(error));
         }
         let Some(wait) = waits.next_wait(None) else {
             return Err(Refusal::Unavailable(format!("failed to ask destination {}: {}", place.name, Chain(&error))));
