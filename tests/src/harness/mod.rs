@@ -8,4 +8,3 @@ pub mod faults;
 pub mod http;
 pub mod programs;
 pub mod proxy;
-pub mod wire;

@@ -1,7 +1,7 @@
 //! A TCP proxy before a server: it counts what passes, and on request resets, stalls, swallows answers, or answers itself.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -66,6 +66,16 @@ impl Proxy {
             }
         });
         Ok(Self { state, address })
+    }
+
+    /// Starts one before the server of a URL; the URL that leads through it comes along.
+    pub fn before_url(url: &str) -> (Self, String) {
+        let url = url::Url::parse(url).expect("a URL");
+        let to = (url.host_str().expect("a host"), url.port_or_known_default().expect("a port"));
+        let to = to.to_socket_addrs().expect("an address").next().expect("an address");
+        let proxy = Self::before(to).expect("a proxy");
+        let url = format!("http://{}{}", proxy.address(), url.path().trim_end_matches('/'));
+        (proxy, url)
     }
 
     /// Where it listens.

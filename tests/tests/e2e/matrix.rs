@@ -16,7 +16,6 @@ use saas_export_tests::sample::truth::{expected, ids_sha256};
 use saas_export_tests::sample::{Options, View};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -51,21 +50,10 @@ fn said(variable: &str) -> Option<Value> {
     Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{variable}: {error}")))
 }
 
-/// A proxy before the server of a URL, and the URL that leads through it.
-fn through(url: &str) -> (Proxy, String) {
-    let url = url::Url::parse(url).expect("a URL");
-    let to = (url.host_str().expect("a host"), url.port_or_known_default().expect("a port"));
-    let to: SocketAddr = to.to_socket_addrs().expect("an address").next().expect("an address");
-    let proxy = Proxy::before(to).expect("a proxy");
-    let path = url.path().trim_end_matches('/');
-    let url = format!("http://{}{path}", proxy.address());
-    (proxy, url)
-}
-
 fn s3(run: &str) -> Option<Kind> {
     let mut settings = said("SAAS_EXPORT_TEST_S3")?;
     let files = std::env::var_os("SAAS_EXPORT_TEST_S3_DIR").map(PathBuf::from)?;
-    let (proxy, endpoint) = through(settings["s3"]["endpoint"].as_str()?);
+    let (proxy, endpoint) = Proxy::before_url(settings["s3"]["endpoint"].as_str()?);
     settings["s3"]["endpoint"] = endpoint.into();
     settings["s3"]["prefix"] = run.into();
     // Several parts for each file, so that every point of an upload is passed.
@@ -95,7 +83,7 @@ fn sftp(run: &str) -> Option<Kind> {
 
 fn http(run: &str) -> Option<Kind> {
     let server = said("SAAS_EXPORT_TEST_HTTP")?;
-    let (proxy, url) = through(server["nginx"].as_str()?);
+    let (proxy, url) = Proxy::before_url(server["nginx"].as_str()?);
     let settings = json!({ "http": {
         "url": format!("{url}/{run}/{{key}}"), "auth": { "bearer": { "token": "${MATRIX_PUT_TOKEN}" } },
     } });

@@ -6,7 +6,7 @@ use crate::{read, torture};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::programs::skipped;
-use saas_export_tests::harness::wire::Wire;
+use saas_export_tests::harness::proxy::{Proxy, Wire};
 use saas_export_tests::sample::truth::{expected, ids_sha256};
 use saas_export_tests::sample::{Options, View};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ const RECORDS: u64 = 5000;
 /// A bed with an export to a directory of its own on the server, by a wire.
 struct Scene {
     bed: Bed,
-    wire: Wire,
+    wire: Proxy,
     files: PathBuf,
 }
 
@@ -38,14 +38,14 @@ fn scene(name: &str, transfer: Value) -> Option<Scene> {
     };
     let server: Value = serde_json::from_str(&text).unwrap();
     let text = |key: &str| server[key].as_str().unwrap();
-    let wire = Wire::to(([127, 0, 0, 1], server["port"].as_u64().unwrap() as u16).into());
+    let wire = Proxy::before(([127, 0, 0, 1], server["port"].as_u64().unwrap() as u16).into()).unwrap();
     let mut bed = Bed::new(Options { records: RECORDS, page_size: 500, ..Options::default() });
     let root = format!("e2e-{name}-{}", std::process::id());
     let mut transfer = transfer;
     transfer["in_flight"] = "1MB".into();
     transfer["connections"] = 1.into();
     bed.config["destinations"] = json!({ "far": { "sftp": {
-        "host": "127.0.0.1", "port": wire.port, "user": server["user"], "root": format!("/upload/{root}"),
+        "host": "127.0.0.1", "port": wire.address().port(), "user": server["user"], "root": format!("/upload/{root}"),
         "auth": { "key": { "private_key": "${SFTP_KEY}" } }, "host_key": server["fingerprint"], "transfer": transfer,
     } } });
     let key = std::fs::read_to_string(text("private_key")).unwrap().replace('\n', "\\n");
@@ -131,7 +131,7 @@ fn killed_at_every_point_of_a_delivery() {
         let id = scene.finish();
         let bytes = scene.assert_exact(&id);
         assert!(bytes > 2 * IN_FLIGHT, "{bytes} bytes in all");
-        let up = scene.wire.up();
+        let up = scene.wire.forwarded();
         assert!(up <= bytes + IN_FLIGHT + bytes / 100 + OVERHEAD, "{point}: {up} bytes sent for {bytes}");
     }
 }
@@ -149,7 +149,7 @@ fn killed_at_random_moments_of_a_slow_delivery() {
     }
     let id = scene.finish();
     let bytes = scene.assert_exact(&id);
-    let (up, most) = (scene.wire.up(), bytes + kills * IN_FLIGHT + bytes / 100 + (kills + 1) * OVERHEAD);
+    let (up, most) = (scene.wire.forwarded(), bytes + kills * IN_FLIGHT + bytes / 100 + (kills + 1) * OVERHEAD);
     assert!(up <= most, "{up} bytes sent for {bytes} and {kills} kills, at most {most}");
 }
 
@@ -158,22 +158,23 @@ fn a_connection_that_is_cut_again_and_again() {
     let Some(scene) = scene("cut", json!({})) else { return };
     let daemon = scene.bed.start();
     let cuts: [u64; 5] = [1, 2_500, 333_333, 600_001, 900_000];
-    scene.wire.cut_after(cuts[0]);
+    scene.wire.set(Wire::ResetAfter(cuts[0]));
     let id = daemon.run("shop");
-    for next in &cuts[1..] {
-        let before = scene.wire.up();
+    for (done, next) in cuts[1..].iter().enumerate() {
+        let before = scene.wire.forwarded();
+        let struck = || scene.wire.struck() > done as u64;
         let end = std::time::Instant::now() + Duration::from_secs(20);
-        while scene.wire.is_armed() && std::time::Instant::now() < end {
+        while !struck() && std::time::Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(!scene.wire.is_armed(), "cut after {} bytes", scene.wire.up() - before);
-        scene.wire.cut_after(*next);
+        assert!(struck(), "cut after {} bytes", scene.wire.forwarded() - before);
+        scene.wire.set(Wire::ResetAfter(*next));
     }
     daemon.wait_for(&id, &["succeeded"], PATIENCE);
-    scene.wire.mend();
+    scene.wire.set(Wire::Fine);
     let bytes = scene.assert_exact(&id);
     let most = bytes + cuts.len() as u64 * (IN_FLIGHT + OVERHEAD) + bytes / 100;
-    assert!(scene.wire.up() <= most, "{} bytes sent for {bytes}, at most {most}", scene.wire.up());
+    assert!(scene.wire.forwarded() <= most, "{} bytes sent for {bytes}, at most {most}", scene.wire.forwarded());
 }
 
 #[test]

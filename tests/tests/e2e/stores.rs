@@ -4,16 +4,13 @@ use crate::compare::{assert_complete, sha256};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::programs::{finish, skipped};
+use saas_export_tests::harness::proxy::Proxy;
 use saas_export_tests::sample::Options;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bytes that may be sent again after each kill.
@@ -59,59 +56,20 @@ impl Server {
     }
 }
 
-/// Passes connections on to the server and counts what is sent there: the judge of what travels twice.
-struct Counter {
-    at: String,
-    sent: Arc<AtomicU64>,
-}
-
-impl Counter {
-    fn before(endpoint: &str) -> Self {
-        let to = endpoint.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (at, sent) =
-            (format!("http://{}", listener.local_addr().expect("an address")), Arc::new(AtomicU64::new(0)));
-        let counted = sent.clone();
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(&to) else { continue };
-                let (Ok(client2), Ok(server2)) = (client.try_clone(), server.try_clone()) else { continue };
-                let counted = counted.clone();
-                std::thread::spawn(move || pass(client, server, Some(&counted)));
-                std::thread::spawn(move || pass(server2, client2, None));
-            }
-        });
-        Self { at, sent }
-    }
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicU64>) {
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(read @ 1..) = from.read(&mut buffer) {
-        if let Some(count) = count {
-            count.fetch_add(read as u64, Ordering::SeqCst);
-        }
-        if to.write_all(&buffer[..read]).is_err() {
-            break;
-        }
-    }
-    let _ = (to.shutdown(Shutdown::Write), from.shutdown(Shutdown::Read));
-}
-
 struct Scene<'a> {
     bed: Bed,
     server: &'a Server,
-    counter: Counter,
+    proxy: Proxy,
     prefix: String,
 }
 
 /// An export of so many records to a local directory and to the server.
 fn scene(server: &Server, records: u64) -> Scene<'_> {
     let mut bed = Bed::new(Options { records, page_size: 500, ..Options::default() });
-    let counter = Counter::before(server.text("endpoint"));
+    let (proxy, endpoint) = Proxy::before_url(server.text("endpoint"));
     let prefix = bed.dir().file_name().expect("a name").to_string_lossy().trim_start_matches('.').to_owned();
     let mut s3 = server.s3().clone();
-    s3["endpoint"] = counter.at.clone().into();
+    s3["endpoint"] = endpoint.into();
     s3["prefix"] = prefix.clone().into();
     s3["credentials"] = json!({ "static": { "access_key_id": "${S3_ID}", "secret_access_key": "${S3_KEY}" } });
     s3["transfer"] = json!({ "connections": 2, "in_flight": format!("{IN_FLIGHT}B") });
@@ -121,7 +79,7 @@ fn scene(server: &Server, records: u64) -> Scene<'_> {
     export["to"] = json!(["lake", "offsite"]);
     export["attempts"] = 10.into();
     bed.export("shop", export);
-    Scene { bed, server, counter, prefix }
+    Scene { bed, server, proxy, prefix }
 }
 
 /// Every file below a directory, with its size and sum; nothing of the daemon's own.
@@ -182,7 +140,7 @@ fn killed_while_parts_travel() {
         let scene = scene(&server, LARGE);
         scene.dies_at(point);
         let bytes = scene.finishes();
-        let sent = scene.counter.sent.load(Ordering::SeqCst);
+        let sent = scene.proxy.forwarded();
         println!("{point}: {bytes} bytes stored, {sent} sent");
         assert!(bytes > 12_000_000, "{bytes} bytes are too few for parts");
         assert!(sent <= bytes + IN_FLIGHT + 1_000_000, "{point}: {sent} bytes sent for {bytes}");
@@ -218,18 +176,18 @@ fn killed_again_and_again() {
     scene.bed.config["destinations"]["offsite"]["s3"]["transfer"]["per_second"] = "6MB".into();
     let kills = 5;
     for _ in 0..kills {
-        let before = scene.counter.sent.load(Ordering::SeqCst);
+        let before = scene.proxy.forwarded();
         let daemon = scene.bed.start();
         let _ = daemon.ask("POST", "/v1/exports/shop/run", "");
         let end = Instant::now() + PATIENCE;
-        while scene.counter.sent.load(Ordering::SeqCst) < before + 3_000_000 {
+        while scene.proxy.forwarded() < before + 3_000_000 {
             assert!(Instant::now() < end, "nothing travels:\n{}", daemon.stderr());
             std::thread::sleep(Duration::from_millis(10));
         }
         daemon.kill();
     }
     let bytes = scene.finishes();
-    let sent = scene.counter.sent.load(Ordering::SeqCst);
+    let sent = scene.proxy.forwarded();
     println!("{kills} kills: {bytes} bytes stored, {sent} sent");
     assert!(sent <= bytes + kills * IN_FLIGHT + 1_000_000, "{sent} bytes sent for {bytes}, {kills} kills");
 }
