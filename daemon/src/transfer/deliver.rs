@@ -202,7 +202,11 @@ impl Worker {
                 let id = (&self.task.row.id, &row.segment.id);
                 self.task.ledger.delivery_failed(id.0, id.1, self.name(), &text).await?;
             }
-            let wait = self.tries.failed(began, mends_itself(&error));
+            let asked = match error.class() {
+                ErrorClass::Throttled(wait) => Some(wait),
+                _ => None,
+            };
+            let wait = self.tries.failed(began, mends_itself(&error), asked);
             self.task.progress.at(
                 self.name(),
                 AtDestination { error: Some(text.clone()), next_try: self.tries.next_try(), ..self.standing() },

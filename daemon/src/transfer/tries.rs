@@ -14,6 +14,9 @@ const RETRY: RetryPolicy =
 /// The wait before a try that only helps if an operator did something.
 const BY_OPERATOR: Duration = Duration::from_secs(30);
 
+/// The longest wait that a destination may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+
 /// The tries at one destination.
 #[derive(Debug, Default)]
 pub struct Tries(Mutex<State>);
@@ -41,15 +44,16 @@ impl Tries {
         std::mem::take(&mut *self.state()).failed.is_some()
     }
 
-    /// A try that began then failed. The wait before the next one, if this one is the first to learn of the failure: what
+    /// A try that began then failed; `asked` is how long the destination wants to be left alone. The wait before the next one, if this one is the first to learn of the failure: what
     /// was under way at the same time failed of the same.
-    pub fn failed(&self, began: Instant, mends_itself: bool) -> Option<Duration> {
+    pub fn failed(&self, began: Instant, mends_itself: bool, asked: Option<Duration>) -> Option<Duration> {
         let mut state = self.state();
         if state.failed.is_some_and(|(at, _)| began <= at) {
             return None;
         }
+        let asked = asked.map(|asked| asked.min(LONGEST_ASKED));
         let wait = match mends_itself {
-            true => state.waits.get_or_insert_with(|| RETRY.waits()).next_wait(None).unwrap_or(RETRY.max),
+            true => state.waits.get_or_insert_with(|| RETRY.waits()).next_wait(asked).unwrap_or(RETRY.max),
             false => BY_OPERATOR,
         };
         let now = clock::monotonic();
@@ -126,15 +130,18 @@ mod tests {
     fn what_fails_together_counts_once() {
         let tries = Tries::default();
         let began = tries.begin();
-        assert!(tries.failed(began, true).is_some());
-        assert_eq!(tries.failed(began, true), None, "it was under way when the first one failed");
+        assert!(tries.failed(began, true, None).is_some());
+        assert_eq!(tries.failed(began, true, None), None, "it was under way when the first one failed");
         assert_eq!(tries.in_a_row(), 1);
         std::thread::sleep(Duration::from_millis(2));
-        assert!(tries.failed(tries.begin(), false).is_some_and(|wait| wait == BY_OPERATOR));
+        assert!(tries.failed(tries.begin(), false, None).is_some_and(|wait| wait == BY_OPERATOR));
         assert_eq!(tries.in_a_row(), 2);
         assert!(tries.wait().is_some() && tries.next_try().is_some());
         assert!(tries.worked());
         assert!(!tries.worked());
+        let minute = Duration::from_secs(60);
+        assert!(tries.failed(tries.begin(), true, Some(minute)).is_some_and(|wait| wait >= minute), "as it asked");
+        assert!(tries.worked());
         assert_eq!((tries.in_a_row(), tries.wait()), (0, None));
     }
 
