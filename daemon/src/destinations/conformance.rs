@@ -83,8 +83,12 @@ async fn files(place: &dyn Destination, dir: &Path, large: usize) {
         assert_eq!(error.class(), ErrorClass::Conflict, "{error}");
         assert!(content(place, key).await.unwrap() == bytes, "{key} was not touched");
 
+        place.tidy("e/s/t").await.expect("a directory in which something is left stays");
+        assert!(content(place, key).await.unwrap() == bytes);
         place.delete(key).await.unwrap();
         place.delete(key).await.expect("what is not there is deleted already");
+        place.tidy("e/s/t").await.unwrap();
+        place.tidy("e/s/t").await.expect("a directory that is not there is no error");
         assert!(content(place, key).await.is_none());
     }
     place.delete("never/there/at/all").await.unwrap();

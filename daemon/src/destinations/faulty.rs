@@ -110,6 +110,9 @@ impl Destination for Faulty<'_> {
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
         Box::pin(self.patiently(move || self.inner.delete(key)))
     }
+    fn tidy<'a>(&'a self, dir: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.patiently(move || self.inner.tidy(dir)))
+    }
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Answer<'a, ()> {
         Box::pin(self.patiently(move || self.inner.abort(key, upload)))
     }

@@ -167,6 +167,13 @@ impl Destination for Sftp {
         })
     }
 
+    fn tidy<'a>(&'a self, dir: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let path = self.settings.path(dir);
+            self.with("remove", dir, async |line| line.remove_empty(&path).await).await
+        })
+    }
+
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             // Nothing but a temporary file of ours is ever removed for an upload.

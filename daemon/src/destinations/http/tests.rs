@@ -5,6 +5,7 @@ use crate::auth::Place;
 use crate::base::error::Classify as _;
 use crate::base::secret::Secret;
 use crate::destinations::conformance::{content, pattern, put, skipped, suite};
+use crate::destinations::faulty::wild;
 use crate::destinations::upload::InMemory;
 use crate::net::http::tests::server::{Got, Reply, Server};
 use serde_json::{Value, json};
@@ -60,6 +61,7 @@ async fn a_server_that_knows_conditions_conforms() {
     assert_eq!(apache.probe().await.unwrap().notes, [""; 0]);
     assert!(apache.is_conditional());
     suite(&apache, dir.path(), 3_000_000).await;
+    suite(&wild(&apache), dir.path(), 3_000_000).await;
 }
 
 #[tokio::test]

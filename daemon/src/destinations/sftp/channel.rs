@@ -180,6 +180,15 @@ impl Channel {
         there(self.answered(self.raw.remove(path)).await).map(drop)
     }
 
+    /// Removes a directory; one that is not there, or in which something is left, is no error.
+    pub async fn remove_empty(&self, path: &str) -> Result<(), Failure> {
+        match there(self.answered(self.raw.rmdir(path)).await) {
+            // What is refused here is a directory that is not empty: the protocol has no word of its own for it.
+            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Makes a directory and those above it.
     pub async fn make_dirs(&self, dir: &str) -> Result<(), Failure> {
         let mut missing = Vec::new();

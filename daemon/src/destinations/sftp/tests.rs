@@ -6,6 +6,7 @@ use super::*;
 use crate::base::error::Classify as _;
 use crate::base::secret::Secret;
 use crate::destinations::conformance::{content, pattern, put, skipped, suite};
+use crate::destinations::faulty::wild;
 use crate::destinations::upload::InMemory;
 use fake::{Fake, Faults};
 use serde_json::{Value, json};
@@ -80,6 +81,7 @@ async fn a_real_server_conforms() {
     assert_eq!(sftp.probe().await.unwrap(), Probed::default(), "OpenSSH has all that is wanted");
     let sized = real.with(json!({ "verify": "size" })).unwrap();
     suite(&sized, dir.path(), LARGE).await;
+    suite(&wild(&sftp), dir.path(), LARGE).await;
 }
 
 #[tokio::test]
