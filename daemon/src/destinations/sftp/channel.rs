@@ -183,8 +183,9 @@ impl Channel {
     /// Removes a directory; one that is not there, or in which something is left, is no error.
     pub async fn remove_empty(&self, path: &str) -> Result<(), Failure> {
         match there(self.answered(self.raw.rmdir(path)).await) {
-            // What is refused here is a directory that is not empty: the protocol has no word of its own for it.
-            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            // What is refused is a directory that is not empty: the protocol has no word of its own for it. Where directories
+            // cannot be removed at all, an empty one stays.
+            Ok(_) | Err(Failure::Refused(_) | Failure::Unsupported) => Ok(()),
             Err(failure) => Err(failure),
         }
     }
