@@ -204,8 +204,8 @@ impl Ledger {
         self.read(move |sql| awaited(sql, &task, &destination)).await
     }
 
-    /// Stores the bytes of a stream's manifest for a destination, before they are sent. If some are stored already,
-    /// those are returned and count. `Broken` unless the stream is extracted and all its segments are verified there.
+    /// The same without a signature.
+    #[cfg(test)]
     pub async fn compose_manifest(
         &self,
         task: &TaskId,
@@ -218,7 +218,9 @@ impl Ledger {
         Ok(self.write(move |tx| compose(tx, &task, &stream, &destination, composed)).await?.bytes)
     }
 
-    /// The same with the signature of the bytes, which is stored with them.
+    /// Stores the bytes of a stream's manifest for a destination, and their signature, before they are sent. If some are
+    /// stored already, those are returned and count. `Broken` unless the stream is extracted and all its segments are
+    /// verified there.
     pub async fn compose_signed(
         &self,
         task: &TaskId,

@@ -1,4 +1,4 @@
-//! Builds the HTTP client of a source: rustls with ring, tuned connections, no redirects, no proxy from the environment.
+//! Builds the HTTP client of a source or destination: rustls with ring, tuned connections, no redirects, no proxy from the environment.
 
 use super::error::SetupError;
 use super::mask::Mask;

@@ -134,13 +134,8 @@ impl FrameFile {
     }
 
     /// Plain bytes in it; that none are missing at its end is only known once the last of them is read.
-    pub fn len(&self) -> u64 {
+    pub fn plain_bytes(&self) -> u64 {
         self.plain
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.plain == 0
     }
 
     /// The plain bytes from `at` to the end of the frame that holds them; none behind the last.
@@ -199,7 +194,7 @@ mod tests {
             // At the end of the last full frame an empty one may follow, which is asked for, too.
             let piece = file.read_from(plain.len() as u64)?;
             if piece.is_empty() {
-                assert_eq!(plain.len() as u64, file.len());
+                assert_eq!(plain.len() as u64, file.plain_bytes());
                 return Ok(plain);
             }
             plain.extend(piece);

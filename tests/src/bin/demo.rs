@@ -109,7 +109,8 @@ fn build() -> Result<PathBuf> {
     let bin = std::env::current_exe()?.parent().context("find the build directory")?.to_owned();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "saas-export-daemon", "--package", "exportctl", "--bins"]);
+    // The whole workspace, as the tests build it: a part of it would want other features, and everything twice.
+    command.args(["build", "--quiet", "--workspace", "--bins"]);
     if bin.ends_with("release") {
         command.arg("--release");
     }

@@ -92,7 +92,7 @@ impl Length for PartFile {
     fn len(&self) -> u64 {
         match &*self.0 {
             Inner::Plain(file) => file.metadata().map_or(0, |meta| meta.len()),
-            Inner::Sealed(file) => file.len(),
+            Inner::Sealed(file) => file.plain_bytes(),
         }
     }
 }
