@@ -6,6 +6,7 @@ use saas_export_daemon::app::engine::{self, Files};
 use saas_export_daemon::app::{self, EXIT_CONFIG};
 use saas_export_daemon::base::crash;
 use saas_export_daemon::config;
+use saas_export_daemon::host::memory;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ const BLOCKING_THREADS: usize = 64;
 const LAST_FILES: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    memory::give_back();
     let cli = Cli::parse();
     let files = Files { config: cli.config.clone(), auth_env: cli.auth_env.clone() };
     if cli.crash_points {

@@ -88,8 +88,6 @@ impl Bed {
     /// The daemon's command line with its two files.
     pub fn daemon_command(&self) -> Command {
         let mut command = Command::new(program("saas-export-daemon"));
-        // As the shipped unit has it.
-        command.env("MALLOC_ARENA_MAX", "2");
         command.arg("--config").arg(self.path("config.yaml")).arg("--auth-env").arg(self.path("auth.env"));
         command.env_remove("NOTIFY_SOCKET").env_remove("CREDENTIALS_DIRECTORY").env("NO_COLOR", "1");
         command.current_dir(self.dir());

@@ -20,7 +20,7 @@ fn peak(records: u64) -> u64 {
     daemon.peak_memory()
 }
 
-/// What the allocator keeps differs by some megabytes from run to run: the most of short runs, the least of long ones.
+/// Some megabytes differ from run to run: the most of short runs, the least of long ones.
 #[test]
 fn a_million_records_need_no_more_than_a_hundred_thousand() {
     let small = (0..4).map(|_| peak(100_000)).max().unwrap_or_default();
