@@ -284,7 +284,11 @@ impl AppEngine {
             Ok(StreamPlan { name, settings, fingerprint })
         });
         let streams: Vec<_> = streams.collect::<Result<_, BuildError>>()?;
-        let Places { destinations, places } = Places::open(&self.destinations, &config, export)?;
+        let Places { destinations, places } = {
+            // What is only delivered may take years: by then credentials have other names.
+            let now = self.config.borrow();
+            Places::open(&self.destinations, &config, export, row.extracted.then_some(&**now))?
+        };
         let daemon = self.config.borrow().daemon.clone();
         let home = spool::home(&config, row.home.as_deref());
         let base = home.map_or(daemon.state_dir.clone(), |(_, local)| local.root.join(PRIVATE));

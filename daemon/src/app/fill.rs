@@ -3,8 +3,8 @@
 use super::engine::AppEngine;
 use crate::base::error::Chain;
 use crate::base::fsio;
-use crate::base::ids::Name;
-use crate::config::settings::Config;
+use crate::base::ids::{Name, TaskId};
+use crate::config::settings::{Config, Destination as Settings};
 use crate::destinations::local::PRIVATE;
 use crate::destinations::{Destination, object_key};
 use crate::ledger::input::AddDestination;
@@ -49,9 +49,10 @@ pub async fn back_fill(
         .open(settings)
         .map_err(|error| Refusal::Unavailable(format!("failed to {}", Chain(&error))))?;
     let source = Source::of(engine, task)?;
-    source.has_everything(ledger, task).await?;
+    let moved = source.moved(name.as_str(), settings, &task.id)?;
+    source.has_everything(ledger, task, moved.then_some(name.as_str())).await?;
     let settings = serde_json::to_value(settings).map_err(|error| Refusal::Unavailable(error.to_string()))?;
-    Ok(AddDestination { name: name.to_string(), settings, actor })
+    Ok(AddDestination { name: name.to_string(), settings, moved, actor })
 }
 
 /// Removes files that nobody waits for any more.
@@ -68,6 +69,8 @@ pub fn free(engine: &AppEngine, task: &TaskRow, segments: &[FreedSegment]) -> Re
 
 /// Where the files of a task may still be.
 struct Source {
+    /// The task's own destinations, as it stored them.
+    stored: BTreeMap<Name, Settings>,
     destinations: BTreeMap<String, Arc<dyn Destination>>,
     spool: Spool,
 }
@@ -86,18 +89,35 @@ impl Source {
         // One that cannot be opened any more may still be filled back from the others.
         let opened =
             config.destinations.iter().filter_map(|(name, place)| Some((name.to_string(), opener.open(place).ok()?)));
-        Ok(Self { destinations: opened.collect(), spool: Spool::new(&base, &state_dir, &task.id, 0o640) })
+        let destinations = opened.collect();
+        Ok(Self { destinations, spool: Spool::new(&base, &state_dir, &task.id, 0o640), stored: config.destinations })
+    }
+
+    /// Whether the name means another place now than the task stored. Refused where the place is another destination's of it.
+    fn moved(&self, name: &str, settings: &Settings, task: &TaskId) -> Result<bool, Refusal> {
+        let there = |(other, place): &(&Name, &Settings)| other.as_str() != name && place.place() == settings.place();
+        if let Some((other, _)) = self.stored.iter().find(there) {
+            return Err(Refusal::Conflict(format!("{name} is the place that task {task} knows as {other}")));
+        }
+        Ok(self.stored.get(name).is_some_and(|stored| stored.place() != settings.place()))
     }
 
     /// Refuses where a file is nowhere any more. A destination that does not answer says nothing: the delivery waits for it.
-    async fn has_everything(&self, ledger: &Ledger, task: &TaskRow) -> Result<(), Refusal> {
+    /// What lies at `moved` alone, a name that means another place now, could not be fetched once that is forgotten.
+    async fn has_everything(&self, ledger: &Ledger, task: &TaskRow, moved: Option<&str>) -> Result<(), Refusal> {
         let failed = |error: LedgerError| Refusal::Unavailable(format!("failed to {}", Chain(&error)));
         for stream in ledger.streams(&task.id).await.map_err(failed)? {
             let segments = ledger.segments(&task.id, &stream.stream).await.map_err(failed)?;
-            let looks = segments.into_iter().filter(|segment| !segment.superseded).map(|segment| async move {
-                match self.has(ledger, task, &segment).await.map_err(failed)? {
-                    true => Ok(()),
-                    false => Err(Refusal::Conflict(format!(
+            let looks = segments.into_iter().filter(SegmentRow::listed).map(|segment| async move {
+                let (here, there) = self.has(ledger, task, &segment, moved).await.map_err(failed)?;
+                match (here, there) {
+                    (true, _) => Ok(()),
+                    (false, Some(name)) => Err(Refusal::Conflict(format!(
+                        "{} of stream {} of task {} lies where {name} was before it moved, and nowhere else: give the new \
+                         place a name of its own, and {name} its old settings",
+                        segment.name, segment.id.stream, task.id
+                    ))),
+                    (false, None) => Err(Refusal::Conflict(format!(
                         "{} of stream {} is gone everywhere: neither the spool nor a destination of task {} has it",
                         segment.name, segment.id.stream, task.id
                     ))),
@@ -108,18 +128,30 @@ impl Source {
         Ok(())
     }
 
-    async fn has(&self, ledger: &Ledger, task: &TaskRow, segment: &SegmentRow) -> Result<bool, LedgerError> {
+    /// Whether a segment is in the spool or at a destination; and the name of the one that moved, if it may be there.
+    async fn has<'a>(
+        &self,
+        ledger: &Ledger,
+        task: &TaskRow,
+        segment: &SegmentRow,
+        moved: Option<&'a str>,
+    ) -> Result<(bool, Option<&'a str>), LedgerError> {
         if Path::new(&self.spool.segment(&segment.id.stream, &segment.name)).exists() {
-            return Ok(true);
+            return Ok((true, None));
         }
         let key = object_key(&task.export, &segment.id.stream, &task.id, &segment.name);
+        let mut left = None;
         for name in ledger.verified_at(&task.id, &segment.id).await? {
+            if let Some(moved) = moved.filter(|moved| *moved == name) {
+                left = Some(moved);
+                continue;
+            }
             let Some(destination) = self.destinations.get(&name) else { continue };
             match destination.head(&key).await {
                 Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return Ok(true),
+                Ok(Some(_)) | Err(_) => return Ok((true, None)),
             }
         }
-        Ok(false)
+        Ok((false, left))
     }
 }

@@ -29,10 +29,6 @@ impl Stored {
         Ok(Self { config, to: to.iter().filter_map(Value::as_str).map(str::to_owned).collect() })
     }
 
-    fn settings(&self, name: &str) -> Option<&Value> {
-        self.config.get("destinations")?.get(name)
-    }
-
     /// Stores what was changed: the names, and the settings of one of them.
     fn store(mut self, tx: &Tx<'_>, task: &TaskRow, settings: Option<(&str, &Value)>) -> Result<(), LedgerError> {
         if let Some(to) = self.config.pointer_mut(&format!("/exports/{}/to", task.export)) {
@@ -90,16 +86,15 @@ fn add(tx: &Tx<'_>, id: &TaskId, order: &AddDestination) -> Result<u64, LedgerEr
         return Ok(0);
     }
     let mut stored = Stored::of(&task)?;
-    let elsewhere = stored.settings(name).is_some_and(|settings| *settings != order.settings);
     let (done, streams) = published(tx, id, name)?;
-    if !elsewhere && done == streams && streams > 0 && stored.to.contains(&order.name) {
+    if !order.moved && done == streams && streams > 0 && stored.to.contains(&order.name) {
         return refused("it has everything already".into());
     }
     if is_going(tx, id, name)? {
         return refused("retention is removing its files there; ask again when they are gone".into());
     }
     forget_pruned(tx, id, name)?;
-    if elsewhere {
+    if order.moved {
         // The name means another place now: what the old one has says nothing about it.
         run(tx, "DELETE FROM deliveries WHERE task = ?1 AND destination = ?2", (id.as_str(), name))?;
         run(tx, "DELETE FROM manifests WHERE task = ?1 AND destination = ?2", (id.as_str(), name))?;

@@ -191,6 +191,8 @@ pub struct AddDestination {
     pub name: String,
     /// Its settings as JSON, without secrets.
     pub settings: serde_json::Value,
+    /// Whether the name means another place than the task stored: what lies at the old one says nothing about it.
+    pub moved: bool,
     /// Who orders it.
     pub actor: String,
 }

@@ -1,7 +1,7 @@
 //! What lies in the spools by the ledger: bytes that wait for a destination, and for which most.
 
 use super::Ledger;
-use super::codec::{all, count, one, run};
+use super::codec::{Word, all, count, one, run};
 use super::error::LedgerError;
 use super::rows::{DeliverySum, Holder, Spooled};
 use crate::base::ids::TaskId;
@@ -20,7 +20,7 @@ const HELD: &str = "FROM segments g JOIN tasks t ON t.id = g.task
 fn spooled(sql: &Connection) -> Result<Spooled, LedgerError> {
     let bytes = one(sql, &format!("SELECT coalesce(sum(g.bytes), 0) AS bytes {HELD}"), [], |row| count(row, "bytes"))?;
     let text = format!(
-        "SELECT p.task, p.destination, sum(held.bytes) AS bytes
+        "SELECT p.task, (SELECT state FROM tasks WHERE id = p.task) AS state, p.destination, sum(held.bytes) AS bytes
          FROM (SELECT g.task, g.stream, g.lane, g.n, g.revision, g.bytes {HELD}) held
          JOIN deliveries p USING (task, stream, lane, n, revision)
          WHERE p.verified_at IS NULL GROUP BY p.task, p.destination ORDER BY 3 DESC, 1, 2 LIMIT 1"
@@ -28,6 +28,7 @@ fn spooled(sql: &Connection) -> Result<Spooled, LedgerError> {
     let holder = one(sql, &text, [], |row| {
         Ok(Holder {
             task: TaskId::known(row.get::<_, String>("task")?),
+            state: row.get::<_, Word>("state")?.0,
             destination: row.get("destination")?,
             bytes: count(row, "bytes")?,
         })

@@ -2,7 +2,7 @@
 
 use super::TaskRun;
 use super::error::TransferError;
-use super::fetch;
+use super::fetch::{self, Fetched};
 use super::publish::publish;
 use super::single;
 use super::tries::{Crew, Hope, Tries};
@@ -16,7 +16,8 @@ use crate::model::segment::{Role, SegmentId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -100,8 +101,21 @@ fn mends_itself(error: &TransferError) -> bool {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Probe,
-    Put(&'a DeliveryRow),
+    Put(&'a Carried),
     Publish,
+}
+
+/// A delivery under way.
+struct Carried {
+    row: DeliveryRow,
+    /// Its file, where it was fetched from another destination.
+    fetched: Mutex<Option<Arc<Fetched>>>,
+}
+
+impl Carried {
+    fn fetched(&self) -> MutexGuard<'_, Option<Arc<Fetched>>> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Worker {
@@ -116,7 +130,22 @@ struct Worker {
 }
 
 impl Worker {
+    /// Works to its end. While the source is still being read, an error of the ledger or the spool is no end either: nobody
+    /// would deliver, and what waits for room would wait for ever.
     async fn run(self) -> Result<(), TransferError> {
+        let mut extraction = self.extraction.clone();
+        loop {
+            let Err(error) = self.work().await else { return Ok(()) };
+            let goes_on = !matches!(error.class(), ErrorClass::Stopped | ErrorClass::Bug);
+            if !(goes_on && *extraction.borrow_and_update() == Extraction::Running) {
+                return Err(error);
+            }
+            self.trouble(&error, self.tries.failed(self.tries.begin(), true, None));
+            self.rest(&mut extraction).await?;
+        }
+    }
+
+    async fn work(&self) -> Result<(), TransferError> {
         let mut sealed = self.task.sealed.subscribe();
         let mut extraction = self.extraction.clone();
         self.told();
@@ -172,9 +201,10 @@ impl Worker {
     }
 
     async fn deliver(&self, row: DeliveryRow) -> Result<SegmentId, TransferError> {
-        self.patiently(Step::Put(&row)).await?;
-        self.commit(&row).await?;
-        Ok(row.segment.id)
+        let carried = Carried { row, fetched: Mutex::default() };
+        self.patiently(Step::Put(&carried)).await?;
+        self.commit(&carried.row).await?;
+        Ok(carried.row.segment.id)
     }
 
     async fn publish(&self) -> Result<(), TransferError> {
@@ -197,9 +227,12 @@ impl Worker {
                 }
                 return Ok(());
             };
-            let text = Chain(&error).to_string();
-            if let Step::Put(row) = step {
-                let id = (&self.task.row.id, &row.segment.id);
+            if let Step::Put(carried) = step {
+                if self.tries.in_a_row() > 0 {
+                    // What a dead destination would hold here has no room for those that are alive.
+                    carried.fetched().take();
+                }
+                let (id, text) = ((&self.task.row.id, &carried.row.segment.id), Chain(&error).to_string());
                 self.task.ledger.delivery_failed(id.0, id.1, self.name(), &text).await?;
             }
             let asked = match error.class() {
@@ -207,10 +240,6 @@ impl Worker {
                 _ => None,
             };
             let wait = self.tries.failed(began, mends_itself(&error), asked);
-            self.task.progress.at(
-                self.name(),
-                AtDestination { error: Some(text.clone()), next_try: self.tries.next_try(), ..self.standing() },
-            );
             let last = match *extraction.borrow_and_update() {
                 Extraction::Running => false,
                 Extraction::Ended | Extraction::Paused if self.tries.in_a_row() >= TRIES || !mends_itself(&error) => {
@@ -219,16 +248,24 @@ impl Worker {
                 Extraction::Ended | Extraction::Paused => false,
                 Extraction::Stopped => true,
             };
+            self.trouble(&error, wait.filter(|_| !last));
             if last {
                 return Err(error);
             }
-            if let Some(wait) = wait {
-                tracing::warn!(
-                    EXPORT_TASK = %self.task.row.id, EXPORT_DESTINATION = %self.name(),
-                    "delivery to {} failed, trying again in {wait:.0?}: {text}", self.name()
-                );
-            }
         }
+    }
+
+    /// Says what went wrong, and in the log when it is tried again.
+    fn trouble(&self, error: &TransferError, wait: Option<Duration>) {
+        let text = Chain(error).to_string();
+        if let Some(wait) = wait {
+            tracing::warn!(
+                EXPORT_TASK = %self.task.row.id, EXPORT_DESTINATION = %self.name(),
+                "delivery to {} failed, trying again in {wait:.0?}: {text}", self.name()
+            );
+        }
+        let next_try = self.tries.next_try();
+        self.task.progress.at(self.name(), AtDestination { error: Some(text), next_try, ..self.standing() });
     }
 
     /// Waits until the destination may be tried again, or until the end of extraction makes it urgent.
@@ -249,7 +286,7 @@ impl Worker {
         })?;
         match step {
             Step::Probe => place.destination.probe().await.map(drop).map_err(|source| self.failed(source)),
-            Step::Put(row) => self.put(row).await,
+            Step::Put(carried) => self.put(carried).await,
             Step::Publish => {
                 let (name, destination) = self.task.destinations.get(self.index).ok_or(TransferError::Stopped)?;
                 publish(&self.task, name, &**destination).await
@@ -291,18 +328,19 @@ impl Worker {
         TransferError::Destination { name: self.name().to_owned(), source }
     }
 
-    async fn put(&self, row: &DeliveryRow) -> Result<(), TransferError> {
+    async fn put(&self, carried: &Carried) -> Result<(), TransferError> {
         let place = self.place()?;
+        let segment = &carried.row.segment;
+        let key = key(&self.task, &segment.id.stream, &segment.name);
+        let from = self.task.spool.segment(&segment.id.stream, &segment.name);
+        // Before the turn: who waits for room in the spool must not keep those from delivering that make it.
+        if self.task.row.state.closed() && carried.fetched().is_none() {
+            let fetched = fetch::fetch(&self.task, segment, &from).await?;
+            *carried.fetched() = Some(fetched);
+        }
         // Over all tasks that deliver there.
         let _turn = place.turns.acquire().await;
         crash::point("delivery.started");
-        let segment = &row.segment;
-        let key = key(&self.task, &segment.id.stream, &segment.name);
-        let from = self.task.spool.segment(&segment.id.stream, &segment.name);
-        let _fetched = match self.task.row.state.closed() {
-            true => fetch::fetch(&self.task, segment, &from).await?,
-            false => None,
-        };
         let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone(), crc32c: segment.crc32c };
         let (ledger, task, destination) = (&self.task.ledger, &self.task.row.id, self.name());
         let log = LedgerLog { ledger, task, destination, key: &key };

@@ -11,36 +11,67 @@ use crate::ledger::rows::SegmentRow;
 use futures_util::StreamExt as _;
 use saas_export_manifest::Digester;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::io::AsyncWriteExt as _;
 
-/// One lock for each file that is fetched.
-#[derive(Debug, Default)]
-pub struct Locks(Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>);
+/// The files that are fetched back, each once however many destinations wait for it.
+#[derive(Default)]
+pub struct Locks(Mutex<BTreeMap<String, Weak<File>>>);
+
+/// A file of which there is one copy at a time.
+#[derive(Default)]
+struct File(tokio::sync::Mutex<Weak<Fetched>>);
 
 impl Locks {
-    fn lock(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = locks.get(name).and_then(Weak::upgrade) {
-            return lock;
+    fn file(&self, name: &str) -> Arc<File> {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|_, file| file.strong_count() > 0);
+        if let Some(file) = files.get(name).and_then(Weak::upgrade) {
+            return file;
         }
-        let lock = Arc::default();
-        locks.insert(name.to_owned(), Arc::downgrade(&lock));
-        lock
+        let file = Arc::default();
+        files.insert(name.to_owned(), Arc::downgrade(&file));
+        file
+    }
+}
+
+/// A segment in the spool that was brought back there, and the room that it takes. It leaves with the last who delivers it:
+/// a destination that is dead must not fill the disk with what another one has already.
+pub struct Fetched {
+    path: PathBuf,
+    _booked: Option<Booked>,
+    /// Keeps the entry by which others find it.
+    _file: Arc<File>,
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        // Left behind, it goes with the task's directory.
+        let _ = fsio::remove(&self.path);
     }
 }
 
 /// Makes sure that a segment of a task that has ended lies in the spool: it does still, or it is read from another
-/// destination of the task and compared on the way. The booking of its room ends with the delivery.
-pub async fn fetch(task: &TaskRun, segment: &SegmentRow, to: &Path) -> Result<Option<Booked>, TransferError> {
+/// destination of the task and compared on the way.
+pub async fn fetch(task: &TaskRun, segment: &SegmentRow, to: &Path) -> Result<Arc<Fetched>, TransferError> {
     // One at a time: several destinations may be filled back, and one copy serves them all.
-    let lock = task.fetching.lock(&format!("{}/{}", segment.id.stream, segment.name));
-    let _held = lock.lock().await;
-    if tokio::fs::try_exists(to).await.unwrap_or(false) {
-        return Ok(None);
+    let file = task.fetching.file(&format!("{}/{}", segment.id.stream, segment.name));
+    let mut known = file.0.lock().await;
+    if let Some(fetched) = known.upgrade() {
+        return Ok(fetched);
     }
+    let booked = match tokio::fs::try_exists(to).await.unwrap_or(false) {
+        true => None,
+        false => Some(bring(task, segment, to).await?),
+    };
+    let fetched = Arc::new(Fetched { path: to.to_owned(), _booked: booked, _file: file.clone() });
+    *known = Arc::downgrade(&fetched);
+    Ok(fetched)
+}
+
+/// Reads a segment from another destination.
+async fn bring(task: &TaskRun, segment: &SegmentRow, to: &Path) -> Result<Booked, TransferError> {
     let booked = task.room.book(task, segment.bytes).await?;
     task.room.enter(task).await?;
     task.spool.prepare(&segment.id.stream)?;
@@ -50,7 +81,7 @@ pub async fn fetch(task: &TaskRun, segment: &SegmentRow, to: &Path) -> Result<Op
         match copy(task, segment, &**from, to).await {
             Ok(true) => {
                 crash::point("delivery.fetched");
-                return Ok(Some(booked));
+                return Ok(booked);
             }
             Ok(false) => why.push(format!("{name} does not have it any more")),
             Err(TransferError::Stopped) => return Err(TransferError::Stopped),

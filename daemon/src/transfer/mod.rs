@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 /// How often a task that waits for room looks again.
 const RECHECK_ROOM: Duration = Duration::from_secs(2);
 /// How often a task that waits for a destination looks again.
-const RECHECK_DELIVERY: Duration = Duration::from_secs(30);
+pub const RECHECK_DELIVERY: Duration = Duration::from_secs(30);
 
 /// A stream of a task.
 #[derive(Clone, Debug)]
@@ -214,7 +214,8 @@ fn full(task: &TaskRun, error: &TransferError) -> String {
 }
 
 async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
-    let before = |error| Failure { extracted: false, error };
+    // An error before extraction begins is one of its end, where there is nothing left to extract.
+    let before = |error| Failure { extracted: task.row.extracted, error };
     let after = |error| Failure { extracted: true, error };
     recover::clean(task).await.map_err(before)?;
     let rows = task.ledger.streams(&task.row.id).await.map_err(TransferError::from).map_err(before)?;
@@ -232,7 +233,7 @@ async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
     extracted.map_err(before)?;
     assembled.map_err(after)?;
     delivered.map_err(after)?;
-    failed_streams(task).await.map_err(before)?;
+    failed_streams(task).await.map_err(|error| Failure { extracted: false, error })?;
     task.spool.remove().map_err(after)?;
     crash::point("task.before_end");
     Ok(())

@@ -7,7 +7,7 @@ use super::TaskRun;
 use super::deliver::key;
 use super::error::TransferError;
 use crate::base::crash;
-use crate::base::error::ErrorClass;
+use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::Name;
 use crate::destinations::{Destination, DestinationError, LATEST};
 use crate::ledger::rows::{ChainManifest, Composed, LaneRow, Link, SegmentRow, StreamRow};
@@ -53,7 +53,17 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
         let segments = task.ledger.segments(&task.row.id, &row.stream).await?;
         // Parts never left the spool.
         for segment in segments.iter().filter(|row| row.superseded && row.role != Role::Part) {
-            destination.delete(&key(task, &row.stream, &segment.name)).await.map_err(at)?;
+            let object = key(task, &row.stream, &segment.name);
+            let Err(error) = destination.delete(&object).await else { continue };
+            // No manifest lists it. A server that removes nothing must not hold up what is published beside it.
+            if error.class().retryable() || error.class() == ErrorClass::Full {
+                return Err(at(error));
+            }
+            tracing::warn!(
+                EXPORT_TASK = %task.row.id, EXPORT_DESTINATION = %name,
+                "{} holds records that were read again; no manifest lists it, and it stays there: failed to {}",
+                destination.location(&object), Chain(&error)
+            );
         }
     }
     Ok(())

@@ -9,7 +9,7 @@
 use super::TaskRun;
 use super::error::TransferError;
 use crate::ledger::Ledger;
-use crate::ledger::rows::Spooled;
+use crate::ledger::rows::{Holder, Spooled};
 use crate::model::task::Waiting;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -168,14 +168,15 @@ impl Room {
             megabytes(*self.booked())
         );
         match &spooled.holder {
-            Some(holder) => format!(
-                "{full}; most is held by destination {} for task {} ( {} ); it goes on by itself when that is delivered, or after \
-                 `exportctl deliver {} --drop {}`",
-                holder.destination,
-                holder.task,
-                megabytes(holder.bytes),
-                holder.task,
-                holder.destination
+            Some(Holder { task, state, bytes, .. }) if state.closed() => format!(
+                "{full}; most is held by task {task} ( {} ), which is {state}: `exportctl retry {task}` delivers it, \
+                 `exportctl offsets reset {task}` gives it up",
+                megabytes(*bytes)
+            ),
+            Some(Holder { task, destination, bytes, .. }) => format!(
+                "{full}; most is held by destination {destination} for task {task} ( {} ); it goes on by itself when that is \
+                 delivered, or after `exportctl deliver {task} --drop {destination}`",
+                megabytes(*bytes)
             ),
             None => format!("{full}; it goes on by itself when a stream ends"),
         }

@@ -10,6 +10,7 @@ use super::error::TransferError;
 use super::progress::Counters;
 use super::protect;
 use super::spool::{Spool, read_back};
+use crate::base::error::ErrorClass;
 use crate::base::{crash, fsio};
 use crate::config::settings::{FileLayout, Format};
 use crate::formats::single::Part;
@@ -19,10 +20,10 @@ use crate::ledger::rows::{SegmentRow, StreamRow};
 use crate::model::schema::Schema;
 use crate::model::segment::{Plain, Role, SegmentId};
 use crate::record::convert::Plan;
-use crate::seal::{Writer, Written};
+use crate::seal::{SealError, Writer, Written};
 use saas_export_manifest::Digests;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -139,8 +140,26 @@ impl Assembly {
     fn check_parts(&self) -> Result<(), TransferError> {
         for part in &self.parts {
             self.check(&self.spool.segment(&self.stream, &part.name), (part.bytes, part.crc32c))?;
+            self.opens(part)?;
         }
         Ok(())
+    }
+
+    /// A part is sealed with the state-key; another key that came meanwhile opens none of them.
+    fn opens(&self, row: &SegmentRow) -> Result<(), TransferError> {
+        let opened = self.part(row).open().and_then(|file| file.from(0).read(&mut [0]));
+        let Err(error) = opened else { return Ok(()) };
+        let other = error.get_ref().is_some_and(|inner| inner.is::<SealError>());
+        let advice = if other { "; put its state-key back, or cancel the task and run the export again" } else { "" };
+        let message = format!("read part {} of stream {}: {error}{advice}", row.name, self.stream);
+        Err(TransferError::Broken { message, class: ErrorClass::Config })
+    }
+
+    fn part(&self, row: &SegmentRow) -> Part {
+        let path = self.spool.segment(&self.stream, &row.name);
+        let seal = self.spool.part_seal(&path);
+        let bytes = row.plain.as_ref().map_or(row.bytes, |plain| plain.bytes);
+        Part { path, bytes, rows: row.counts.written, seal }
     }
 
     fn check(&self, path: &Path, expected: (u64, u32)) -> Result<(), TransferError> {
@@ -172,13 +191,7 @@ impl Assembly {
     /// Writes the plain bytes of the file.
     fn write_plain(&self, out: &mut (dyn Write + Send)) -> Result<(), FormatError> {
         let plan = Plan::new(&self.schema, formats::layout(&self.format));
-        let part = |row: &SegmentRow| {
-            let path = self.spool.segment(&self.stream, &row.name);
-            let seal = self.spool.part_seal(&path);
-            let bytes = row.plain.as_ref().map_or(row.bytes, |plain| plain.bytes);
-            Part { path, bytes, rows: row.counts.written, seal }
-        };
-        let parts: Vec<Part> = self.parts.iter().map(part).collect();
+        let parts: Vec<Part> = self.parts.iter().map(|row| self.part(row)).collect();
         formats::single::write(&self.format, &plan, &parts, out)
     }
 

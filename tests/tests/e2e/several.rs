@@ -277,6 +277,40 @@ fn what_a_dead_destination_holds_is_dropped_and_filled_back() {
 }
 
 #[test]
+fn what_lies_only_where_a_destination_was_before_is_not_forgotten() {
+    let mut bed = bed(1000, &[]);
+    let daemon = bed.start();
+    let id = daemon.run_to_success("shop");
+    drop(daemon);
+    let mut one_file = bed.config["exports"]["shop"].clone();
+    one_file["layout"] = "single".into();
+    bed.export("whole", one_file);
+    bed.config["destinations"]["lake"] = json!({ "local": { "root": bed.path("moved") } });
+    bed.config["destinations"]["copy"] = json!({ "local": { "root": bed.path("copy") } });
+    bed.config["destinations"]["old"] = json!({ "local": { "root": bed.lake() } });
+    let daemon = bed.start();
+    let refused = bed.ctl(&["deliver", &id, "--to", "lake"]).expect(7);
+    assert!(refused.stderr.contains("where lake was before it moved"), "{refused:?}");
+    let refused = bed.ctl(&["deliver", &id, "--to", "old"]).expect(7);
+    assert!(refused.stderr.contains("knows as lake"), "{refused:?}");
+    bed.ctl(&["verify", &id, "--deep"]).expect(0);
+    // With a copy elsewhere the name may move.
+    bed.ctl(&["deliver", &id, "--to", "copy"]).expect(0);
+    until(&daemon, &id, "copy", |place| published(place) && place["filling"].is_null());
+    bed.ctl(&["deliver", &id, "--to", "lake"]).expect(0);
+    until(&daemon, &id, "lake", |place| published(place) && place["filling"].is_null());
+    let files = tree(&bed.lake().join("shop"));
+    assert!(!files.is_empty());
+    assert_eq!(tree(&bed.path("moved").join("shop")), files);
+    // So may a task whose file was put together from parts.
+    let whole = daemon.run_to_success("whole");
+    bed.ctl(&["deliver", &whole, "--to", "copy"]).expect(0);
+    until(&daemon, &whole, "copy", |place| published(place) && place["filling"].is_null());
+    assert_eq!(tree(&bed.path("copy").join("whole")), tree(&bed.path("moved").join("whole")));
+    assert!(walk(&bed.path("moved").join(".saas-export/spool")).is_empty());
+}
+
+#[test]
 fn a_new_destination_is_filled_back_from_an_earlier_task() {
     let mut bed = bed(2000, &["copy"]);
     let daemon = bed.start();

@@ -96,11 +96,18 @@ async fn what_is_wrong_with_the_configuration_fails_the_task() {
 
 #[test]
 fn a_full_disk_makes_the_task_wait_and_other_errors_keep_their_class() {
-    let spool = |errno: nix::errno::Errno| BuildError::Spool { path: "/srv/x".into(), source: errno.into() }.outcome();
+    let spool =
+        |errno: nix::errno::Errno| BuildError::Spool { path: "/srv/x".into(), source: errno.into() }.outcome(false);
     let full = spool(nix::errno::Errno::ENOSPC);
     assert!(matches!(&full, Outcome::Wait(waiting, _) if waiting.reason.contains("room to create /srv/x")), "{full:?}");
     assert!(matches!(spool(nix::errno::Errno::EIO), Outcome::RetryAfter(None, ErrorClass::Transient, _)));
     assert!(matches!(spool(nix::errno::Errno::EACCES), Outcome::Failed(ErrorClass::Config, _)));
+    // Once its source is read, a task cannot fail any more.
+    for errno in [nix::errno::Errno::EIO, nix::errno::Errno::EACCES] {
+        let error = BuildError::Spool { path: "/srv/x".into(), source: errno.into() };
+        let outcome = error.outcome(true);
+        assert!(matches!(&outcome, Outcome::Wait(waiting, _) if waiting.reason.contains("create /srv/x")), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -49,6 +49,17 @@ impl Destination {
         }
     }
 
+    /// What tells the place from every other: two settings of one place reach the same objects, whatever else they say.
+    pub fn place(&self) -> String {
+        let endpoint = match self {
+            Self::S3(s3) => s3.endpoint.as_deref(),
+            Self::Gcs(gcs) => gcs.endpoint.as_deref(),
+            Self::Local(_) | Self::Azure(_) | Self::Sftp(_) | Self::Http(_) => None,
+        };
+        // Any key tells the place; names of buckets are unique within an endpoint.
+        format!("{} {}", endpoint.unwrap_or_default().trim_end_matches('/'), self.location("object"))
+    }
+
     /// Where the object `key` lies, for a person; never with a secret in it.
     pub fn location(&self, key: &str) -> String {
         match self {

@@ -70,9 +70,7 @@ impl Default for Keep {
 /// The settings by which objects are reached that were stored with the settings `stored`: those of now, if they still mean
 /// the same place (credentials and limits may be others), else the stored ones.
 pub fn reached<'a>(stored: &'a Destination, now: Option<&'a Destination>) -> &'a Destination {
-    // Any key tells the place.
-    let place = |destination: &Destination| destination.location("object");
-    now.filter(|now| place(now) == place(stored)).unwrap_or(stored)
+    now.filter(|now| now.place() == stored.place()).unwrap_or(stored)
 }
 
 #[cfg(test)]
@@ -101,5 +99,14 @@ mod tests {
         assert_eq!(reached(&stored, Some(&same)), &same);
         assert_eq!(reached(&stored, Some(&moved)), &stored);
         assert_eq!(reached(&stored, None), &stored);
+        let store = |endpoint: &str, credentials: &str| -> Destination {
+            let credentials = json!({ "static": { "access_key_id": credentials, "secret_access_key": credentials } });
+            serde_json::from_value(json!({ "s3": { "bucket": "b", "endpoint": endpoint, "credentials": credentials } }))
+                .unwrap()
+        };
+        let stored = store("https://one.example", "${ONE}");
+        let (same, moved) = (store("https://one.example/", "${TWO}"), store("https://two.example", "${ONE}"));
+        assert_eq!(reached(&stored, Some(&same)), &same);
+        assert_eq!(reached(&stored, Some(&moved)), &stored, "a bucket of the same name in another store");
     }
 }

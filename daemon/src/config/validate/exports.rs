@@ -25,11 +25,30 @@ impl Check<'_> {
                 let all = (KeyPath::of(&["destinations"]), &self.config.destinations);
                 self.known(&to.item(index), "destination", destination, all);
             }
+            self.one_place_each(&to, export);
             self.windows(&path, &export.windows);
             self.files(&path, export);
             self.keep(&path.key("keep"), export);
             for (param, declared) in &export.params {
                 self.param(&path.key("params").key(param.as_str()), param, declared);
+            }
+        }
+    }
+
+    /// What retention removes for one name must not be what another one keeps.
+    fn one_place_each(&mut self, to: &KeyPath, export: &Export) {
+        let mut taken: BTreeMap<String, &Name> = BTreeMap::new();
+        for (index, name) in export.to.iter().enumerate() {
+            let Some(settings) = self.config.destinations.get(name) else { continue };
+            // That of a directory is told where directories are.
+            if settings.local().is_some() {
+                continue;
+            }
+            if let Some(other) = taken.insert(settings.place(), name).filter(|other| *other != name) {
+                let message = format!("{name} is the same place as {other}");
+                self.wrong(
+                    Mistake::value(&to.item(index), message).hint("name it once, or give it a prefix of its own"),
+                );
             }
         }
     }

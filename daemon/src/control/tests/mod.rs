@@ -209,7 +209,7 @@ impl ControlHooks for Hooks {
     ) -> BoxFuture<'static, Result<AddDestination, Refusal>> {
         Box::pin(async move {
             match name.as_str() {
-                "offsite" => Ok(AddDestination { name, settings: json!({}), actor }),
+                "offsite" => Ok(AddDestination { name, settings: json!({}), moved: false, actor }),
                 _ => Err(Refusal::NotFound(format!("there is no destination {name:?}"))),
             }
         })

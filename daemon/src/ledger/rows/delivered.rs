@@ -2,6 +2,7 @@
 
 use super::SegmentRow;
 use crate::base::ids::TaskId;
+use crate::model::task::TaskState;
 
 /// A segment at a destination.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Spooled {
 pub struct Holder {
     /// The task.
     pub task: TaskId,
+    /// Its state: one that is closed delivers nothing.
+    pub state: TaskState,
     /// The destination.
     pub destination: String,
     /// Bytes that wait.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ledger::input::{AddDestination, DropDestination};
 use crate::ledger::rows::Holder;
+use crate::model::task::TaskState;
 use serde_json::{Value, json};
 
 fn without(name: &str) -> DropDestination {
@@ -10,7 +11,8 @@ fn without(name: &str) -> DropDestination {
 }
 
 fn with(name: &str, root: &str) -> AddDestination {
-    AddDestination { name: name.into(), settings: json!({ "local": { "root": root } }), actor: "anna".into() }
+    let settings = json!({ "local": { "root": root } });
+    AddDestination { name: name.into(), settings, moved: false, actor: "anna".into() }
 }
 
 /// A task of two segments, extracted, that goes to `lake` and `offsite`.
@@ -80,7 +82,8 @@ async fn a_dropped_destination_holds_nothing_and_can_be_filled_back() {
     let refused = ledger.add_destination(&task, with("offsite", "/o")).await.unwrap_err().to_string();
     assert!(refused.contains("everything already"), "{refused}");
     // The name means another place now.
-    assert_eq!(ledger.add_destination(&task, with("offsite", "/elsewhere")).await.unwrap(), 2);
+    let moved = AddDestination { moved: true, ..with("offsite", "/elsewhere") };
+    assert_eq!(ledger.add_destination(&task, moved).await.unwrap(), 2);
     let actions: Vec<_> = audit_of(&ledger, &task).await.into_iter().map(|row| (row.action, row.actor)).collect();
     for action in ["destination_dropped", "destination_added"] {
         assert!(actions.contains(&(action.to_owned(), "anna".to_owned())), "{actions:?}");
@@ -96,7 +99,8 @@ async fn the_spool_counts_what_waits_and_not_what_is_a_link() {
     assert_eq!(spooled.bytes, 1000 + 1001);
     deliver(&ledger, &task, "lake").await;
     let spooled = ledger.spooled().await.unwrap();
-    let holder = Holder { task: task.clone(), destination: "offsite".into(), bytes: 2001 };
+    let holder =
+        Holder { task: task.clone(), state: TaskState::Processing, destination: "offsite".into(), bytes: 2001 };
     assert_eq!((spooled.bytes, spooled.holder), (2001, Some(holder)));
     ledger.set_home(&task, Some("lake")).await.unwrap();
     assert_eq!(ledger.spooled().await.unwrap().bytes, 0, "they are links");
