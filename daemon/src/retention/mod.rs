@@ -56,11 +56,12 @@ pub async fn run(pruner: Arc<Pruner>) {
 
 /// Whether something is left that is due.
 async fn look(pruner: &Pruner) -> bool {
-    if let Err(error) = unpublished::sweep(pruner).await {
+    let unsettled = unpublished::sweep(pruner).await.unwrap_or_else(|error| {
         tracing::warn!("failed to look for files to sweep: {}", Chain(&error));
-    }
+        true
+    });
     match pruner.prune(None, "").await {
-        Ok(report) => report.chains.iter().any(|chain| chain.fate == saas_export_api::Fate::Waits),
+        Ok(report) => unsettled || report.chains.iter().any(|chain| chain.fate == saas_export_api::Fate::Waits),
         Err(error) => {
             tracing::warn!("failed to look for chains to prune: {}", Chain(&error));
             true
