@@ -41,7 +41,7 @@ pub async fn run(pruner: Arc<Pruner>) {
         let seen = publication(&ledger).await;
         if asked.is_none_or(|at| clock::since(at) >= UPLOADS_EVERY) {
             asked = Some(clock::monotonic());
-            if let Err(error) = uploads::sweep(&ledger, pruner.opener()).await {
+            if let Err(error) = uploads::sweep(&pruner).await {
                 tracing::warn!("failed to look for uploads to give up: {}", Chain(&error));
             }
         }
