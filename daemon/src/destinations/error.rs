@@ -16,6 +16,12 @@ pub enum DestinationError {
         /// Why it was refused.
         source: std::io::Error,
     },
+    /// The directory of a local destination is missing, or is not the one that files were delivered to.
+    #[error("reach {}: {} is not there: is the disk mounted?", root.display(), root.join(super::local::PRIVATE).display())]
+    NotMounted {
+        /// The destination's root.
+        root: PathBuf,
+    },
     /// A server refused, or did not answer.
     #[error("{action} {location}: {message}")]
     Remote {
@@ -90,7 +96,7 @@ impl Classify for DestinationError {
             Self::Setup { .. } => ErrorClass::Config,
             Self::Conflict { .. } | Self::Newer { .. } => ErrorClass::Conflict,
             Self::Gone { .. } => ErrorClass::Data,
-            Self::Raced { .. } | Self::Corrupt { .. } => ErrorClass::Transient,
+            Self::Raced { .. } | Self::Corrupt { .. } | Self::NotMounted { .. } => ErrorClass::Transient,
             Self::Log(error) => error.0.class(),
             Self::Worker(_) => ErrorClass::Bug,
         }

@@ -163,7 +163,17 @@ impl Local {
         fs::rename(&temporary.path, &to).and_then(|()| fsio::sync_dir(parent(&to))).map_err(io_error("replace", &to))
     }
 
+    /// Fails where the root, or what every delivery leaves in it, is missing: there nothing can be said to be gone. A mount that
+    /// is not mounted looks like an empty directory.
+    fn must_be_there(&self) -> Result<(), DestinationError> {
+        match self.root.join(PRIVATE).is_dir() {
+            true => Ok(()),
+            false => Err(DestinationError::NotMounted { root: self.root.clone() }),
+        }
+    }
+
     fn remove(&self, key: &str) -> Result<(), DestinationError> {
+        self.must_be_there()?;
         let path = self.path(key);
         let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         match fsio::remove(&path).and_then(|()| fsio::sync_dir(parent(&path))) {
@@ -199,7 +209,8 @@ impl Destination for Local {
 
     fn read_small<'a>(&'a self, key: &'a str, limit: u64) -> Answer<'a, Option<Small>> {
         let path = self.path(key);
-        self.blocking(move |_| {
+        self.blocking(move |local| {
+            local.must_be_there()?;
             let bytes = there(fsio::read_limited(&path, limit)).map_err(io_error("read", &path))?;
             Ok(bytes.map(|bytes| Small { bytes: bytes.into(), version: None }))
         })
@@ -441,6 +452,27 @@ mod tests {
         local.look().unwrap();
         let left: Vec<_> = fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["new"]);
+    }
+
+    #[test]
+    fn nothing_is_gone_from_a_disk_that_is_not_mounted() {
+        let (dir, local, spooled, expected) = setup();
+        local.store("e/s/t/part", &spooled, &expected).unwrap();
+        let (mounted, elsewhere) = (local.root().to_owned(), dir.path().join("elsewhere"));
+        fs::rename(&mounted, &elsewhere).unwrap();
+        for bare in [false, true] {
+            if bare {
+                fs::create_dir(&mounted).unwrap();
+            }
+            let error = local.remove("e/s/t/part").unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Transient);
+            assert!(error.to_string().contains("is the disk mounted?"), "{error}");
+        }
+        fs::remove_dir(&mounted).unwrap();
+        fs::rename(&elsewhere, &mounted).unwrap();
+        local.remove("e/s/t/part").unwrap();
+        local.remove("e/s/t/part").unwrap();
+        assert!(!local.path("e/s/t/part").exists());
     }
 
     #[test]

@@ -29,12 +29,14 @@ mod segments;
 mod single;
 mod spooled;
 mod streams;
+mod sweeps;
 mod tasks;
 mod uploads;
 mod writer;
 
 pub use error::LedgerError;
 pub use segments::{Advance, Tail};
+pub use sweeps::SweepClaim;
 
 use crate::base::clock;
 use codec::At;
@@ -64,6 +66,8 @@ struct Shared {
     changes: watch::Receiver<i64>,
     instance: String,
     path: PathBuf,
+    /// Tasks whose files are being removed.
+    claims: sweeps::Claims,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -90,7 +94,9 @@ impl Ledger {
             .map_err(|source| LedgerError::Io { doing: "start the thread of", path: path.clone(), source })?;
         let readers = Arc::new(Readers::new(path.clone()));
         let thread = Mutex::new(Some(thread));
-        Ok(Self { shared: Arc::new(Shared { jobs, readers, changes: follow, instance, path, thread }) })
+        let claims = sweeps::Claims::default();
+        let shared = Shared { jobs, readers, changes: follow, instance, path, claims, thread };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The random id of this start of the daemon.

@@ -7,6 +7,7 @@ use super::error::LedgerError;
 use super::input::{Change, NewTask};
 use super::marks;
 use super::rows::TaskRow;
+use super::sweeps;
 use super::writer::Tx;
 use crate::base::ids::{RequestKey, TaskId};
 use crate::model::task::{TaskEvent, TaskState, Waiting};
@@ -293,15 +294,21 @@ impl Ledger {
     /// * `Start` counts an attempt and ties the task to this start of the daemon.
     /// * `Pause` of a running task takes its attempt back; `Resume` goes to the head of the queue.
     /// * `Retry` goes to the end of the queue with no attempt made and no stream failed; refused while an equal request
-    ///   is open.
+    ///   is open, and while files of the task are removed.
     /// * `TryAgain` and `Recover` keep the place in the queue.
     /// * Who becomes pending while the export is paused waits for that.
     ///
     /// # Errors
     /// `Illegal` where [`TaskState::next`] refuses; nothing has changed then.
     pub async fn task_event(&self, id: &TaskId, event: TaskEvent, change: Change) -> Result<TaskRow, LedgerError> {
-        let id = id.clone();
-        self.write(move |tx| apply(tx, &id, event, &change)).await
+        let (id, claims) = (id.clone(), self.shared.claims.clone());
+        self.write(move |tx| {
+            if event == TaskEvent::Retry {
+                sweeps::unclaimed(&claims, &id)?;
+            }
+            apply(tx, &id, event, &change)
+        })
+        .await
     }
 
     /// Says why a pending or running task does not move, or that it moves again. Saying the same twice (be it with other

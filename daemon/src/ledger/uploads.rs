@@ -6,8 +6,21 @@ use super::error::LedgerError;
 use super::rows::UploadRow;
 use crate::base::ids::TaskId;
 use crate::model::upload::{Part, Upload};
+use jiff::Timestamp;
 use rusqlite::Connection;
 use std::collections::BTreeSet;
+
+/// Whether somebody goes on with an upload `u`: an open delivery of a segment that counts (a retry and a back-fill send it, until
+/// a sweep supersedes it), or a task that is open or filled back there, for what is no segment.
+const AWAITED: &str = "EXISTS (
+        SELECT 1 FROM deliveries d JOIN segments g USING (task, stream, lane, n, revision) JOIN tasks t ON t.id = d.task
+        WHERE d.task = u.task AND d.destination = u.destination AND d.verified_at IS NULL AND NOT g.superseded
+            AND u.key = t.export || '/' || g.stream || '/' || t.id || '/' || g.name)
+    OR NOT EXISTS (
+        SELECT 1 FROM segments g JOIN tasks t ON t.id = g.task
+        WHERE g.task = u.task AND u.key = t.export || '/' || g.stream || '/' || t.id || '/' || g.name)
+    AND (EXISTS (SELECT 1 FROM tasks t WHERE t.id = u.task AND t.state IN ('pending', 'processing', 'paused'))
+        OR EXISTS (SELECT 1 FROM back_fills b WHERE b.task = u.task AND b.destination = u.destination))";
 
 fn upload(sql: &Connection, task: &TaskId, destination: &str, key: &str) -> Result<Option<Upload>, LedgerError> {
     let at = (task.as_str(), destination, key);
@@ -46,9 +59,27 @@ impl Ledger {
         .await
     }
 
-    /// The ids of all uploads that were begun and neither completed nor given up.
+    /// The ids of the uploads that somebody goes on with.
     pub async fn upload_ids(&self) -> Result<BTreeSet<String>, LedgerError> {
-        self.read(|sql| Ok(all(sql, "SELECT id FROM uploads", [], |row| row.get("id"))?.into_iter().collect())).await
+        let text = format!("SELECT u.id FROM uploads u WHERE {AWAITED}");
+        self.read(move |sql| Ok(all(sql, &text, [], |row| row.get("id"))?.into_iter().collect())).await
+    }
+
+    /// The uploads that were begun before a time and that nobody goes on with: of a segment that no longer counts, is there, or
+    /// goes elsewhere, and of other objects of an ended task.
+    pub async fn abandoned_uploads(&self, before: Timestamp) -> Result<Vec<(TaskId, UploadRow)>, LedgerError> {
+        let text = format!(
+            "SELECT u.task, u.destination, u.key, u.id FROM uploads u
+             WHERE u.started_at < ?1 AND NOT ({AWAITED}) ORDER BY u.destination, u.task, u.key"
+        );
+        self.read(move |sql| {
+            all(sql, &text, [At(before)], |row| {
+                let upload =
+                    UploadRow { destination: row.get("destination")?, key: row.get("key")?, id: row.get("id")? };
+                Ok((TaskId::known(row.get::<_, String>("task")?), upload))
+            })
+        })
+        .await
     }
 
     /// Notes that an upload of an object was begun; whatever was noted of another one is forgotten.

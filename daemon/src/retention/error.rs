@@ -33,6 +33,31 @@ pub enum PruneError {
         /// What is wrong with it.
         why: String,
     },
+    /// The stored settings of a place name a secret that belongs to another server by now.
+    #[error(
+        "open the destination {destination} where it was when the task ran: its settings of then ask for ${{{secret}}}, which \
+         belongs to {owner} now, and the old server must not get it. Give {owner} a secret's name of its own, and put the old \
+         value back under {secret}"
+    )]
+    Withheld {
+        /// The destination.
+        destination: String,
+        /// Name of the secret.
+        secret: String,
+        /// Whose it is now.
+        owner: String,
+    },
+    /// What is to be swept is what readers follow.
+    #[error(
+        "sweep {location}: latest.json there leads to it. `exportctl retry {task}` publishes it; once a later task of the export \
+         is published there, it goes"
+    )]
+    Followed {
+        /// Where.
+        location: String,
+        /// Whose it is.
+        task: TaskId,
+    },
     /// The pointer that readers follow does not say what it leads to.
     #[error("read {location}: {why}")]
     Latest {
@@ -60,8 +85,8 @@ impl Classify for PruneError {
             Self::Ledger(error) => error.class(),
             Self::Destination(error) => error.class(),
             Self::Silent { .. } => ErrorClass::Transient,
-            Self::Stored { .. } => ErrorClass::Config,
-            Self::Latest { .. } => ErrorClass::Data,
+            Self::Stored { .. } | Self::Withheld { .. } => ErrorClass::Config,
+            Self::Latest { .. } | Self::Followed { .. } => ErrorClass::Data,
             Self::Spool(error) => error.class(),
             Self::Remove { source, .. } => io_class(source),
         }

@@ -41,7 +41,7 @@ pub async fn run(pruner: Arc<Pruner>) {
         let seen = publication(&ledger).await;
         if asked.is_none_or(|at| clock::since(at) >= UPLOADS_EVERY) {
             asked = Some(clock::monotonic());
-            if let Err(error) = uploads::sweep(&ledger, pruner.opener()).await {
+            if let Err(error) = uploads::sweep(&pruner).await {
                 tracing::warn!("failed to look for uploads to give up: {}", Chain(&error));
             }
         }
@@ -56,11 +56,12 @@ pub async fn run(pruner: Arc<Pruner>) {
 
 /// Whether something is left that is due.
 async fn look(pruner: &Pruner) -> bool {
-    if let Err(error) = unpublished::sweep(pruner).await {
+    let unsettled = unpublished::sweep(pruner).await.unwrap_or_else(|error| {
         tracing::warn!("failed to look for files to sweep: {}", Chain(&error));
-    }
+        true
+    });
     match pruner.prune(None, "").await {
-        Ok(report) => report.chains.iter().any(|chain| chain.fate == saas_export_api::Fate::Waits),
+        Ok(report) => unsettled || report.chains.iter().any(|chain| chain.fate == saas_export_api::Fate::Waits),
         Err(error) => {
             tracing::warn!("failed to look for chains to prune: {}", Chain(&error));
             true

@@ -136,6 +136,7 @@ impl Pruner {
     async fn at_destination(&self, name: String, work: Vec<Work>, by: &str) -> Vec<api::ChainFate> {
         let mut places = Places::new(&self.ledger, &self.opener, self.config());
         let (mut fates, mut failures, mut removed, mut last) = (Vec::new(), 0, 0, String::new());
+        let mut withheld = false;
         for piece in work {
             let (chain, why) = match &piece {
                 Work::Finish(begun) => (begun.chain.clone(), begun.why.clone()),
@@ -158,13 +159,21 @@ impl Pruner {
                 }
                 Ok(Done::Stays(why)) => told(&chain, api::Fate::Kept, &why),
                 Err(error) => {
-                    failures += 1;
-                    last = format!("failed to {}", Chain(&error));
-                    tracing::warn!(
-                        EXPORT_NAME = %chain.export, EXPORT_STREAM = %chain.stream, EXPORT_DESTINATION = %name,
-                        "{last}; the chain {} is removed from {name} later", chain.chain
-                    );
-                    told(&chain, api::Fate::Waits, &last)
+                    let why = format!("failed to {}", Chain(&error));
+                    // Of a place that is not opened nobody was asked: what lies elsewhere under the name goes on.
+                    let asked = !matches!(error, PruneError::Withheld { .. });
+                    if asked || !withheld {
+                        tracing::warn!(
+                            EXPORT_NAME = %chain.export, EXPORT_STREAM = %chain.stream, EXPORT_DESTINATION = %name,
+                            "{why}; the chain {} is removed from {name} later", chain.chain
+                        );
+                    }
+                    if asked {
+                        failures += 1;
+                        last.clone_from(&why);
+                    }
+                    withheld |= !asked;
+                    told(&chain, api::Fate::Waits, &why)
                 }
             });
         }

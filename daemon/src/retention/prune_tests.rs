@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::ids::{RequestKey, TaskId};
 use crate::config;
+use crate::destinations::local::PRIVATE;
 use crate::destinations::object_key;
 use crate::ledger::input::{Change, NewTask, StreamEnd};
 use crate::ledger::{Advance, Tail};
@@ -132,6 +133,7 @@ impl Scene {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
+        fs::create_dir_all(self.dir.path().join(name).join(PRIVATE)).unwrap();
         self.ledger.manifest_published(id, "orders", name).await.unwrap();
     }
 

@@ -11,9 +11,11 @@ use crate::base::{crash, fsio};
 use crate::destinations::{Answer, Destination, LATEST, object_dir, object_key};
 use crate::ledger::Ledger;
 use crate::ledger::prunes::{ChainAt, LinkAt};
+use crate::ledger::rows::TaskRow;
 use crate::transfer::spool::Spool;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use saas_export_manifest::{Latest, MANIFEST_NAME, Manifest, beside};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,13 +54,43 @@ pub(super) async fn all(destination: &dyn Destination, keys: Vec<String>) -> Res
 pub(super) async fn is_followed(places: &mut Places<'_>, chain: &ChainAt) -> Result<bool, PruneError> {
     let (Some(link), true) = (chain.links.last(), chain.data_set.is_empty()) else { return Ok(false) };
     let destination = places.open(&link.task, &chain.destination).await?;
-    let key = format!("{}/{}/{LATEST}", chain.export, chain.stream);
+    let led_to = led_to(&*destination, &chain.export, &chain.stream).await?;
+    let named = |link: &LinkAt| led_to.iter().any(|task| task == link.task.as_str());
+    Ok(chain.links.iter().any(named))
+}
+
+/// The tasks whose manifests `latest.json` of a stream lists; none where there is no such file.
+pub(super) async fn led_to(
+    destination: &dyn Destination,
+    export: &str,
+    stream: &str,
+) -> Result<Vec<String>, PruneError> {
+    let key = format!("{export}/{stream}/{LATEST}");
     let location = || destination.location(&key);
-    let Some(found) = within(destination.read_small(&key, MAX_LATEST), location).await? else { return Ok(false) };
+    let Some(found) = within(destination.read_small(&key, MAX_LATEST), location).await? else { return Ok(Vec::new()) };
     let latest = Latest::parse(&found.bytes)
         .map_err(|error| PruneError::Latest { location: location(), why: error.to_string() })?;
-    let named = |link: &LinkAt| latest.manifests.iter().any(|entry| entry.task == link.task.as_str());
-    Ok(chain.links.iter().any(named))
+    Ok(latest.manifests.into_iter().map(|entry| entry.task).collect())
+}
+
+/// Fails where readers are led to a task's stream.
+pub(super) async fn unfollowed(destination: &dyn Destination, task: &TaskRow, stream: &str) -> Result<(), PruneError> {
+    // Nobody is ever led to a task outside of the chains.
+    if task.chained && led_to(destination, &task.export, stream).await?.iter().any(|found| found == task.id.as_str()) {
+        let location = destination.location(&object_dir(&task.export, stream, &task.id));
+        return Err(PruneError::Followed { location, task: task.id.clone() });
+    }
+    Ok(())
+}
+
+/// Removes the manifest of a task's stream that was not published, if there is one, with what lies beside it; the manifest first,
+/// because that is what makes a directory a data set. Refused where readers are led to it.
+pub(super) async fn manifest(destination: &dyn Destination, task: &TaskRow, stream: &str) -> Result<(), PruneError> {
+    unfollowed(destination, task, stream).await?;
+    let key = |name: &str| object_key(&task.export, stream, &task.id, name);
+    object(destination, &key(MANIFEST_NAME)).await?;
+    crash::point("prune.manifest_removed");
+    all(destination, beside().map(key).into()).await
 }
 
 /// Removes everything that a chain has at its destination.
@@ -103,6 +135,16 @@ pub(super) async fn rejected_records(state_dir: &Path, task: &TaskId) -> Result<
     let dir = Spool::new(state_dir, state_dir, task, 0o640).quarantine().to_owned();
     let removed = tokio::task::spawn_blocking(move || directory(&dir)).await;
     removed.map_err(crate::destinations::DestinationError::from)?
+}
+
+/// Removes a directory of this machine unless something is in it.
+pub(super) fn empty(dir: &Path) -> Result<(), PruneError> {
+    match std::fs::remove_dir(dir) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
+        Err(source) => return Err(PruneError::Remove { path: dir.to_owned(), source }),
+    }
+    Ok(())
 }
 
 /// Removes a directory of this machine with all that is in it.

@@ -1,4 +1,4 @@
-//! Removes the unpublished files of tasks that ended long ago without success.
+//! Removes the unpublished files of tasks that ended long ago without success, and before that the manifests of cancelled ones.
 
 use super::error::PruneError;
 use super::places::Places;
@@ -17,16 +17,28 @@ use crate::model::segment::Role;
 use crate::model::task::TaskState;
 use crate::transfer::spool::{self, Spool};
 use futures_util::future::join_all;
+use jiff::SignedDuration;
 use std::path::Path;
 use std::time::Duration;
 
 /// Tasks that one look considers, newest first.
 const MOST: u32 = 10_000;
 
-/// Sweeps what is due.
-pub async fn sweep(pruner: &Pruner) -> Result<(), LedgerError> {
+/// Time after a cancel in which a request of its run may still be on its way.
+const SETTLE: SignedDuration = SignedDuration::from_secs(120);
+
+/// Sweeps what is due; whether a cancelled task is to be looked at again soon.
+pub async fn sweep(pruner: &Pruner) -> Result<bool, LedgerError> {
     let states = vec![TaskState::Failed, TaskState::Cancelled];
+    let mut soon = false;
     for task in pruner.ledger().tasks(&TaskFilter { export: None, states, limit: MOST }).await? {
+        match withdraw(pruner, &task).await {
+            Ok(settled) => soon |= !settled,
+            Err(error) => tracing::warn!(
+                EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
+                "failed to withdraw the manifests of task {}, trying again later: {}", task.id, Chain(&error)
+            ),
+        }
         let Some(left) = Left::of(&task, pruner.state_dir()) else { continue };
         match left.sweep(pruner, &task).await {
             Ok(()) => tracing::info!(
@@ -39,7 +51,49 @@ pub async fn sweep(pruner: &Pruner) -> Result<(), LedgerError> {
             ),
         }
     }
-    Ok(())
+    Ok(soon)
+}
+
+/// Removes what a cancelled task wrote of manifests that the ledger has taken back: whoever reads by manifests would find its
+/// records there, and once more in the next task's. False where it is too early for that.
+async fn withdraw(pruner: &Pruner, task: &TaskRow) -> Result<bool, PruneError> {
+    let ledger = pruner.ledger();
+    if task.state != TaskState::Cancelled {
+        return Ok(true);
+    }
+    let written = ledger.to_withdraw(&task.id).await?;
+    if written.is_empty() {
+        return Ok(true);
+    }
+    if !task.ended_at.is_some_and(|at| clock::now().duration_since(at) >= SETTLE) {
+        return Ok(false);
+    }
+    let _claim = ledger.claim_sweep(task).await?;
+    let mut places = Places::new(ledger, pruner.opener(), pruner.config());
+    let mut failed = None;
+    for (stream, name) in &written {
+        let removed = async {
+            let destination = places.open(&task.id, name).await?;
+            remove::manifest(&*destination, task, stream).await
+        };
+        failed = removed.await.err().or(failed);
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => {
+            ledger.withdrawn(&task.id, written.len()).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// A stream of which nothing is published, at a destination.
+struct Unpublished {
+    stream: String,
+    /// Its directory.
+    dir: String,
+    /// Its segments.
+    keys: Vec<String>,
 }
 
 /// What an ended task left behind.
@@ -68,29 +122,60 @@ impl Left {
     /// not answer holds up no other; the spool stays until all of them have.
     async fn sweep(&self, pruner: &Pruner, task: &TaskRow) -> Result<(), PruneError> {
         let ledger = pruner.ledger();
+        // Until the last removal: segments and rejected records of a retry would have the names of what goes here.
+        let _claim = ledger.claim_sweep(task).await?;
         let composed = ledger.manifests(&task.id).await?;
+        let mut streams: Vec<String> = ledger.streams(&task.id).await?.into_iter().map(|row| row.stream).collect();
+        // A manifest may be on its way, or published: what it lists stays, and what its records left behind.
+        streams.retain(|stream| !composed.iter().any(|manifest| manifest.stream == *stream));
+        let followed = self.followed(pruner, task, &mut streams).await;
         let mut objects = Vec::new();
-        for stream in ledger.streams(&task.id).await? {
-            // A manifest may be on its way, or published: what it lists stays.
-            if composed.iter().any(|manifest| manifest.stream == stream.stream) {
-                continue;
-            }
-            start_over(ledger, task, &stream.stream).await?;
-            let segments = ledger.segments(&task.id, &stream.stream).await?;
-            let key = |name: &str| object_key(&task.export, &stream.stream, &task.id, name);
+        for stream in &streams {
+            start_over(ledger, task, stream).await?;
+            let segments = ledger.segments(&task.id, stream).await?;
+            let key = |name: &str| object_key(&task.export, stream, &task.id, name);
             // Parts never left the spool.
             let keys = segments
                 .iter()
                 .filter(|segment| segment.role != Role::Part)
                 .map(|segment| key(&segment.name))
                 .collect();
-            objects.push((object_dir(&task.export, &stream.stream, &task.id), keys));
+            let dir = object_dir(&task.export, stream, &task.id);
+            objects.push(Unpublished { stream: stream.clone(), dir, keys });
         }
         let uploads = ledger.uploads(&task.id).await?;
         let swept = self.destinations.iter().map(|name| at_destination(pruner, task, name, (&objects, &uploads)));
         join_all(swept).await.into_iter().collect::<Result<(), _>>()?;
-        remove::directory(self.spool.quarantine())?;
-        Ok(self.spool.remove()?)
+        for stream in &streams {
+            remove::directory(&self.spool.quarantine().join(stream))?;
+        }
+        remove::empty(self.spool.quarantine())?;
+        match followed {
+            // So that it is looked at again.
+            Some(error) => Err(error),
+            None => Ok(self.spool.remove()?),
+        }
+    }
+
+    /// Takes out the streams that readers are led to at a destination that answers, and says where; one that does not answer is
+    /// asked once more before anything goes there.
+    async fn followed(&self, pruner: &Pruner, task: &TaskRow, streams: &mut Vec<String>) -> Option<PruneError> {
+        let mut places = Places::new(pruner.ledger(), pruner.opener(), pruner.config());
+        let mut followed = None;
+        for name in self.destinations.iter().filter(|_| task.chained) {
+            let Ok(destination) = places.open(&task.id, name.as_str()).await else { continue };
+            for stream in streams.clone() {
+                match remove::unfollowed(&*destination, task, &stream).await {
+                    Ok(()) => {}
+                    Err(error @ PruneError::Followed { .. }) => {
+                        followed = Some(error);
+                        streams.retain(|kept| *kept != stream);
+                    }
+                    Err(_) => break,
+                }
+            }
+        }
+        followed
     }
 }
 
@@ -112,11 +197,13 @@ async fn at_destination(
     pruner: &Pruner,
     task: &TaskRow,
     name: &Name,
-    (objects, uploads): (&[(String, Vec<String>)], &[UploadRow]),
+    (objects, uploads): (&[Unpublished], &[UploadRow]),
 ) -> Result<(), PruneError> {
     let mut places = Places::new(pruner.ledger(), pruner.opener(), pruner.config());
     let destination = places.open(&task.id, name.as_str()).await?;
-    for (dir, keys) in objects {
+    for Unpublished { stream, dir, keys } in objects {
+        // Written by a run that could not note it, or whose note a cancel took back. Never is half a data set seen.
+        remove::manifest(&*destination, task, stream).await?;
         remove::all(&*destination, keys.clone()).await?;
         remove::within(destination.tidy(dir), || destination.location(dir)).await?;
     }

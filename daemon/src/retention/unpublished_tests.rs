@@ -6,7 +6,7 @@ use crate::config;
 use crate::destinations::Opener;
 use crate::ledger::Advance;
 use crate::ledger::Tail;
-use crate::ledger::input::{Change, NewTask};
+use crate::ledger::input::{Change, NewTask, StreamEnd};
 use crate::model::offset::{Offset, PageCursor};
 use crate::model::scope::Scope;
 use crate::model::segment::{CheckpointDelta, Counts, CutReason, SealedSegment, SegmentId};
@@ -81,6 +81,7 @@ async fn failed() -> (tempfile::TempDir, Ledger, TaskRow, PathBuf) {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, "x").unwrap();
     }
+    fs::create_dir_all(dir.path().join("copy").join(PRIVATE)).unwrap();
     (dir, ledger, row, object)
 }
 
@@ -152,4 +153,41 @@ async fn a_dead_destination_holds_up_no_other_and_is_swept_later() {
     fs::remove_dir(&copy).unwrap();
     left.sweep(&pruner, &row).await.unwrap();
     assert!(!left.spool.dir().exists() && !copy.parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn the_manifest_of_a_cancelled_task_goes_with_its_files() {
+    let (dir, ledger, row, object) = failed().await;
+    ledger.task_event(&row.id, TaskEvent::Retry, Change::default()).await.unwrap();
+    ledger.task_event(&row.id, TaskEvent::Start, Change::default()).await.unwrap();
+    let to = Offset { cursor: PageCursor::Page(1), pages: 1, records: 1, ..Offset::start(0) };
+    let end = Offset { cursor: PageCursor::End, ..to.clone() };
+    let tail = Tail { delta: CheckpointDelta { from: to, to: end }, counts: Counts::default() };
+    ledger.finish_lane(&row.id, "orders", 0, tail).await.unwrap();
+    ledger.stream_extracted(&row.id, "orders").await.unwrap();
+    let end = StreamEnd { stream: "orders".into(), fingerprint: "f".into(), ..StreamEnd::default() };
+    ledger.task_extracted(&row.id, vec![end]).await.unwrap();
+    ledger.compose_manifest(&row.id, "orders", "lake", b"m".to_vec()).await.unwrap();
+    let manifest = object.with_file_name("_manifest.json");
+    fs::write(&manifest, "m").unwrap();
+    let row = ledger.task_event(&row.id, TaskEvent::Cancel, Change::default()).await.unwrap();
+    assert_eq!(ledger.to_withdraw(&row.id).await.unwrap(), [("orders".to_owned(), "lake".to_owned())]);
+    let pruner = pruner(dir.path(), &ledger);
+    assert!(!withdraw(&pruner, &row).await.unwrap() && manifest.exists(), "a request may be on its way");
+    let left = Left::of(&aged(&row, 49), &dir.path().join("state")).unwrap();
+    left.sweep(&pruner, &row).await.unwrap();
+    assert!(!manifest.exists() && !object.exists());
+    ledger.withdrawn(&row.id, 1).await.unwrap();
+    assert!(ledger.to_withdraw(&row.id).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_retries_a_task_while_its_files_go() {
+    let (_dir, ledger, row, _) = failed().await;
+    let claim = ledger.claim_sweep(&row).await.unwrap();
+    assert!(ledger.claim_sweep(&row).await.is_err(), "it is claimed");
+    assert!(ledger.task_event(&row.id, TaskEvent::Retry, Change::default()).await.is_err());
+    drop(claim);
+    ledger.task_event(&row.id, TaskEvent::Retry, Change::default()).await.unwrap();
+    assert!(ledger.claim_sweep(&row).await.is_err(), "it was retried");
 }

@@ -183,3 +183,27 @@ async fn an_upload_is_kept_with_its_parts_until_it_is_forgotten() {
     assert!(ledger.upload(&task, "offsite", "k").await.unwrap().is_none());
     assert!(ledger.upload_ids().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn an_upload_that_nobody_goes_on_with_is_not_known() {
+    let (_dir, ledger) = fresh();
+    let task = extracted(&ledger, "shop").await;
+    let key = |name: &str| format!("shop/{STREAM}/{task}/{name}");
+    let first = segment(0, 0..1);
+    for (name, id) in [(first.name.as_str(), "file"), ("_manifest.json", "manifest")] {
+        let row = rows::UploadRow { destination: "lake".into(), key: key(name), id: id.into() };
+        ledger.begin_upload(&task, row, 5).await.unwrap();
+    }
+    assert_eq!(ledger.upload_ids().await.unwrap(), ["file".to_owned(), "manifest".to_owned()].into());
+    event(&ledger, &task, TaskEvent::Fail).await;
+    assert_eq!(ledger.upload_ids().await.unwrap(), ["file".to_owned()].into(), "a retry goes on with it");
+    event(&ledger, &task, TaskEvent::Retry).await;
+    event(&ledger, &task, TaskEvent::Start).await;
+    ledger.delivery_verified(&task, &first.id, "lake").await.unwrap();
+    assert_eq!(ledger.upload_ids().await.unwrap(), ["manifest".to_owned()].into());
+    let later = clock::now() + jiff::SignedDuration::from_secs(1);
+    let abandoned = ledger.abandoned_uploads(later).await.unwrap();
+    assert_eq!(abandoned.iter().map(|(_, row)| row.id.as_str()).collect::<Vec<_>>(), ["file"]);
+    ledger.gave_up(&abandoned[0].0, &abandoned[0].1).await.unwrap();
+    assert!(ledger.abandoned_uploads(later).await.unwrap().is_empty());
+}
