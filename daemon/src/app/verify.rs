@@ -159,11 +159,12 @@ impl Stream<'_> {
         }
     }
 
-    /// Whether a pointer leads to the task: one with parameters is another data set, and a destination that lacks the start
-    /// of the chain has none.
+    /// Whether a pointer leads to the task: one with parameters or a format of its own is another data set, and a destination
+    /// that lacks the start of the chain has none.
     async fn is_followed(&self) -> Result<bool, Refusal> {
         let (id, stream) = (&self.row.id, self.found.stream.as_str());
-        if !self.row.params.is_empty() {
+        // The ledgers of old versions have tasks with parameters among the chained ones.
+        if !self.row.chained || !self.row.params.is_empty() {
             return Ok(false);
         }
         let Some(link) = self.ledger.link(id, stream).await.map_err(failed)? else { return Ok(true) };
@@ -171,8 +172,7 @@ impl Stream<'_> {
         Ok(chain.len() as u64 == link.place.position + 1)
     }
 
-    /// What is wrong with the `latest.json` that must lead to this task or to a later one. Each manifest that it lists must
-    /// be one that the ledger knows, with the same bytes.
+    /// What is wrong with the `latest.json` that must lead to this task or to a later one.
     async fn latest_problem(&self, key: &str) -> Result<Option<String>, Refusal> {
         let (row, found) = (self.row, self.found);
         let bytes = match asked(&self.place(), || self.destination.read_small(key, MAX_LATEST)).await? {
@@ -187,18 +187,44 @@ impl Stream<'_> {
         if latest.export != row.export || latest.stream != found.stream {
             return Ok(Some(format!("belongs to stream {} of export {}", latest.stream, latest.export)));
         }
-        if latest.manifests.last().is_none_or(|last| last.task.as_str() < row.id.as_str()) {
+        self.list_problem(&latest).await
+    }
+
+    /// What is wrong with a list of manifests. It must be what the daemon writes when it is the turn of the last task in it:
+    /// the chain up to that one, whole and in order, with the same bytes.
+    async fn list_problem(&self, latest: &Latest) -> Result<Option<String>, Refusal> {
+        let (row, stream) = (self.row, self.found.stream.as_str());
+        let Some(last) = latest.manifests.last() else { return Ok(Some("leads to no task".into())) };
+        // By the ledger's order: the clock may have been set back between two tasks.
+        if last.task != row.id.as_str() && !self.ledger.is_newer(stream, &last.task, &row.id).await.map_err(failed)? {
             return Ok(Some("does not lead to this task or to a later one".into()));
         }
-        for entry in &latest.manifests {
-            let known = self.ledger.manifests(&TaskId::known(&entry.task)).await.map_err(failed)?;
-            let known = known.iter().find(|one| one.stream == found.stream && one.destination == found.destination);
-            let same = known.is_some_and(|known| known.sha256 == entry.sha256);
-            if !same || entry.path != format!("{}/{MANIFEST_NAME}", entry.task) {
-                return Ok(Some(format!("leads to a manifest of task {} that was never published", entry.task)));
+        let id = TaskId::known(&last.task);
+        let known = self.ledger.task(&id).await.map_err(failed)?;
+        if known.is_none_or(|known| known.export != row.export) {
+            return Ok(Some(format!("leads to the task {id}, which is none of export {}", row.export)));
+        }
+        let chain = self.ledger.chain(&id, stream, &self.found.destination).await.map_err(failed)?;
+        for (entry, link) in latest.manifests.iter().zip(&chain) {
+            if entry.task != link.task.as_str() || entry.sha256 != link.sha256 {
+                return Ok(Some(format!(
+                    "lists a manifest of task {} that was not published in place {} of the chain",
+                    entry.task, link.chain.position
+                )));
+            }
+            if entry.mode != link.mode
+                || entry.primary_key != link.primary_key
+                || entry.cursor_field != link.cursor_field
+            {
+                return Ok(Some(format!("says something else of task {} than the ledger", entry.task)));
             }
         }
-        Ok(None)
+        if latest.manifests.len() != chain.len() {
+            let (listed, linked) = (latest.manifests.len(), chain.len());
+            return Ok(Some(format!("lists {listed} of the {linked} manifests of the chain up to the task {id}")));
+        }
+        let same = chain.last().is_some_and(|link| link.chain == latest.chain);
+        Ok((!same).then(|| format!("names another chain than that of the task {id}")))
     }
 }
 

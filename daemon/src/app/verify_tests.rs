@@ -54,6 +54,10 @@ impl Published {
 
 /// A task of one file, published as a run publishes it.
 async fn published() -> Published {
+    published_as(true).await
+}
+
+async fn published_as(chained: bool) -> Published {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("state")).unwrap();
     let text = format!(
@@ -66,7 +70,7 @@ async fn published() -> Published {
         key: RequestKey::new("shop", &[], "csv", ""),
         params: vec![],
         scope: Scope::default(),
-        chained: false,
+        chained,
         format: "csv".into(),
         config: parse(&text, "f").unwrap().effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],
@@ -212,6 +216,42 @@ async fn a_forged_manifest_checksum_or_pointer_is_found() {
         assert_eq!(p.problems().await, [LATEST_NAME], "{forged}");
     }
     fs::write(&latest, good).unwrap();
+    assert!(p.problems().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_list_that_says_something_else_than_the_ledger_is_found() {
+    let p = published().await;
+    let latest = p.stream_dir().join(LATEST_NAME);
+    let good = Latest::parse(&fs::read(&latest).unwrap()).unwrap();
+    let forge = |change: fn(&mut Latest)| {
+        let mut forged = good.clone();
+        change(&mut forged);
+        fs::write(&latest, forged.to_bytes().unwrap()).unwrap();
+    };
+    let spoil: [fn(&mut Latest); 4] = [
+        |l| l.manifests.clear(),
+        |l| l.manifests[0].primary_key = vec!["other".into()],
+        |l| l.chain.position = 1,
+        |l| {
+            // A link behind the last one that there is.
+            let more = LatestEntry { mode: Mode::Incremental, ..l.manifests[0].clone() };
+            l.manifests.push(more);
+            l.chain.position = 1;
+        },
+    ];
+    for change in spoil {
+        forge(change);
+        assert_eq!(p.problems().await, [LATEST_NAME]);
+    }
+    forge(|_| ());
+    assert!(p.problems().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_task_with_a_format_of_its_own_is_followed_by_nobody() {
+    let p = published_as(false).await;
+    fs::remove_file(p.stream_dir().join(LATEST_NAME)).unwrap();
     assert!(p.problems().await.is_empty());
 }
 
