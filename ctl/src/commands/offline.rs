@@ -19,7 +19,8 @@ const LARGEST: u64 = 256 << 20;
 pub fn verify(dir: &Path, public_key: Option<&Path>) -> Result<Value, Failure> {
     let key = public_key.map(key_of).transpose()?;
     let key = key.as_ref();
-    let mut report = VerifyReport { task: String::new(), ok: true, files: 0, bytes: 0, problems: Vec::new() };
+    let mut report =
+        VerifyReport { task: String::new(), ok: true, files: 0, bytes: 0, problems: Vec::new(), skipped: Vec::new() };
     if !dir.is_dir() {
         return Err(Failure::new(Exit::NotFound, format!("there is no directory {}", dir.display())));
     }

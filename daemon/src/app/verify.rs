@@ -1,10 +1,10 @@
 //! Verifies a task's published files: everything at its destinations against what the ledger holds.
 
-mod object;
+pub(super) mod object;
 
 use crate::base::error::Chain;
 use crate::base::ids::{Name, TaskId};
-use crate::config::settings::{Config, Destination as Settings};
+use crate::config::settings::{Config, Destination as Settings, HttpVerify};
 use crate::destinations::{Destination, Expected, Opener, object_key};
 use crate::ledger::rows::{ManifestRow, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
@@ -54,15 +54,27 @@ pub async fn verify(ledger: &Ledger, opener: &Opener, id: &TaskId, ask: Ask<'_>)
         }
         return Err(Refusal::Conflict(format!("task {id} has published nothing{whose}: it is {}", row.state)));
     }
-    let mut report = VerifyReport { task: id.to_string(), ok: true, files: 0, bytes: 0, problems: Vec::new() };
-    for found in wanted {
+    let (task, problems, skipped) = (id.to_string(), Vec::new(), Vec::new());
+    let mut report = VerifyReport { task, ok: true, files: 0, bytes: 0, problems, skipped };
+    for found in &wanted {
         let Some(settings) = config.destinations.get(found.destination.as_str()) else { continue };
         let opened = opener.open(settings).map_err(|error| {
             Refusal::Unavailable(format!("failed to use destination {}: {}", found.destination, Chain(&error)))
         })?;
         let deep = if ask.deep { Depth::EveryByte } else { Depth::Checksum };
-        let stream = Stream { ledger, row: &row, found: &found, settings, destination: opened, depth: deep };
-        stream.verify(&mut report).await?;
+        let stream = Stream { ledger, row: &row, found, settings, destination: opened, depth: deep };
+        if stream.hidden().await? {
+            report.skipped.push(found.destination.clone());
+        } else {
+            stream.verify(&mut report).await?;
+        }
+    }
+    report.skipped.sort();
+    report.skipped.dedup();
+    if wanted.iter().all(|found| report.skipped.contains(&found.destination)) {
+        let names = report.skipped.join(", ");
+        let message = format!("{names} lets nothing be read (verify: none), so that nobody can say what is there");
+        return Err(Refusal::Conflict(message));
     }
     report.ok = report.problems.is_empty();
     Ok(report)
@@ -98,6 +110,16 @@ impl Stream<'_> {
             path: self.destination.location(key),
             problem,
         }
+    }
+
+    /// Whether the destination was set up as one that lets nobody read (`verify: none`), and does not even show the manifest.
+    async fn hidden(&self) -> Result<bool, Refusal> {
+        if !matches!(self.settings, Settings::Http(http) if http.verify == HttpVerify::None) {
+            return Ok(false);
+        }
+        let (key, limit) = (self.key(MANIFEST_NAME), self.found.bytes.len() as u64);
+        let shown = asked(&self.place(), || self.destination.read_small(&key, limit)).await?;
+        Ok(matches!(shown, Ok(None)))
     }
 
     /// Verifies what the manifest lists, the manifest itself, and what readers follow to it.

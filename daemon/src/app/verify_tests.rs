@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::base::clock;
+use crate::base::error::ErrorClass;
 use crate::base::ids::RequestKey;
 use crate::base::secret::{Resolve, Secret};
 use crate::config::parse;
+use crate::destinations::{Answer, DestinationError};
 use crate::ledger::Advance;
 use crate::ledger::Tail;
 use crate::ledger::input::{Change, NewTask};
@@ -260,4 +262,27 @@ async fn a_destination_that_does_not_exist_is_named_with_those_that_do() {
     let p = published().await;
     let refused = verify(&p.ledger, &p.opener, &p.task, Ask { only: Some("lakke"), deep: false }).await.unwrap_err();
     assert!(matches!(&refused, Refusal::NotFound(why) if why.ends_with("it has lake")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_destination_that_does_not_let_us_in_says_nothing_about_its_files() {
+    let p = published().await;
+    let row = p.ledger.task(&p.task).await.unwrap().unwrap();
+    let config = Config::from_effective(&serde_json::from_str(&row.config).unwrap()).unwrap();
+    let destination = p.opener.open(config.destinations.get("lake").unwrap()).unwrap();
+    let place = Place { destination: &*destination, name: "lake", local: None };
+    let answer = |class| {
+        move || -> Answer<'static, ()> {
+            let (action, location, message) = ("read", "x".into(), "it answers 403".into());
+            Box::pin(std::future::ready(Err(DestinationError::Remote { action, location, class, message })))
+        }
+    };
+    for class in [ErrorClass::Auth, ErrorClass::Config] {
+        let refused = asked(&place, answer(class)).await.unwrap_err();
+        assert!(
+            matches!(&refused, Refusal::Unavailable(why) if why.contains("lake") && why.contains("403")),
+            "{refused}"
+        );
+    }
+    assert!(asked(&place, answer(ErrorClass::Data)).await.unwrap().is_err());
 }
