@@ -291,7 +291,7 @@ impl ControlHooks for Hooks {
     fn read_object(&self, object: ObjectAt) -> BoxFuture<'static, Result<Option<Content>, Refusal>> {
         let pieces = match object.key.rsplit('/').next().unwrap_or_default() {
             "_manifest.json" => return Box::pin(async { Ok(None) }),
-            "_manifest.json.sig" => return Box::pin(async { Ok(Some(endless())) }),
+            "_manifest.json.sig" | "part-0-000009.csv" => return Box::pin(async { Ok(Some(endless())) }),
             "SHA256SUMS" => vec![Ok("sums".into()), Err(broken())],
             // Longer than it must be, by more than one piece.
             _ => vec![Ok(Bytes::from(vec![b'x'; 299])), Ok("yz".into()), Ok("more".into())],
