@@ -8,7 +8,7 @@ use std::time::Duration;
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// A task (id or its unique start), or an export: its newest published task.
+    /// A task (id or its unique start), or an export: its newest task that is published whole.
     #[arg(value_name = "TASK|EXPORT", required_unless_present = "dir")]
     pub task: Option<String>,
     /// Only at this destination.
@@ -45,7 +45,7 @@ pub struct Files {
 /// `url`.
 #[derive(Debug, Args)]
 pub struct Url {
-    /// A task (id or its unique start), or an export: its newest published task.
+    /// A task (id or its unique start), or an export: its newest task that is published whole.
     #[arg(value_name = "TASK|EXPORT")]
     pub task: String,
     /// The file: STREAM/NAME, or its name alone where only one stream has it.
@@ -61,7 +61,7 @@ pub struct Url {
 /// `get`.
 #[derive(Debug, Args)]
 pub struct Get {
-    /// A task (id or its unique start), or an export: its newest published task.
+    /// A task (id or its unique start), or an export: its newest task that is published whole.
     #[arg(value_name = "TASK|EXPORT")]
     pub task: String,
     /// Only these files: STREAM/NAME, or a name; all of them, with manifests and checksums, by default.

@@ -102,6 +102,9 @@ pub async fn verify(args: Verify, client: &Client, out: Out) -> Result<Exit, Fai
             out.data(&format!("{}: {}\n", human::clean(place.trim_start()), human::clean(&problem.problem)))?;
         }
     }
+    for name in &report.skipped {
+        out.say(&format!("not verified: {}, which lets nothing be read", human::clean(name)));
+    }
     let read = format!("{}, {} read", human::many(report.files, "file"), human::bytes(report.bytes));
     if report.ok {
         let good = Colour::Green.paint(&format!("all as {measure} says"), out.live && out.colours);

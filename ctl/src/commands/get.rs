@@ -46,12 +46,19 @@ pub async fn get(args: Get, client: &Client, out: Out) -> Result<Exit, Failure> 
             .hint(format!("exportctl files {task} lists them")));
     }
     download.finish();
+    let absent = if args.files.is_empty() { absent(&detail, &streams) } else { Vec::new() };
     if out.json {
-        out.document(&json!({ "task": task, "files": sum.files, "problems": sum.wrong }))?;
+        out.document(&json!({ "task": task, "files": sum.files, "problems": sum.wrong, "absent": absent }))?;
     }
     if !sum.wrong.is_empty() {
         let message = format!("not as the manifest says, and not kept:\n{}", sum.wrong.join("\n"));
         return Err(Failure::new(Exit::Mismatch, message).hint(format!("exportctl verify {task}")));
+    }
+    if !absent.is_empty() {
+        let at = args.destination.as_deref().map(|name| format!(" at {name}")).unwrap_or_default();
+        let message = format!("not the whole task: not published{at}, or pruned since: {}", absent.join(", "));
+        return Err(Failure::new(Exit::Conflict, message)
+            .hint(format!("exportctl show {task} says why; repeat the command once they are published")));
     }
     let kept = if sum.kept > 0 { format!("; {} there already", human::many(sum.kept, "file")) } else { String::new() };
     out.say(&format!("{} written, {}{kept}", human::many(sum.written, "file"), human::bytes(sum.bytes)));
@@ -79,6 +86,12 @@ fn streams(detail: &TaskDetail, destination: Option<&str>) -> Result<Vec<String>
         None => Failure::new(Exit::NotFound, format!("nothing of the task is published{at}"))
             .hint(format!("exportctl show {}", detail.task.id)),
     })
+}
+
+/// The streams of a task that are not among those that are there, although they did not end with an error.
+fn absent<'a>(detail: &'a TaskDetail, there: &[String]) -> Vec<&'a str> {
+    let good = detail.streams.iter().filter(|stream| stream.error.is_none());
+    good.map(|stream| stream.name.as_str()).filter(|name| !there.iter().any(|found| found == name)).collect()
 }
 
 /// What is to be written of a stream, in the order in which it is written: the manifest last.

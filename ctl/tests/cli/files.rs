@@ -78,6 +78,40 @@ fn a_download_is_whole_and_its_repetition_asks_for_little() {
 }
 
 #[test]
+fn a_task_that_is_not_whole_there_is_told_and_what_is_there_stays() {
+    let daemon = Daemon::new(|request, _| {
+        match request.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default() {
+            "_manifest.json" => Some((200, manifest())),
+            "SHA256SUMS" => Some((200, "sums\n".into())),
+            name if name.starts_with("part-") => Some((200, "data".into())),
+            _ => two_streams(),
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().display().to_string();
+    let output = daemon.run(&["get", TASK, "-o", &to]);
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("users") && !told.contains("broken") && told.contains("exportctl show"), "{told}");
+    assert_eq!(names(&dir.path().join("orders")).len(), 4, "what there is is whole");
+    let output = daemon.run(&["get", TASK, "-o", &to, "orders/part-0-000000.csv"]);
+    assert_eq!(output.status.code(), Some(0), "one that was named is all that was asked for: {}", stderr(&output));
+}
+
+/// A task with a stream that is published, one that is not, and one that ended with an error.
+fn two_streams() -> Option<(u16, String)> {
+    let stream = |name: &str, error: &str| {
+        format!(
+            r#"{{"name":"{name}","counts":{{"read":0,"written":0,"rejected":0,"duplicate":0,"filtered":0,"over_limit":0,"rescued":0}},
+            "pages":0,"source_bytes":0,"bytes":0,"segments":0,"extracted":true,"notes":[]{error}}}"#
+        )
+    };
+    let streams = [stream("orders", ""), stream("users", ""), stream("broken", r#","error":"404""#)].join(",");
+    let there = r#"{"stream":"orders","destination":"lake","published_at":"2026-11-21T03:00:00Z"}"#;
+    sync(&format!(r#"{{"task":{},"streams":[{streams}],"manifests":[{there}]}}"#, summary("processing")))
+}
+
+#[test]
 fn what_is_not_as_the_manifest_says_is_not_kept() {
     for wrong in ["date", "dat", "datadata"] {
         let dir = tempfile::tempdir().unwrap();

@@ -52,6 +52,9 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is wrong; empty where `ok`.
     pub problems: Vec<VerifyProblem>,
+    /// Names of the destinations that let nothing be read, so that nobody can say what is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// A file that is not what the ledger says.

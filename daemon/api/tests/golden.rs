@@ -234,8 +234,11 @@ fn files_and_offsets() {
     check("file_link", &link);
     let problem =
         VerifyProblem { destination: text("lake"), stream: text("orders"), path, problem: text("SHA-256 differs") };
-    let report = VerifyReport { task: summary().id, ok: false, files: 20, bytes: 1_000, problems: vec![problem] };
+    let problems = vec![problem];
+    let report = VerifyReport { task: summary().id, ok: false, files: 20, bytes: 1_000, problems, skipped: vec![] };
     check("verify_report", &report);
+    let skipped = vec![text("intake")];
+    check("verify_report_skipped", &VerifyReport { ok: true, problems: vec![], skipped, ..report });
     let cursors = [
         Cursor::Start,
         Cursor::Token(text("eyJpZCI6MX0=")),

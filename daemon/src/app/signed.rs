@@ -2,9 +2,10 @@
 
 use super::engine::AppEngine;
 use super::protect;
+use super::verify::object::{Place, asked};
 use crate::base::error::Chain;
 use crate::base::ids::TaskId;
-use crate::config::settings::Config;
+use crate::config::settings::{Config, Destination};
 use crate::destinations::{Opener, object_key};
 use crate::ledger::Ledger;
 use crate::ledger::rows::ManifestRow;
@@ -30,10 +31,11 @@ pub async fn verify(
     for found in ledger.manifests(id).await.map_err(|error| unavailable(&error))? {
         let wanted = found.there() && only.is_none_or(|name| name == found.destination);
         let place = config.destinations.get(found.destination.as_str());
-        let (Some(place), Some(_), true) = (place, &found.signature, wanted) else { continue };
+        let readable = !report.skipped.contains(&found.destination);
+        let (Some(place), Some(_), true) = (place, &found.signature, wanted && readable) else { continue };
         let object = object_key(&row.export, &found.stream, id, SIGNATURE_NAME);
         report.files += 1;
-        if let Some(problem) = problem(&engine.destinations(), place, &object, (&found, key.as_ref())).await {
+        if let Some(problem) = problem(&engine.destinations(), place, &object, (&found, key.as_ref())).await? {
             let (destination, stream) = (found.destination.clone(), found.stream.clone());
             report.problems.push(VerifyProblem { destination, stream, path: place.location(&object), problem });
         }
@@ -42,26 +44,27 @@ pub async fn verify(
     Ok(())
 }
 
-/// What is wrong with a signature; it fits after its name.
+/// What is wrong with a signature; it fits after its name. Refused where the destination does not answer.
 async fn problem(
     opener: &Opener,
-    place: &crate::config::settings::Destination,
+    settings: &Destination,
     object: &str,
     (found, key): (&ManifestRow, Option<&PublicKey>),
-) -> Option<String> {
-    let read = match opener.open(place) {
-        Ok(destination) => destination.read_small(object, SIGNATURE_BYTES as u64).await,
-        Err(error) => Err(error),
-    };
-    let there = match read {
+) -> Result<Option<String>, Refusal> {
+    let name = &found.destination;
+    let destination = opener
+        .open(settings)
+        .map_err(|error| Refusal::Unavailable(format!("failed to use destination {name}: {}", Chain(&error))))?;
+    let place = Place { destination: &*destination, name, local: settings.local() };
+    let there = match asked(&place, || destination.read_small(object, SIGNATURE_BYTES as u64)).await? {
         Ok(Some(small)) => small.bytes,
-        Ok(None) => return Some("is missing".into()),
-        Err(error) => return Some(format!("cannot be read: {}", Chain(&error))),
+        Ok(None) => return Ok(Some("is missing".into())),
+        Err(error) => return Ok(Some(format!("cannot be read: {}", Chain(&error)))),
     };
     if found.signature.as_deref() != Some(&there[..]) {
-        return Some("is not the signature that was published".into());
+        return Ok(Some("is not the signature that was published".into()));
     }
     let signed = Manifest::parse(&found.bytes).ok().and_then(|manifest| manifest.signature);
     let own = key.filter(|key| signed.is_some_and(|signed| signed.key_id == key.id()));
-    own.and_then(|key| key.verify(&found.bytes, &there).err()).map(|error| error.to_string())
+    Ok(own.and_then(|key| key.verify(&found.bytes, &there).err()).map(|error| error.to_string()))
 }

@@ -1,10 +1,10 @@
 //! Verifies a task's published files: everything at its destinations against what the ledger holds.
 
-mod object;
+pub(super) mod object;
 
 use crate::base::error::Chain;
 use crate::base::ids::{Name, TaskId};
-use crate::config::settings::{Config, Destination as Settings};
+use crate::config::settings::{Config, Destination as Settings, HttpVerify};
 use crate::destinations::{Destination, Expected, Opener, object_key};
 use crate::ledger::rows::{ManifestRow, TaskRow};
 use crate::ledger::{Ledger, LedgerError};
@@ -54,15 +54,27 @@ pub async fn verify(ledger: &Ledger, opener: &Opener, id: &TaskId, ask: Ask<'_>)
         }
         return Err(Refusal::Conflict(format!("task {id} has published nothing{whose}: it is {}", row.state)));
     }
-    let mut report = VerifyReport { task: id.to_string(), ok: true, files: 0, bytes: 0, problems: Vec::new() };
-    for found in wanted {
+    let (task, problems, skipped) = (id.to_string(), Vec::new(), Vec::new());
+    let mut report = VerifyReport { task, ok: true, files: 0, bytes: 0, problems, skipped };
+    for found in &wanted {
         let Some(settings) = config.destinations.get(found.destination.as_str()) else { continue };
         let opened = opener.open(settings).map_err(|error| {
             Refusal::Unavailable(format!("failed to use destination {}: {}", found.destination, Chain(&error)))
         })?;
         let deep = if ask.deep { Depth::EveryByte } else { Depth::Checksum };
-        let stream = Stream { ledger, row: &row, found: &found, settings, destination: opened, depth: deep };
-        stream.verify(&mut report).await?;
+        let stream = Stream { ledger, row: &row, found, settings, destination: opened, depth: deep };
+        if stream.hidden().await? {
+            report.skipped.push(found.destination.clone());
+        } else {
+            stream.verify(&mut report).await?;
+        }
+    }
+    report.skipped.sort();
+    report.skipped.dedup();
+    if wanted.iter().all(|found| report.skipped.contains(&found.destination)) {
+        let names = report.skipped.join(", ");
+        let message = format!("{names} lets nothing be read (verify: none), so that nobody can say what is there");
+        return Err(Refusal::Conflict(message));
     }
     report.ok = report.problems.is_empty();
     Ok(report)
@@ -98,6 +110,16 @@ impl Stream<'_> {
             path: self.destination.location(key),
             problem,
         }
+    }
+
+    /// Whether the destination was set up as one that lets nobody read (`verify: none`), and does not even show the manifest.
+    async fn hidden(&self) -> Result<bool, Refusal> {
+        if !matches!(self.settings, Settings::Http(http) if http.verify == HttpVerify::None) {
+            return Ok(false);
+        }
+        let (key, limit) = (self.key(MANIFEST_NAME), self.found.bytes.len() as u64);
+        let shown = asked(&self.place(), || self.destination.read_small(&key, limit)).await?;
+        Ok(matches!(shown, Ok(None)))
     }
 
     /// Verifies what the manifest lists, the manifest itself, and what readers follow to it.
@@ -159,11 +181,12 @@ impl Stream<'_> {
         }
     }
 
-    /// Whether a pointer leads to the task: one with parameters is another data set, and a destination that lacks the start
-    /// of the chain has none.
+    /// Whether a pointer leads to the task: one with parameters or a format of its own is another data set, and a destination
+    /// that lacks the start of the chain has none.
     async fn is_followed(&self) -> Result<bool, Refusal> {
         let (id, stream) = (&self.row.id, self.found.stream.as_str());
-        if !self.row.params.is_empty() {
+        // The ledgers of old versions have tasks with parameters among the chained ones.
+        if !self.row.chained || !self.row.params.is_empty() {
             return Ok(false);
         }
         let Some(link) = self.ledger.link(id, stream).await.map_err(failed)? else { return Ok(true) };
@@ -171,8 +194,7 @@ impl Stream<'_> {
         Ok(chain.len() as u64 == link.place.position + 1)
     }
 
-    /// What is wrong with the `latest.json` that must lead to this task or to a later one. Each manifest that it lists must
-    /// be one that the ledger knows, with the same bytes.
+    /// What is wrong with the `latest.json` that must lead to this task or to a later one.
     async fn latest_problem(&self, key: &str) -> Result<Option<String>, Refusal> {
         let (row, found) = (self.row, self.found);
         let bytes = match asked(&self.place(), || self.destination.read_small(key, MAX_LATEST)).await? {
@@ -187,18 +209,44 @@ impl Stream<'_> {
         if latest.export != row.export || latest.stream != found.stream {
             return Ok(Some(format!("belongs to stream {} of export {}", latest.stream, latest.export)));
         }
-        if latest.manifests.last().is_none_or(|last| last.task.as_str() < row.id.as_str()) {
+        self.list_problem(&latest).await
+    }
+
+    /// What is wrong with a list of manifests. It must be what the daemon writes when it is the turn of the last task in it:
+    /// the chain up to that one, whole and in order, with the same bytes.
+    async fn list_problem(&self, latest: &Latest) -> Result<Option<String>, Refusal> {
+        let (row, stream) = (self.row, self.found.stream.as_str());
+        let Some(last) = latest.manifests.last() else { return Ok(Some("leads to no task".into())) };
+        // By the ledger's order: the clock may have been set back between two tasks.
+        if last.task != row.id.as_str() && !self.ledger.is_newer(stream, &last.task, &row.id).await.map_err(failed)? {
             return Ok(Some("does not lead to this task or to a later one".into()));
         }
-        for entry in &latest.manifests {
-            let known = self.ledger.manifests(&TaskId::known(&entry.task)).await.map_err(failed)?;
-            let known = known.iter().find(|one| one.stream == found.stream && one.destination == found.destination);
-            let same = known.is_some_and(|known| known.sha256 == entry.sha256);
-            if !same || entry.path != format!("{}/{MANIFEST_NAME}", entry.task) {
-                return Ok(Some(format!("leads to a manifest of task {} that was never published", entry.task)));
+        let id = TaskId::known(&last.task);
+        let known = self.ledger.task(&id).await.map_err(failed)?;
+        if known.is_none_or(|known| known.export != row.export) {
+            return Ok(Some(format!("leads to the task {id}, which is none of export {}", row.export)));
+        }
+        let chain = self.ledger.chain(&id, stream, &self.found.destination).await.map_err(failed)?;
+        for (entry, link) in latest.manifests.iter().zip(&chain) {
+            if entry.task != link.task.as_str() || entry.sha256 != link.sha256 {
+                return Ok(Some(format!(
+                    "lists a manifest of task {} that was not published in place {} of the chain",
+                    entry.task, link.chain.position
+                )));
+            }
+            if entry.mode != link.mode
+                || entry.primary_key != link.primary_key
+                || entry.cursor_field != link.cursor_field
+            {
+                return Ok(Some(format!("says something else of task {} than the ledger", entry.task)));
             }
         }
-        Ok(None)
+        if latest.manifests.len() != chain.len() {
+            let (listed, linked) = (latest.manifests.len(), chain.len());
+            return Ok(Some(format!("lists {listed} of the {linked} manifests of the chain up to the task {id}")));
+        }
+        let same = chain.last().is_some_and(|link| link.chain == latest.chain);
+        Ok((!same).then(|| format!("names another chain than that of the task {id}")))
     }
 }
 

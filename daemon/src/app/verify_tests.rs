@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::base::clock;
+use crate::base::error::ErrorClass;
 use crate::base::ids::RequestKey;
 use crate::base::secret::{Resolve, Secret};
 use crate::config::parse;
+use crate::destinations::{Answer, DestinationError};
 use crate::ledger::Advance;
 use crate::ledger::Tail;
 use crate::ledger::input::{Change, NewTask};
@@ -54,6 +56,10 @@ impl Published {
 
 /// A task of one file, published as a run publishes it.
 async fn published() -> Published {
+    published_as(true).await
+}
+
+async fn published_as(chained: bool) -> Published {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("state")).unwrap();
     let text = format!(
@@ -66,7 +72,7 @@ async fn published() -> Published {
         key: RequestKey::new("shop", &[], "csv", ""),
         params: vec![],
         scope: Scope::default(),
-        chained: false,
+        chained,
         format: "csv".into(),
         config: parse(&text, "f").unwrap().effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],
@@ -216,8 +222,67 @@ async fn a_forged_manifest_checksum_or_pointer_is_found() {
 }
 
 #[tokio::test]
+async fn a_list_that_says_something_else_than_the_ledger_is_found() {
+    let p = published().await;
+    let latest = p.stream_dir().join(LATEST_NAME);
+    let good = Latest::parse(&fs::read(&latest).unwrap()).unwrap();
+    let forge = |change: fn(&mut Latest)| {
+        let mut forged = good.clone();
+        change(&mut forged);
+        fs::write(&latest, forged.to_bytes().unwrap()).unwrap();
+    };
+    let spoil: [fn(&mut Latest); 4] = [
+        |l| l.manifests.clear(),
+        |l| l.manifests[0].primary_key = vec!["other".into()],
+        |l| l.chain.position = 1,
+        |l| {
+            // A link behind the last one that there is.
+            let more = LatestEntry { mode: Mode::Incremental, ..l.manifests[0].clone() };
+            l.manifests.push(more);
+            l.chain.position = 1;
+        },
+    ];
+    for change in spoil {
+        forge(change);
+        assert_eq!(p.problems().await, [LATEST_NAME]);
+    }
+    forge(|_| ());
+    assert!(p.problems().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_task_with_a_format_of_its_own_is_followed_by_nobody() {
+    let p = published_as(false).await;
+    fs::remove_file(p.stream_dir().join(LATEST_NAME)).unwrap();
+    assert!(p.problems().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_destination_that_does_not_exist_is_named_with_those_that_do() {
     let p = published().await;
     let refused = verify(&p.ledger, &p.opener, &p.task, Ask { only: Some("lakke"), deep: false }).await.unwrap_err();
     assert!(matches!(&refused, Refusal::NotFound(why) if why.ends_with("it has lake")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_destination_that_does_not_let_us_in_says_nothing_about_its_files() {
+    let p = published().await;
+    let row = p.ledger.task(&p.task).await.unwrap().unwrap();
+    let config = Config::from_effective(&serde_json::from_str(&row.config).unwrap()).unwrap();
+    let destination = p.opener.open(config.destinations.get("lake").unwrap()).unwrap();
+    let place = Place { destination: &*destination, name: "lake", local: None };
+    let answer = |class| {
+        move || -> Answer<'static, ()> {
+            let (action, location, message) = ("read", "x".into(), "it answers 403".into());
+            Box::pin(std::future::ready(Err(DestinationError::Remote { action, location, class, message })))
+        }
+    };
+    for class in [ErrorClass::Auth, ErrorClass::Config] {
+        let refused = asked(&place, answer(class)).await.unwrap_err();
+        assert!(
+            matches!(&refused, Refusal::Unavailable(why) if why.contains("lake") && why.contains("403")),
+            "{refused}"
+        );
+    }
+    assert!(asked(&place, answer(ErrorClass::Data)).await.unwrap().is_err());
 }

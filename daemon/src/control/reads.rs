@@ -46,16 +46,23 @@ pub async fn task(state: &ControlState, text: &str) -> Result<TaskRow, Failure> 
     }
 }
 
-/// The task of an id or of the unique start of one; or of the name of an export, its newest task that published something
-/// which is still there. For what only looks at published data.
+/// The task of an id or of the unique start of one; or of the name of an export, its newest task of which all is published at
+/// one destination at least, and still there: a part must not pass for the export. For what only looks at published data.
 pub async fn task_or_export(state: &ControlState, text: &str) -> Result<TaskRow, Failure> {
     if export(&state.config(), text).is_err() {
         return task(state, text).await;
     }
-    let newest = state.ledger.published_tasks(text, 1).await.map_err(wire::ledger_error)?.into_iter().next();
-    newest.ok_or_else(|| {
-        Failure::new(ErrorCode::NotFound, format!("nothing of the export {text} is published"))
-            .hint(format!("exportctl run {text} --wait"))
+    if let Some(newest) = state.ledger.newest_whole(text).await.map_err(wire::ledger_error)? {
+        return Ok(newest);
+    }
+    let part = state.ledger.published_tasks(text, 1).await.map_err(wire::ledger_error)?.into_iter().next();
+    Err(match part {
+        Some(part) => {
+            Failure::new(ErrorCode::NotFound, format!("no task of the export {text} is published as a whole"))
+                .hint(format!("give the id of a task for what it has published: {} is the newest one", part.id))
+        }
+        None => Failure::new(ErrorCode::NotFound, format!("nothing of the export {text} is published"))
+            .hint(format!("exportctl run {text} --wait")),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Reading: a few connections of their own, off the async threads, each question in one snapshot.
 
-use super::codec::{Json, all};
+use super::codec::{Json, all, one};
 use super::error::LedgerError;
 use super::rows::{FoundTask, LaneRow, LastSchema, SegmentRow, StreamRow, TaskFilter, TaskRow};
 use super::segments::{COLUMNS as SEGMENT_COLUMNS, segment_row};
@@ -106,6 +106,20 @@ fn published_tasks(sql: &Connection, export: &str, limit: u32) -> Result<Vec<Tas
     all(sql, &text, (export, limit), task_row)
 }
 
+fn newest_whole(sql: &Connection, export: &str) -> Result<Option<TaskRow>, LedgerError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM tasks t WHERE export = ?1
+             AND EXISTS (SELECT 1 FROM manifests d
+                 WHERE d.task = t.id AND d.published_at IS NOT NULL AND d.pruned_at IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM task_streams s WHERE s.task = t.id AND s.error IS NULL
+                     AND NOT EXISTS (SELECT 1 FROM manifests m
+                         WHERE m.task = t.id AND m.stream = s.stream AND m.destination = d.destination
+                         AND m.published_at IS NOT NULL AND m.pruned_at IS NULL)))
+         ORDER BY seq DESC LIMIT 1"
+    );
+    one(sql, &text, [export], task_row)
+}
+
 fn find(sql: &Connection, prefix: &str) -> Result<FoundTask, LedgerError> {
     if let Some(task) = tasks::find(sql, &TaskId::known(prefix))? {
         return Ok(FoundTask::One(Box::new(task)));
@@ -157,6 +171,13 @@ impl Ledger {
     pub async fn published_tasks(&self, export: &str, limit: u32) -> Result<Vec<TaskRow>, LedgerError> {
         let export = export.to_owned();
         self.read(move |sql| published_tasks(sql, &export, limit)).await
+    }
+
+    /// The newest task of an export of which all is published at one destination at least, and still there; streams that ended
+    /// with an error aside.
+    pub async fn newest_whole(&self, export: &str) -> Result<Option<TaskRow>, LedgerError> {
+        let export = export.to_owned();
+        self.read(move |sql| newest_whole(sql, &export)).await
     }
 
     /// The streams of a task, in order.

@@ -1,6 +1,6 @@
 //! One object at a destination against what it must be: by the destination's own checksum, or byte for byte.
 
-use crate::base::error::{Chain, Classify as _};
+use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::retry::RetryPolicy;
 use crate::config::settings::LocalDestination;
 use crate::destinations::{Answer, Destination, DestinationError, Expected, Head};
@@ -58,7 +58,8 @@ pub async fn check(place: &Place<'_>, key: &str, expected: Option<&Expected>, de
     Ok(found.unwrap_or_else(|error| ProblemKind::Unreadable(Chain(&error).to_string()).into()))
 }
 
-/// Asks a destination, and again while it does not answer. What it refuses is the inner error; refused is what it never answers.
+/// Asks a destination, and again while it does not answer. What it refuses is the inner error; refused is what it never answers,
+/// and what a remote one does not let us ask: credentials that have expired say nothing about an object either.
 pub async fn asked<'a, T>(
     place: &Place<'_>,
     ask: impl Fn() -> Answer<'a, T>,
@@ -69,10 +70,12 @@ pub async fn asked<'a, T>(
             Ok(answer) => return Ok(Ok(answer)),
             Err(error) => error,
         };
-        if !error.class().retryable() || place.local.is_some() {
+        let class = error.class();
+        let barred = matches!(class, ErrorClass::Auth | ErrorClass::Config);
+        if place.local.is_some() || !(barred || class.retryable()) {
             return Ok(Err(error));
         }
-        let Some(wait) = waits.next_wait(None) else {
+        let Some(wait) = waits.next_wait(None).filter(|_| !barred) else {
             return Err(Refusal::Unavailable(format!("failed to ask destination {}: {}", place.name, Chain(&error))));
         };
         tokio::time::sleep(wait).await;

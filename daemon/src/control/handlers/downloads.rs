@@ -17,7 +17,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use jiff::SignedDuration;
 use saas_export_api::{ErrorCode, FileLink};
-use saas_export_manifest::{Digests, MANIFEST_NAME, Manifest, SUMS_NAME, beside, sha256sums};
+use saas_export_manifest::{Digests, MANIFEST_NAME, Manifest, SIGNATURE_NAME, SUMS_NAME, sha256sums};
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,8 +55,8 @@ struct Asked {
     name: String,
     destination: String,
     object: ObjectAt,
-    /// What it must be; nobody but its own check knows that of a signature.
-    expected: Option<Digests>,
+    /// What it must be.
+    expected: Digests,
 }
 
 /// `GET /v1/tasks/{task}/files/{stream}/{name}?destination=`: the bytes as they are at the destination, with the SHA-256
@@ -70,8 +70,7 @@ pub async fn get(call: Call) -> Result<Reply, Failure> {
     };
     let content = content.ok_or_else(|| gone(&asked))?;
     record(&call, &asked, "download", json!({})).await?;
-    let most = asked.expected.as_ref().map_or(u64::MAX, |expected| expected.bytes);
-    Ok(Reply::Content { body: body(content, most, call.stop), digest: asked.expected })
+    Ok(Reply::Content { body: body(content, asked.expected.bytes, call.stop), digest: Some(asked.expected) })
 }
 
 /// `GET /v1/tasks/{task}/links/{stream}/{name}?destination=&expires=SECONDS`: a link by which anybody can read the file until
@@ -116,12 +115,13 @@ async fn find(call: &Call) -> Result<Asked, Failure> {
     let expected = match name.as_str() {
         MANIFEST_NAME => Some(Digests::of(&found.bytes)),
         SUMS_NAME => Some(Digests::of(sha256sums(&manifest, &found.bytes).as_bytes())),
-        other if beside().contains(&other) => None,
-        other => Some(listed(&manifest, other).ok_or_else(|| {
-            let message = format!("stream {stream} of task {} has no file {other:?}", row.id);
-            Failure::new(ErrorCode::NotFound, message).hint(format!("exportctl files {} lists them", row.id))
-        })?),
+        SIGNATURE_NAME => found.signature.as_deref().map(Digests::of),
+        other => listed(&manifest, other),
     };
+    let expected = expected.ok_or_else(|| {
+        let message = format!("stream {stream} of task {} has no file {name:?}", row.id);
+        Failure::new(ErrorCode::NotFound, message).hint(format!("exportctl files {} lists them", row.id))
+    })?;
     let config = call.state.config();
     let settings = reached(&place, config.destinations.get(found.destination.as_str())).clone();
     let key = object_key(&row.export, &stream, &row.id, &name);
@@ -172,7 +172,7 @@ async fn manifest(
 async fn record(call: &Call, asked: &Asked, action: &str, more: serde_json::Value) -> Result<(), Failure> {
     let mut detail = json!({
         "stream": asked.stream, "file": asked.name, "destination": asked.destination,
-        "bytes": asked.expected.as_ref().map(|expected| expected.bytes),
+        "bytes": asked.expected.bytes,
     });
     if let (Some(detail), Some(more)) = (detail.as_object_mut(), more.as_object()) {
         detail.extend(more.clone());

@@ -172,9 +172,9 @@ async fn a_daemon_that_goes_down_answers_who_waits() {
 #[tokio::test]
 async fn who_reads_nothing_holds_nothing() {
     let server = Server::start(Limits { write_timeout: QUICK, ..limits() }).await;
-    let task = super::downloads::published(&server.fixture).await;
+    let task = super::downloads::published_endless(&server.fixture).await;
     let mut stream = server.connect().await;
-    let head = format!("GET /v1/tasks/{task}/files/orders/_manifest.json.sig HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let head = format!("GET /v1/tasks/{task}/files/orders/part-0-000009.csv HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let end = clock::monotonic() + Duration::from_secs(10);
     let mut begun = false;

@@ -63,6 +63,7 @@ fn the_golden_documents_are_as_described() {
         ("task_summary", "TaskSummary"),
         ("task_summary_small", "TaskSummary"),
         ("verify_report", "VerifyReport"),
+        ("verify_report_skipped", "VerifyReport"),
         ("version", "Version"),
     ];
     for (file, schema) in cases {

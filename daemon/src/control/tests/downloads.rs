@@ -19,6 +19,19 @@ pub async fn published(fixture: &Fixture) -> TaskId {
     task
 }
 
+/// The same with a file that has no end in sight, `part-0-000009.csv`.
+pub async fn published_endless(fixture: &Fixture) -> TaskId {
+    let (ledger, task) = (&fixture.state.ledger, fixture.task().await);
+    give_lanes(fixture, &task).await;
+    extract(ledger, &task).await;
+    let mut large = Manifest::parse(&manifest(&task)).unwrap();
+    large.segments[0].name = "part-0-000009.csv".into();
+    large.segments[0].bytes = 1 << 60;
+    ledger.compose_manifest(&task, "orders", "lake", large.to_bytes().unwrap()).await.unwrap();
+    ledger.manifest_published(&task, "orders", "lake").await.unwrap();
+    task
+}
+
 fn manifest(task: &TaskId) -> Vec<u8> {
     let manifest: Manifest = serde_json::from_value(json!({
         "version": 1, "export": "shop", "stream": "orders", "task": task.as_str(), "created_at": "2026-01-01T00:00:00Z",
@@ -63,6 +76,22 @@ async fn a_file_comes_as_it_is_with_what_it_must_be() {
 }
 
 #[tokio::test]
+async fn a_signature_is_known_and_no_longer_than_it_is() {
+    let fixture = Fixture::new().await;
+    let (ledger, task) = (&fixture.state.ledger, fixture.task().await);
+    give_lanes(&fixture, &task).await;
+    extract(ledger, &task).await;
+    let signature = vec![7; 64];
+    let composed = crate::ledger::rows::Composed { bytes: manifest(&task), signature: Some(signature.clone()) };
+    ledger.compose_signed(&task, "orders", "lake", composed).await.unwrap();
+    ledger.manifest_published(&task, "orders", "lake").await.unwrap();
+    // The object never ends.
+    let path = format!("/v1/tasks/{task}/files/orders/_manifest.json.sig");
+    let got = tokio::time::timeout(std::time::Duration::from_secs(10), fixture.ask(OPERATOR, "GET", &path, "")).await;
+    assert_eq!(got.unwrap().headers["x-sha256"], Digests::of(&signature).sha256.as_str());
+}
+
+#[tokio::test]
 async fn only_what_a_published_manifest_lists_is_given() {
     let fixture = Fixture::new().await;
     let task = published(&fixture).await;
@@ -72,6 +101,7 @@ async fn only_what_a_published_manifest_lists_is_given() {
         ("orders/part-0-000000.csv?destination=elsewhere", 404, "it has lake"),
         ("orders/part-0-000000.csv?path=/etc", 400, "unknown parameter"),
         ("users/part-0-000000.csv", 404, "has published no stream"),
+        ("orders/_manifest.json.sig", 404, "has no file"),
         ("orders/_manifest.json", 409, "/srv/exports/shop/orders"),
     ];
     for (file, status, message) in cases {

@@ -113,3 +113,25 @@ async fn the_spool_counts_what_waits_and_not_what_is_a_link() {
     ledger.drop_destination(&task, without("offsite")).await.unwrap();
     assert_eq!(ledger.spooled().await.unwrap().bytes, 0);
 }
+
+#[tokio::test]
+async fn the_newest_whole_task_has_all_its_streams_at_one_destination() {
+    let (_dir, ledger) = fresh();
+    let newest = || async { ledger.newest_whole("shop").await.unwrap().map(|task| task.id) };
+    let old = two_places(&ledger).await;
+    for name in ["lake", "offsite"] {
+        deliver(&ledger, &old, name).await;
+    }
+    assert_eq!(newest().await, None);
+    publish(&ledger, &old, "lake", b"{}").await;
+    event(&ledger, &old, TaskEvent::Succeed).await;
+    assert_eq!(newest().await, Some(old.clone()));
+    let new = extract(&ledger, chained_task("shop"), false).await;
+    ledger.add_note(&new, "users", "a stream that is published later").await.unwrap();
+    deliver(&ledger, &new, "offsite").await;
+    publish(&ledger, &new, "offsite", b"{}").await;
+    assert_eq!(ledger.published_tasks("shop", 1).await.unwrap()[0].id, new);
+    assert_eq!(newest().await, Some(old), "one of its streams is not published yet");
+    ledger.stream_failed(&new, "users", "failed to read it").await.unwrap();
+    assert_eq!(newest().await, Some(new), "what ended with an error never will be");
+}
