@@ -65,7 +65,7 @@ async fn withdraw(pruner: &Pruner, task: &TaskRow) -> Result<bool, PruneError> {
     if written.is_empty() {
         return Ok(true);
     }
-    if !task.ended_at.is_some_and(|at| clock::now().duration_since(at) >= SETTLE) {
+    if task.ended_at.is_none_or(|at| clock::now().duration_since(at) < SETTLE) {
         return Ok(false);
     }
     let _claim = ledger.claim_sweep(task).await?;

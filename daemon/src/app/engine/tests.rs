@@ -106,7 +106,10 @@ fn a_full_disk_makes_the_task_wait_and_other_errors_keep_their_class() {
     for errno in [nix::errno::Errno::EIO, nix::errno::Errno::EACCES] {
         let error = BuildError::Spool { path: "/srv/x".into(), source: errno.into() };
         let outcome = error.outcome(true);
-        assert!(matches!(&outcome, Outcome::Wait(waiting, _) if waiting.reason.contains("create /srv/x")), "{outcome:?}");
+        assert!(
+            matches!(&outcome, Outcome::Wait(waiting, _) if waiting.reason.contains("create /srv/x")),
+            "{outcome:?}"
+        );
     }
 }
 
