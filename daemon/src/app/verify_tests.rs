@@ -6,7 +6,6 @@ use crate::base::error::ErrorClass;
 use crate::base::ids::RequestKey;
 use crate::base::secret::{Resolve, Secret};
 use crate::config::parse;
-use crate::destinations::local::PRIVATE;
 use crate::destinations::{Answer, DestinationError};
 use crate::ledger::Advance;
 use crate::ledger::Tail;
@@ -110,9 +109,7 @@ async fn published_as(chained: bool) -> Published {
 
 /// Composes the manifest and writes everything to the destination.
 async fn publish(published: Published, digests: &Digests) -> Published {
-    let Published { ledger, task, dir, .. } = &published;
-    // As each delivery leaves it.
-    fs::create_dir_all(dir.path().join("lake").join(PRIVATE)).unwrap();
+    let Published { ledger, task, .. } = &published;
     let chain = ledger.link(task, "orders").await.unwrap().unwrap().place;
     let manifest = manifest(task, chain.clone(), digests);
     let composed = manifest.to_bytes().unwrap();

@@ -16,8 +16,8 @@ pub enum DestinationError {
         /// Why it was refused.
         source: std::io::Error,
     },
-    /// The directory of a local destination is missing, or is not the one that files were delivered to.
-    #[error("reach {}: {} is not there: is the disk mounted?", root.display(), root.join(super::local::PRIVATE).display())]
+    /// The directory of a local destination is missing, or there is nothing in it.
+    #[error("reach {}: it is missing or empty: is the disk mounted?", root.display())]
     NotMounted {
         /// The destination's root.
         root: PathBuf,

@@ -163,10 +163,10 @@ impl Local {
         fs::rename(&temporary.path, &to).and_then(|()| fsio::sync_dir(parent(&to))).map_err(io_error("replace", &to))
     }
 
-    /// Fails where the root, or what every delivery leaves in it, is missing: there nothing can be said to be gone. A mount that
-    /// is not mounted looks like an empty directory.
+    /// Fails where the root is missing or holds nothing at all, as a disk does that is not mounted: nothing can be said to be
+    /// gone there.
     fn must_be_there(&self) -> Result<(), DestinationError> {
-        match self.root.join(PRIVATE).is_dir() {
+        match fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_some()) {
             true => Ok(()),
             false => Err(DestinationError::NotMounted { root: self.root.clone() }),
         }

@@ -285,9 +285,10 @@ fn what_lies_only_where_a_destination_was_before_is_not_forgotten() {
     let mut one_file = bed.config["exports"]["shop"].clone();
     one_file["layout"] = "single".into();
     bed.export("whole", one_file);
+    let old = bed.lake();
     bed.config["destinations"]["lake"] = json!({ "local": { "root": bed.path("moved") } });
     bed.config["destinations"]["copy"] = json!({ "local": { "root": bed.path("copy") } });
-    bed.config["destinations"]["old"] = json!({ "local": { "root": bed.lake() } });
+    bed.config["destinations"]["old"] = json!({ "local": { "root": old } });
     let daemon = bed.start();
     let refused = bed.ctl(&["deliver", &id, "--to", "lake"]).expect(7);
     assert!(refused.stderr.contains("where lake was before it moved"), "{refused:?}");
@@ -299,7 +300,7 @@ fn what_lies_only_where_a_destination_was_before_is_not_forgotten() {
     until(&daemon, &id, "copy", |place| published(place) && place["filling"].is_null());
     bed.ctl(&["deliver", &id, "--to", "lake"]).expect(0);
     until(&daemon, &id, "lake", |place| published(place) && place["filling"].is_null());
-    let files = tree(&bed.lake().join("shop"));
+    let files = tree(&old.join("shop"));
     assert!(!files.is_empty());
     assert_eq!(tree(&bed.path("moved").join("shop")), files);
     // So may a task whose file was put together from parts.
