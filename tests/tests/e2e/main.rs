@@ -26,6 +26,7 @@ mod limits;
 mod malformed;
 mod matrix;
 mod memory;
+mod moved;
 mod once;
 mod origins;
 mod owner;

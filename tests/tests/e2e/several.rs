@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A bed with these destinations beside the lake, each a directory of its own.
-fn bed(records: u64, more: &[&str]) -> Bed {
+pub fn bed(records: u64, more: &[&str]) -> Bed {
     let mut bed = Bed::with_records(records);
     let mut to = vec!["lake"];
     for name in more {
@@ -28,7 +28,7 @@ fn bed(records: u64, more: &[&str]) -> Bed {
 }
 
 /// Every file that readers see below a root, with its SHA-256.
-fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
+pub fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
     let files = walk(root).into_iter().filter(|path| !path.starts_with(root.join(".saas-export")));
     files.map(|path| (path.strip_prefix(root).unwrap().to_owned(), sha256(&path))).collect()
 }
@@ -42,7 +42,7 @@ fn place(daemon: &Daemon, id: &str, name: &str) -> Value {
 
 /// Waits until `is` holds of a destination.
 #[track_caller]
-fn until(daemon: &Daemon, id: &str, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub fn until(daemon: &Daemon, id: &str, name: &str, is: impl Fn(&Value) -> bool) -> Value {
     let end = Instant::now() + PATIENCE;
     loop {
         let found = place(daemon, id, name);
@@ -54,7 +54,7 @@ fn until(daemon: &Daemon, id: &str, name: &str, is: impl Fn(&Value) -> bool) -> 
     }
 }
 
-fn published(place: &Value) -> bool {
+pub fn published(place: &Value) -> bool {
     place["published"] == true
 }
 
@@ -274,41 +274,6 @@ fn what_a_dead_destination_holds_is_dropped_and_filled_back() {
         let refused = bed.ctl(&["deliver", &id, "--to", dead]).expect(7);
         assert!(refused.stderr.contains("everything already"), "{refused:?}");
     }
-}
-
-#[test]
-fn what_lies_only_where_a_destination_was_before_is_not_forgotten() {
-    let mut bed = bed(1000, &[]);
-    let daemon = bed.start();
-    let id = daemon.run_to_success("shop");
-    drop(daemon);
-    let mut one_file = bed.config["exports"]["shop"].clone();
-    one_file["layout"] = "single".into();
-    bed.export("whole", one_file);
-    let old = bed.lake();
-    bed.config["destinations"]["lake"] = json!({ "local": { "root": bed.path("moved") } });
-    bed.config["destinations"]["copy"] = json!({ "local": { "root": bed.path("copy") } });
-    bed.config["destinations"]["old"] = json!({ "local": { "root": old } });
-    let daemon = bed.start();
-    let refused = bed.ctl(&["deliver", &id, "--to", "lake"]).expect(7);
-    assert!(refused.stderr.contains("where lake was before it moved"), "{refused:?}");
-    let refused = bed.ctl(&["deliver", &id, "--to", "old"]).expect(7);
-    assert!(refused.stderr.contains("knows as lake"), "{refused:?}");
-    bed.ctl(&["verify", &id, "--deep"]).expect(0);
-    // With a copy elsewhere the name may move.
-    bed.ctl(&["deliver", &id, "--to", "copy"]).expect(0);
-    until(&daemon, &id, "copy", |place| published(place) && place["filling"].is_null());
-    bed.ctl(&["deliver", &id, "--to", "lake"]).expect(0);
-    until(&daemon, &id, "lake", |place| published(place) && place["filling"].is_null());
-    let files = tree(&old.join("shop"));
-    assert!(!files.is_empty());
-    assert_eq!(tree(&bed.path("moved").join("shop")), files);
-    // So may a task whose file was put together from parts.
-    let whole = daemon.run_to_success("whole");
-    bed.ctl(&["deliver", &whole, "--to", "copy"]).expect(0);
-    until(&daemon, &whole, "copy", |place| published(place) && place["filling"].is_null());
-    assert_eq!(tree(&bed.path("copy").join("whole")), tree(&bed.path("moved").join("whole")));
-    assert!(walk(&bed.path("moved").join(".saas-export/spool")).is_empty());
 }
 
 #[test]
