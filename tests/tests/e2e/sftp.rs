@@ -52,7 +52,8 @@ fn scene(name: &str, transfer: Value) -> Option<Scene> {
     bed.auth_env += &format!("SFTP_KEY='{key}'\n");
     let mut export = config::export("shop", "cursor", "ndjson", "1500kB");
     export["to"] = json!(["far"]);
-    export["attempts"] = 5.into();
+    // More than kills: what a failed task had begun to send waits for a retry.
+    export["attempts"] = 20.into();
     bed.export("shop", export);
     Some(Scene { bed, wire, files: Path::new(text("local_root")).join(root) })
 }
@@ -82,7 +83,7 @@ impl Scene {
             bytes += segment["bytes"].as_u64().unwrap();
             wanted.insert(name);
         }
-        assert_eq!(there.keys().cloned().collect::<BTreeSet<_>>(), wanted, "exactly the manifest's objects");
+        assert_eq!(there.keys().cloned().collect::<BTreeSet<_>>(), wanted, "exactly the manifest's objects: {there:?}");
         assert_eq!(ids_sha256(ids.into_iter()), expected(&self.bed.api.data(), View::ALL).sha256);
         bytes
     }

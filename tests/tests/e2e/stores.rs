@@ -204,3 +204,33 @@ fn check_names_what_the_store_keeps() {
         assert!(!text.contains(secret), "{text}");
     }
 }
+
+#[test]
+fn a_link_hands_out_one_file_for_a_while() {
+    let Some(server) = Server::started("links to a store") else { return };
+    let scene = scene(&server, 100);
+    let daemon = scene.bed.start();
+    let id = daemon.run_to_success("shop");
+    let name = "part-0-000000.ndjson";
+    let link = |expires: &str| {
+        let told = scene.bed.ctl(&["url", &id, name, "--destination", "offsite", "--expires", expires]).expect(0);
+        told.stdout.trim().to_owned()
+    };
+    let fetched = |link: &str| {
+        let to = scene.bed.path("fetched");
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "--max-time", "20", "-w", "%{http_code}", "-o"]).arg(&to).arg(link);
+        (finish(&mut curl, PATIENCE).expect(0).stdout, sha256(&to))
+    };
+    let file = scene.bed.lake().join("shop/cursor").join(&id).join(name);
+    let (hour, second) = (link("1h"), link("1s"));
+    assert_eq!(fetched(&hour), ("200".to_owned(), sha256(&file)), "{hour}");
+    // The signature is of this file alone, and of this time.
+    assert_eq!(fetched(&hour.replace(name, "_manifest.json")).0, "403");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(fetched(&second).0, "403", "{second}");
+    let secret = server.key("secret_access_key");
+    for text in [&hour, &daemon.stderr()] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}

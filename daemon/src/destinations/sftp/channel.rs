@@ -104,12 +104,25 @@ impl Channel {
         there(opened).map(|handle| handle.map(|handle| handle.handle))
     }
 
-    /// Opens a file for writing that nobody but its owner may read; `fresh` drops what is in it.
+    /// Opens a file for writing that nobody but its owner may read; `fresh` puts an empty one in the place of what is there.
+    ///
+    /// It is never emptied by its name: a server may carry out late what a client that has died asked for, when that name is
+    /// already another one of an object.
     pub async fn create(&self, path: &str, fresh: bool) -> Result<String, Failure> {
-        let mut flags = OpenFlags::WRITE | OpenFlags::CREATE;
-        if fresh {
-            flags |= OpenFlags::TRUNCATE;
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+        if !fresh {
+            return self.write_to(path, flags).await;
         }
+        match self.write_to(path, flags | OpenFlags::EXCLUDE).await {
+            Err(Failure::Refused(_)) => {
+                self.remove(path).await?;
+                self.write_to(path, flags | OpenFlags::EXCLUDE).await
+            }
+            other => other,
+        }
+    }
+
+    async fn write_to(&self, path: &str, flags: OpenFlags) -> Result<String, Failure> {
         let private = FileAttributes { permissions: Some(0o600), ..FileAttributes::empty() };
         self.answered(self.raw.open(path, flags, private)).await.map(|handle| handle.handle)
     }
