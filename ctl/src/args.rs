@@ -2,10 +2,12 @@
 
 mod files;
 mod offsets;
+mod schedule;
 mod schema;
 
 pub use files::{Files, Get, Prune, Url, Verify};
 pub use offsets::Offsets;
+pub use schedule::Schedule;
 pub use schema::{Compare, Schema};
 
 use crate::exit;
@@ -19,6 +21,7 @@ Examples:
   exportctl status                               how is everything?
   exportctl run shop-nightly --wait              export now, and wait for the end
   exportctl run crm --param region=eu --format csv
+  exportctl schedule --next 5                    what runs by itself, and when
   exportctl watch                                live progress of whatever runs
   exportctl tasks --state failed                 what went wrong lately?
   exportctl show 20261121T0245                   one task; the start of its id is enough
@@ -54,6 +57,15 @@ pub enum Command {
     Status,
     /// The configured exports and how they last went
     Exports,
+    /// When exports run by themselves, and how that last went
+    #[command(after_help = "\
+Times are shown as a clock in the time zone of the schedule shows them, and in UTC. `pause EXPORT` stops a schedule.
+
+Examples:
+  exportctl schedule
+  exportctl schedule shop-nightly --next 5
+  exportctl schedule --json | jq -r '.[] | [.export, .next[0].at] | @tsv'")]
+    Schedule(Schedule),
     /// Run an export now
     #[command(after_help = "\
 A request equal to one whose task is still open gives that task.
@@ -395,6 +407,8 @@ mod tests {
             "url 2026 orders/part-0-000000.csv --expires 7d --destination lake",
             "get shop -o dir",
             "get shop a b/c --output dir --destination lake",
+            "schedule --json",
+            "schedule shop --next 5",
             "prune --dry-run --json",
             "prune shop --yes",
             "verify 2026 --destination lake",
@@ -445,6 +459,7 @@ mod tests {
             "verify 2026 --public-key k.pem",
             "verify --dir /srv --destination lake",
             "offsets",
+            "schedule --next 0",
             "check --param region=eu",
             "completions csh-but-not-really",
         ] {

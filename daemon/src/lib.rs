@@ -14,6 +14,7 @@ pub mod net;
 pub mod queue;
 pub mod record;
 pub mod retention;
+pub mod schedule;
 pub mod seal;
 pub mod sources;
 pub mod transfer;

@@ -12,6 +12,7 @@ mod offsets;
 mod prune;
 mod query;
 mod rates;
+mod schedule;
 mod schema;
 mod tasks;
 mod url;
@@ -29,6 +30,7 @@ use serde_json::Value;
 pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Failure> {
     match command {
         Command::Status => daemon::status(client, out).await,
+        Command::Schedule(args) => schedule::schedule(args, client, out).await,
         Command::Exports => exports::list(client, out).await,
         Command::Run(args) => exports::run(args, client, out).await,
         Command::Tasks(args) => tasks::list(args, client, out).await,

@@ -11,6 +11,7 @@ pub mod files;
 pub mod offsets;
 mod plural;
 pub mod prune;
+pub mod schedule;
 pub mod schema;
 pub mod status;
 pub mod task;
@@ -23,6 +24,7 @@ pub use files::{FileEntry, FileLink, Files, VerifyProblem, VerifyReport};
 pub use offsets::{Cursor, LaneOffset, Mark, Offset, OffsetsDoc, StreamOffsets};
 pub use plural::plural;
 pub use prune::{ChainFate, Fate, PruneReport};
+pub use schedule::{LastSlot, Schedule, ScheduledTime, SlotOutcome};
 pub use schema::{FieldDiff, SchemaColumn, SchemaDiff, SchemaMisfit, SchemaReport, StreamDiff, StreamSchema};
 pub use status::{
     Access, Caller, CheckReport, LedgerHealth, RateLimit, RateWindow, ReloadReport, SourceRate, Status, TaskCounts,

@@ -26,6 +26,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::queue::dispatcher::Dispatcher;
 use crate::queue::handle::{Actor, QueueHandle, Refusal};
 use crate::retention::{self, Pruner};
+use crate::schedule;
 use cli::Cli;
 use engine::{AppEngine, Files};
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use watchdog::Status;
 
 /// The configuration is wrong (sysexits EX_CONFIG); systemd does not restart after it.
 pub const EXIT_CONFIG: u8 = 78;
@@ -72,25 +74,28 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let control = tokio::spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let refused = watch::Sender::new(false);
-    let watchdog = tokio::spawn(watchdog::run(ledger.clone(), alive, refused.subscribe()));
+    let status = Status { ledger: ledger.clone(), config: engine.config() };
+    let watchdog = tokio::spawn(watchdog::run(status.clone(), alive, refused.subscribe()));
+    let scheduler = tokio::spawn(schedule::run(queue.clone(), ledger.clone(), engine.config()));
     let sweeper = tokio::spawn(retention::run(pruner));
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),
         (Err(error), _) | (_, Err(error)) => return fail("listen for signals", &error),
     };
-    notify::ready(&watchdog::status(&ledger, false).await);
+    notify::ready(&status.text(false).await);
     tracing::info!("saas-export-daemon {} is ready", env!("CARGO_PKG_VERSION"));
 
     let reload = async || {
         notify::reloading();
         refused.send_replace(reload(&queue).await.is_err());
         let refused = *refused.borrow();
-        notify::ready(&watchdog::status(&ledger, refused).await);
+        notify::ready(&status.text(refused).await);
     };
     let ended = serve_signals((&mut asked, &mut hangup), &mut dispatcher, reload).await;
     notify::stopping();
     notify::extend_timeout(DRAIN_LIMIT + CLOSE_LIMIT);
+    scheduler.abort();
     if tokio::time::timeout(DRAIN_LIMIT, queue.drain()).await.is_err() {
         tracing::warn!("tasks did not stop in time; they are recovered at the next start");
     }

@@ -5,6 +5,8 @@
 
 /// Every crash point, in the order in which a task passes them.
 pub const POINTS: &[&str] = &[
+    "slot.before_commit",
+    "slot.committed",
     "task.submitted",
     "task.started",
     "parent.values_stored",

@@ -1,7 +1,7 @@
 //! The one table of what the control API can do, and who may do it.
 
 use super::access::Access::{self, Admin, Operate, Read};
-use super::handlers::{daemon, deliver, downloads, events, exports, files, offsets, prune, schema, tasks};
+use super::handlers::{daemon, deliver, downloads, events, exports, files, offsets, prune, schedules, schema, tasks};
 use super::reply::{Failure, Reply};
 use super::service::Call;
 use crate::queue::handle::Act;
@@ -47,6 +47,7 @@ pub static ROUTES: &[Route] = &[
     post("/v1/cancel", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Cancel))),
     get("/v1/prune", Read, |call| Box::pin(prune::plan(call))),
     post("/v1/prune", Admin, |call| Box::pin(prune::prune(call))),
+    get("/v1/schedules", Read, |call| Box::pin(schedules::list(call))),
     get("/v1/exports", Read, |call| Box::pin(exports::list(call))),
     get("/v1/exports/{export}", Read, |call| Box::pin(exports::show(call))),
     post("/v1/exports/{export}/run", Operate, |call| Box::pin(exports::run(call))),
@@ -70,6 +71,7 @@ pub static ROUTES: &[Route] = &[
     },
     get("/v1/exports/{export}/prune", Read, |call| Box::pin(prune::plan(call))),
     post("/v1/exports/{export}/prune", Admin, |call| Box::pin(prune::prune(call))),
+    get("/v1/exports/{export}/schedule", Read, |call| Box::pin(schedules::show(call))),
     get("/v1/exports/{export}/schema", Operate, |call| Box::pin(schema::dry_run(call))),
     get("/v1/exports/{export}/schema/diff", Read, |call| Box::pin(schema::of_export(call))),
     get("/v1/tasks", Read, |call| Box::pin(tasks::list(call))),

@@ -2,9 +2,11 @@
 
 mod deliveries;
 mod offsets;
+mod schedules;
 
 pub use deliveries::{destinations, task_destination};
 pub use offsets::{lane, mark, mark_value, offset};
+pub use schedules::outcome;
 
 use super::access::{Access, Caller};
 use super::reply::Failure;

@@ -24,6 +24,7 @@ mod read;
 mod recover;
 mod restart;
 pub mod rows;
+mod schedules;
 mod schema;
 mod segments;
 mod single;
@@ -35,6 +36,7 @@ mod uploads;
 mod writer;
 
 pub use error::LedgerError;
+pub use schedules::Slot;
 pub use segments::{Advance, Tail};
 pub use sweeps::SweepClaim;
 

@@ -1,8 +1,10 @@
 //! The rows of the ledger as the rest of the daemon sees them.
 
 mod delivered;
+mod schedules;
 
 pub use delivered::*;
+pub use schedules::*;
 
 use crate::base::ids::{RequestKey, TaskId};
 use crate::model::mark::Mark;

@@ -94,7 +94,8 @@ fn free_id(sql: &Connection, new: &NewTask) -> Result<TaskId, LedgerError> {
     Err(LedgerError::Refused(format!("find an id for a task of {}: the next hour's are taken", new.export)))
 }
 
-fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
+/// Creates a task, or finds the open one of its key.
+pub(super) fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
     if let Some(open) = open_task(tx, &new.key)? {
         return Ok((open, false));
     }

@@ -1,5 +1,7 @@
 //! The pure state machines and values that the ledger stores and every layer above it speaks.
 
+pub mod calendar;
+pub mod due;
 pub mod mark;
 pub mod offset;
 pub mod partitions;
@@ -8,5 +10,6 @@ pub mod schema;
 pub mod scope;
 pub mod segment;
 pub mod task;
+pub mod timetable;
 pub mod upload;
 pub mod window;

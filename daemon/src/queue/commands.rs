@@ -6,9 +6,9 @@ use super::policy::by;
 use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::TaskId;
-use crate::ledger::LedgerError;
 use crate::ledger::input::{AuditEntry, Change};
 use crate::ledger::rows::{TaskFilter, TaskRow};
+use crate::ledger::{LedgerError, Slot};
 use crate::model::task::{TaskEvent, TaskState};
 use saas_export_api::plural;
 use std::collections::BTreeSet;
@@ -62,6 +62,13 @@ impl Answers {
     }
 }
 
+fn submitted(task: TaskId, created: bool, request: &Request) -> Submitted {
+    if created {
+        tracing::info!(EXPORT_TASK = %task, EXPORT_NAME = %request.export, "task {task} queued by {}", request.actor.0);
+    }
+    Submitted { task, created }
+}
+
 fn reached(act: Act, state: TaskState) -> bool {
     matches!((act, state), (Act::Pause, TaskState::Paused) | (Act::Cancel, TaskState::Cancelled))
 }
@@ -81,10 +88,16 @@ impl<E: Engine> Dispatcher<E> {
         let new = self.engine.plan(request)?;
         let (task, created) = self.ledger.create_task(new).await.map_err(|error| refusal(&error))?;
         crash::point("task.submitted");
-        if created {
-            tracing::info!(EXPORT_TASK = %task, EXPORT_NAME = %request.export, "task {task} queued by {}", request.actor.0);
-        }
-        Ok(Submitted { task, created })
+        Ok(submitted(task, created, request))
+    }
+
+    /// The same for a slot of a schedule: both are stored, or neither is.
+    pub(super) async fn submit_slot(&self, request: &Request, slot: Slot) -> Result<Option<Submitted>, Refusal> {
+        let new = self.engine.plan(request)?;
+        crash::point("slot.before_commit");
+        let made = self.ledger.create_slot_task(new, slot).await.map_err(|error| refusal(&error))?;
+        crash::point("slot.committed");
+        Ok(made.map(|(task, created)| submitted(task, created, request)))
     }
 
     pub(super) async fn reload(&self, actor: &Actor) -> Result<ReloadReport, Refusal> {

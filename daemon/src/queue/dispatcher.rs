@@ -177,6 +177,9 @@ impl<E: Engine> Dispatcher<E> {
             Command::Submit(request, answer) => {
                 let _ = answer.send(self.submit(&request).await);
             }
+            Command::SubmitSlot(request, slot, answer) => {
+                let _ = answer.send(self.submit_slot(&request, slot).await);
+            }
             Command::Act(act, target, actor, answer) => self.act(act, target, actor, answer).await,
             Command::Reload(actor, answer) => {
                 let _ = answer.send(self.reload(&actor).await);

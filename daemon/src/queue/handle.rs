@@ -2,6 +2,7 @@
 
 pub use super::carry::{Order, Ordered};
 use crate::base::ids::{Name, TaskId};
+use crate::ledger::Slot;
 pub use crate::model::progress::Progress;
 pub use crate::model::scope::Scope;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,8 @@ pub struct ReloadReport {
 pub enum Command {
     /// Create a task, or find the open one of an equal request.
     Submit(Request, oneshot::Sender<Result<Submitted, Refusal>>),
+    /// The same for a slot of a schedule, if it still counts.
+    SubmitSlot(Request, Slot, oneshot::Sender<Result<Option<Submitted>, Refusal>>),
     /// Act on tasks; answers with those it changed.
     Act(Act, Target, Actor, oneshot::Sender<Result<Vec<TaskId>, Refusal>>),
     /// Change the destinations of a task.
@@ -127,6 +130,12 @@ impl QueueHandle {
     /// Creates a task, or finds the open one of an equal request.
     pub async fn submit(&self, request: Request) -> Result<Submitted, Refusal> {
         self.ask(|answer| Command::Submit(request, answer)).await.unwrap_or_else(|| Err(going_away()))
+    }
+
+    /// Creates the task of a slot of a schedule; not `created` where that of an equal request is still open, and `None` where
+    /// the slot does not count any more.
+    pub async fn submit_slot(&self, request: Request, slot: Slot) -> Result<Option<Submitted>, Refusal> {
+        self.ask(|answer| Command::SubmitSlot(request, slot, answer)).await.unwrap_or_else(|| Err(going_away()))
     }
 
     /// Pauses, resumes, cancels or retries; answers with the tasks that changed.

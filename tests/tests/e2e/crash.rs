@@ -143,6 +143,8 @@ fn points() -> Vec<String> {
     points.retain(|point| !point.starts_with("single."));
     // Only where chains go: keep.rs kills the daemon there.
     points.retain(|point| !point.starts_with("prune."));
+    // Only runs by a schedule pass these: schedules.rs kills the daemon there.
+    points.retain(|point| !point.starts_with("slot."));
     // Not on the way of these exports; tests of schemas and of shifts die there.
     points.retain(|point| !point.starts_with("restart.") && !point.starts_with("shift."));
     points

@@ -37,6 +37,7 @@ mod put;
 mod queue;
 mod rate;
 mod read;
+mod schedules;
 mod schema;
 mod sealed;
 mod service;

@@ -45,7 +45,8 @@ fn start(bed: &Bed) -> saas_export_tests::harness::daemon::Daemon {
 
 #[test]
 fn ready_status_watchdog_and_stopping() {
-    let bed = Bed::with_records(3000);
+    let mut bed = Bed::with_records(3000);
+    bed.config["exports"]["shop"]["schedule"] = "02-29 12:00 UTC".into();
     let manager = Manager::listen(&bed);
     let daemon = start(&bed);
     manager.until("READY=1", Duration::from_secs(20));
@@ -56,7 +57,7 @@ fn ready_status_watchdog_and_stopping() {
     let lines = manager.until("WATCHDOG=1", Duration::from_secs(5));
     let status = lines.iter().find(|line| line.starts_with("STATUS=")).cloned();
     let status = status.unwrap_or_else(|| manager.until("STATUS=", Duration::from_secs(5)).pop().unwrap());
-    assert!(status.len() > "STATUS=".len() + 3, "{status}");
+    assert!(status.contains(" queued; next: shop ") && status.contains("-02-29 12:00 UTC"), "{status}");
     daemon.wait_for(&id, &["succeeded"], PATIENCE);
     daemon.signal(Signal::SIGTERM);
     manager.until("STOPPING=1", Duration::from_secs(5));

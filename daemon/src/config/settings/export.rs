@@ -1,6 +1,6 @@
 //! The configured jobs, with their parameters and limits.
 
-use super::{FileEncryption, FileLayout, Format, Keep, Limits, SchemaPolicy};
+use super::{FileEncryption, FileLayout, Format, Keep, Limits, Schedule, SchemaPolicy};
 use crate::base::ids::Name;
 use crate::config::units::Size;
 use crate::model::task::Waiting;
@@ -42,6 +42,9 @@ pub struct Export {
     /// How much one task may export; no limit by default.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// When it runs by itself, e.g. `Mon..Fri 02:30 Europe/Paris`; only when somebody asks for it by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// Times at which it may read its source, e.g. `Mon..Fri 22:00-06:00 Europe/Paris`; always by default. Outside of them its
     /// tasks wait, and one that runs is put away and goes on when the next window opens. Days (all without them) are those on
     /// which a window opens; without a time zone it is UTC. Files are delivered and published at any time.

@@ -26,6 +26,7 @@ impl Check<'_> {
                 self.known(&to.item(index), "destination", destination, all);
             }
             self.one_place_each(&to, export);
+            self.schedule(&path, export);
             self.windows(&path, &export.windows);
             self.files(&path, export);
             self.keep(&path.key("keep"), export);

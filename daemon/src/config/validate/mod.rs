@@ -12,6 +12,7 @@ mod partitions;
 mod places;
 mod quota;
 mod requests;
+mod schedules;
 mod schemas;
 mod servers;
 mod sources;

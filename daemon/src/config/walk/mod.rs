@@ -80,11 +80,21 @@ impl Walker {
             return self.kind(&kinds, value, path);
         }
         match shape.kind() {
+            Some("object") if shape.limit("x-text").is_some() && !value.is_object() => self.text_for_map(value, path),
             Some("object") => self.map(&shape, value, path),
             Some("array") => self.list(&shape, value, path),
             Some(kind) => self.scalar(&shape, kind, value, path),
             None => Some(value.clone()),
         }
+    }
+
+    /// A text that stands for a map with one key.
+    fn text_for_map(&mut self, value: &Value, path: &KeyPath) -> Option<Value> {
+        if !value.is_string() {
+            self.wrong(Mistake::value(path, format!("expected text or a map, found {}", found(value))));
+            return None;
+        }
+        Some(value.clone())
     }
 
     fn map(&mut self, shape: &Shape, value: &Value, path: &KeyPath) -> Option<Value> {

@@ -8,5 +8,6 @@ pub mod exports;
 pub mod files;
 pub mod offsets;
 pub mod prune;
+pub mod schedules;
 pub mod schema;
 pub mod tasks;

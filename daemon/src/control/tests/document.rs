@@ -50,6 +50,8 @@ fn the_golden_documents_are_as_described() {
         ("reload_report", "ReloadReport"),
         ("source_rate", "SourceRate"),
         ("source_rate_small", "SourceRate"),
+        ("schedule", "Schedule"),
+        ("schedule_small", "Schedule"),
         ("schema_diff", "SchemaDiff"),
         ("schema_report", "SchemaReport"),
         ("status", "Status"),

@@ -146,6 +146,8 @@ async fn dispatch(mut inbox: mpsc::Receiver<Command>, told: Arc<Mutex<Vec<String
                 let done = Ok(Submitted { task, created: true });
                 let _ = answer.send(if refused { Err(Refusal::Invalid("no such parameter".into())) } else { done });
             }
+            // No scheduler runs here.
+            Command::SubmitSlot(_, _, answer) => drop(answer.send(Ok(None))),
             Command::Act(act, target, actor, answer) => {
                 note(format!("{act:?} {target:?} by {}", actor.0));
                 let _ = answer.send(Ok(vec![]));

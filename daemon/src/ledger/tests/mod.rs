@@ -9,6 +9,7 @@ mod offsets;
 mod opening;
 mod queue;
 mod replay;
+mod schedules;
 mod single;
 mod speed;
 mod tasks;
