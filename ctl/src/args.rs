@@ -1,11 +1,13 @@
 //! The command line: what can be said to exportctl.
 
 mod files;
+mod notifications;
 mod offsets;
 mod schedule;
 mod schema;
 
 pub use files::{Files, Get, Prune, Url, Verify};
+pub use notifications::{ListNotifications, Notifications, Notify};
 pub use offsets::Offsets;
 pub use schedule::Schedule;
 pub use schema::{Compare, Schema};
@@ -75,6 +77,7 @@ Examples:
   exportctl run shop-nightly
   exportctl run shop-nightly --wait --timeout 2h
   exportctl run crm --param region=eu --param since=2026-01-01 --format parquet
+  exportctl run shop-nightly --notify ops-mail                        mail me when it has ended
   exportctl run shop-nightly --full                                   everything again
   exportctl run shop-nightly --stream orders --from 2026-01-01 --to 2026-01-31T23:59:59Z")]
     Run(Run),
@@ -180,6 +183,16 @@ Examples:
   exportctl schema diff shop-nightly                 the last two tasks
   exportctl schema diff 20261120T0245 20261121T0245")]
     Schema(Schema),
+    /// Who was told how tasks ended: what was sent, waits or was given up
+    #[command(after_help = "\
+Recipients stand under notify: in the configuration; `run --notify NAME` tells one of them how that task ends.
+
+Examples:
+  exportctl notifications                            newest first
+  exportctl notifications --state given_up --recipient ops-mail
+  exportctl notifications retry msg_5d41402abc4b2a76b9719d911017c592
+  exportctl notifications test ops-mail              does it arrive?")]
+    Notifications(Notifications),
     /// The daemon's configuration
     #[command(subcommand)]
     Config(Config),
@@ -235,6 +248,9 @@ pub struct Run {
     /// Fill back up to this cursor value (inclusive).
     #[arg(long, value_name = "VALUE")]
     pub to: Option<String>,
+    /// Tell this recipient of the configuration how the task ends, whatever the export's rules say; repeat for more.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub notify: Vec<String>,
     /// Wait for the end and exit with its outcome.
     #[arg(long, short)]
     pub wait: bool,
@@ -410,6 +426,11 @@ mod tests {
             "schedule --json",
             "schedule shop --next 5",
             "prune --dry-run --json",
+            "notifications --state given_up",
+            "notifications list --recipient ops --limit 5",
+            "notifications retry msg_1",
+            "notifications test ops-mail",
+            "run shop --notify ops-mail --notify hook",
             "prune shop --yes",
             "verify 2026 --destination lake",
             "verify 2026 --deep",
@@ -455,6 +476,9 @@ mod tests {
             "url 2026 f --expires 8d",
             "get 2026",
             "prune --dry-run --yes",
+            "notifications --state lost",
+            "notifications retry",
+            "run shop --notify",
             "verify 2026 --dir /srv",
             "verify 2026 --public-key k.pem",
             "verify --dir /srv --destination lake",

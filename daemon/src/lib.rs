@@ -11,6 +11,7 @@ pub mod host;
 pub mod ledger;
 pub mod model;
 pub mod net;
+pub mod notify;
 pub mod queue;
 pub mod record;
 pub mod retention;

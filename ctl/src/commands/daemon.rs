@@ -39,6 +39,12 @@ pub async fn status(client: &Client, out: Out) -> Result<Exit, Failure> {
         text.push_str(&Colour::Yellow.paint(&format!("paused exports: {names}"), out.colours));
         text.push('\n');
     }
+    if let Some(trouble) = &status.notifications {
+        let line =
+            format!("notifications: {} late, {} given up: exportctl notifications", trouble.late, trouble.given_up);
+        text.push_str(&Colour::Yellow.paint(&line, out.colours));
+        text.push('\n');
+    }
     if !status.open.is_empty() {
         text.push('\n');
         text.push_str(&tasks::open_table(&status.open).render(out.colours, out.width));

@@ -63,6 +63,7 @@ pub async fn run(args: Run, client: &Client, out: Out) -> Result<Exit, Failure> 
         from: args.from,
         to: args.to,
         streams: args.streams,
+        notify: args.notify,
     })?;
     let submitted: Submitted = client.post(&format!("/v1/exports/{}/run", encode(&args.export)), body).await?;
     if !submitted.created {

@@ -1,6 +1,7 @@
 //! The daemon itself: version, status, reload and the check of its configuration.
 
 use crate::Time;
+use crate::notification::NotificationTrouble;
 use crate::task::{TaskSummary, Waiting};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,9 @@ pub struct Status {
     /// The sources of the open tasks, in order of name: how fast they are asked, and what limits that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceRate>,
+    /// Notifications that do not go out as they should, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<NotificationTrouble>,
     /// Who asks, and what they may.
     pub caller: Caller,
 }

@@ -67,6 +67,9 @@ pub struct Submit {
     /// Only these streams; all of the export's where empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<String>,
+    /// Names of configured recipients that are told how the task ends, whatever the export's own rules say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
 }
 
 /// What became of a request for a task.

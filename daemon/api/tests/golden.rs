@@ -170,9 +170,12 @@ fn exports_and_status() {
         paused_exports: vec![text("crm")],
         open: vec![summary()],
         sources: vec![],
+        notifications: None,
         caller: Caller { actor: text("uid 1000 (anna)"), access: Access::Operate },
     };
     check("status", &status);
+    let trouble = NotificationTrouble { late: 2, given_up: 1 };
+    check("status_trouble", &Status { notifications: Some(trouble), open: vec![], ..status });
     let source = SourceRate {
         source: text("shop"),
         rate: 9.8,
@@ -363,4 +366,27 @@ fn an_unknown_kind_of_error_is_still_an_error() {
 fn unknown_fields_of_a_request_are_refused_and_those_of_an_answer_ignored() {
     assert!(serde_json::from_str::<Submit>(r#"{"path": "/etc/passwd"}"#).is_err());
     assert!(serde_json::from_str::<Acted>(r#"{"tasks": [], "new": 1}"#).is_ok());
+}
+
+#[test]
+fn notifications() {
+    let waiting = Notification {
+        id: text("msg_5d41402abc4b2a76b9719d911017c592"),
+        recipient: text("ops-mail"),
+        event: text("first_failure"),
+        task: text("20261121T024501Z-9f86d081"),
+        export: text("shop-nightly"),
+        state: NotificationState::Waiting,
+        created_at: text("2026-11-21T02:45:01Z"),
+        attempts: 2,
+        next_at: Some(text("2026-11-21T02:50:00Z")),
+        settled_at: None,
+        error: Some(text("log in to the mail server: permanent error (535)")),
+    };
+    check("notification", &waiting);
+    let settled = Some(text("2026-11-21T02:45:02Z"));
+    let state = NotificationState::Sent;
+    check("notification_sent", &Notification { state, next_at: None, settled_at: settled, error: None, ..waiting });
+    let (recipient, done) = (text("ops-mail"), text("smtp.example.com took it for 1 address"));
+    check("notification_test", &NotificationTest { recipient, done });
 }

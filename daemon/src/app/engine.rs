@@ -2,6 +2,7 @@
 
 mod build;
 
+use super::notifications;
 use super::params::{check_params, settle_params, with_defaults};
 use super::protect;
 use super::scope;
@@ -17,6 +18,7 @@ use crate::destinations::local::PRIVATE;
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
+use crate::model::notice::Rule;
 use crate::model::task::Waiting;
 use crate::net::limit::Limiter;
 use crate::queue::dispatcher::{Engine, RunControl};
@@ -174,6 +176,7 @@ impl Engine for AppEngine {
             return Err(Refusal::NotFound(format!("there is no export {:?}; there are: {names}", request.export)));
         };
         check_params(&export.params, &request.params)?;
+        notifications::check(&config, &request.notify)?;
         let mut effective = (*config).clone();
         if let Some(word) = request.format.as_deref().filter(|word| *word != export.format.word()) {
             let format = Format::from_word(word)
@@ -202,6 +205,7 @@ impl Engine for AppEngine {
             format: format.to_owned(),
             streams: streams.iter().map(ToString::to_string).collect(),
             config: effective.effective_for(name.as_str()).unwrap_or_default().to_string(),
+            notify: request.notify.clone(),
             actor: request.actor.0.clone(),
             at: clock::now(),
         })
@@ -230,6 +234,10 @@ impl Engine for AppEngine {
         let config = stored.and_then(|stored| Config::from_effective(&stored).ok());
         // What cannot be read fails at the first attempt anyway, and says why.
         config.and_then(|config| config.exports.values().next().map(|export| export.attempts)).unwrap_or(1)
+    }
+
+    fn tell(&self, row: &TaskRow) -> Vec<Rule> {
+        notifications::rules(&self.config.borrow(), row)
     }
 
     fn has_export(&self, name: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use super::engine::{self, AppEngine, Files, Limiters};
 use super::fill;
+use super::notifications;
 use super::preflight::{Params, Preflight};
 use super::schema::dry_run;
 use super::signed;
@@ -14,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::ledger::input::AddDestination;
 use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::net::limit::Standing;
+use crate::notify::Notifier;
 use crate::queue::handle::Refusal;
 use crate::retention::Pruner;
 use futures_util::future::BoxFuture;
@@ -51,6 +53,7 @@ pub struct Hooks {
     checking: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     pruner: Arc<Pruner>,
+    notifier: Arc<Notifier>,
 }
 
 /// The hooks over an engine and its ledger.
@@ -65,6 +68,7 @@ pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger, pruner: &Arc<Pruner>) -> 
         checking: Arc::new(Semaphore::new(CHECKING)),
         downloads: Arc::new(Semaphore::new(DOWNLOADS)),
         pruner: pruner.clone(),
+        notifier: notifications::notifier(engine, ledger),
     })
 }
 
@@ -151,6 +155,17 @@ impl ControlHooks for Hooks {
             let destination = opener.open(&object.settings).map_err(|error| unreadable(&error))?;
             let link = tokio::time::timeout(OPEN_LIMIT, destination.link(&object.key, expires)).await;
             link.map_err(|_| silent(&object))?.map_err(|error| unreadable(&error))
+        })
+    }
+
+    fn notify_test(&self, recipient: String) -> BoxFuture<'static, Result<String, Refusal>> {
+        let (engine, notifier) = (self.engine.clone(), self.notifier.clone());
+        Box::pin(async move {
+            match notifier.test(&recipient).await {
+                Some(Ok(done)) => Ok(done),
+                Some(Err(why)) => Err(Refusal::Conflict(format!("failed to tell {recipient}: {why}"))),
+                None => Err(Refusal::NotFound(notifications::unknown(&engine.config().borrow(), &recipient))),
+            }
         })
     }
 

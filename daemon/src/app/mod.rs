@@ -6,6 +6,7 @@ mod fill;
 pub mod hooks;
 pub mod init;
 pub mod login;
+pub mod notifications;
 pub mod once;
 mod params;
 pub mod preflight;
@@ -68,6 +69,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let alive = dispatcher.heartbeat();
     let stop = CancellationToken::new();
     let pruner = Arc::new(Pruner::new(ledger.clone(), engine.destinations(), engine.config()));
+    let notifier = notifications::notifier(&engine, &ledger);
     let hooks = hooks::hooks(&engine, &ledger, &pruner);
     let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks);
     let stopped = stop.clone();
@@ -78,6 +80,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let watchdog = tokio::spawn(watchdog::run(status.clone(), alive, refused.subscribe()));
     let scheduler = tokio::spawn(schedule::run(queue.clone(), ledger.clone(), engine.config()));
     let sweeper = tokio::spawn(retention::run(pruner));
+    let notifying = tokio::spawn(crate::notify::run(notifier, stop.clone()));
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),
@@ -102,7 +105,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     stop.cancel();
     watchdog.abort();
     sweeper.abort();
-    let _ = control.await;
+    let _ = (control.await, notifying.await);
     engine.settle().await;
     close(&ledger).await;
     tracing::info!("saas-export-daemon has stopped");

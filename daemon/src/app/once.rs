@@ -111,6 +111,7 @@ async fn prepare(engine: &AppEngine, ledger: &Ledger, once: &Once) -> Result<Req
         params,
         format: once.format.clone(),
         scope,
+        notify: Vec::new(),
         actor: Actor("once".into()),
     };
     let new = engine.plan(&request)?;

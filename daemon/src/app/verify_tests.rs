@@ -76,6 +76,7 @@ async fn published_as(chained: bool) -> Published {
         format: "csv".into(),
         config: parse(&text, "f").unwrap().effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],
+        notify: vec![],
         actor: "uid 7 (tester)".into(),
         at: clock::now(),
     };

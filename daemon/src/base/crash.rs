@@ -62,6 +62,8 @@ pub const POINTS: &[&str] = &[
     "manifest.committed",
     "task.before_end",
     "task.ended",
+    "notify.before_send",
+    "notify.accepted",
     "prune.noted",
     "prune.manifest_removed",
     "prune.object_removed",

@@ -5,6 +5,7 @@ use super::settings::{Config, PartitionBy, Rest, Source};
 use super::walk;
 use crate::base::ids::Name;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 impl Config {
     /// What a task of `export` stores and runs to its end with: a small configuration with this export alone, its source
@@ -23,6 +24,8 @@ impl Config {
             sources: [(source_name.clone(), Source::Rest(rest))].into(),
             destinations,
             exports: [(name.clone(), settings.clone())].into(),
+            // Who is told is looked up when there is something to tell.
+            notify: BTreeMap::new(),
         };
         serde_json::to_value(part).ok()
     }

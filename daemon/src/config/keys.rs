@@ -22,14 +22,25 @@ pub fn parquet_key(text: &str) -> Option<Vec<u8>> {
     hex().filter(|key| text.len() == 2 * key.len() && fits(key)).or_else(|| base64().filter(fits))
 }
 
+/// Lengths of the keys of webhooks in bytes, as the specification of Standard Webhooks wants them.
+const WEBHOOK_LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// The bytes of a secret of Standard Webhooks: `whsec_` and base64.
+pub fn webhook_key(text: &str) -> Option<Vec<u8>> {
+    let encoded = text.trim().strip_prefix("whsec_")?;
+    let key = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).ok()?;
+    WEBHOOK_LENGTHS.contains(&key.len()).then_some(key)
+}
+
 /// What is wrong with the key that a text asks for, if it is one and all its names are known.
 pub(super) fn check(path: &KeyPath, text: &str, secrets: &Secrets) -> Option<Mistake> {
     let key = |position| path.key_at(position);
+    let webhook = (key(0), key(2), key(3)) == (Some("notify"), Some("webhook"), Some("secret"));
     let signs = (key(0), key(1)) == (Some("daemon"), Some("signing_key"));
     let encrypts = (key(0), key(2), key(3), key(4))
         == (Some("exports"), Some("format"), Some("parquet"), Some("encryption"))
         && matches!(key(5), Some("footer_key" | "columns"));
-    if !(signs || encrypts) || names(text).is_empty() {
+    if !(signs || encrypts || webhook) || names(text).is_empty() {
         return None;
     }
     let filled = secrets.resolve_text(text).ok()?;
@@ -39,6 +50,10 @@ pub(super) fn check(path: &KeyPath, text: &str, secrets: &Secrets) -> Option<Mis
         return Some(
             mistake.hint("openssl genpkey -algorithm ed25519 makes one; in auth.env, \"\\n\" stands for its line ends"),
         );
+    }
+    if webhook && webhook_key(value).is_none() {
+        let mistake = Mistake::value(path, "is no secret of webhooks: whsec_ and base64 of 24 to 64 bytes");
+        return Some(mistake.hint("make one: echo \"whsec_$(openssl rand -base64 32)\""));
     }
     if encrypts && parquet_key(value).is_none() {
         let mistake = Mistake::value(path, "is no key of 16 or 32 bytes in hex or base64");

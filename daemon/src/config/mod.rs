@@ -14,6 +14,7 @@ pub mod effective;
 pub mod json_schema;
 pub mod keys;
 pub mod load;
+pub mod message;
 pub mod param;
 pub mod path;
 pub mod positions;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 /// A key of Parquet's encryption.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+/// A secret of webhooks: that of the examples of the specification.
+const HOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// A key that signs manifests: test 1 of RFC 8032, section 7.1.
 const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
                    -----END PRIVATE KEY-----\n";
@@ -39,7 +41,8 @@ fn every_mistake_is_told_as_its_fixture_says() {
         seen += 1;
         let name = path.file_name().unwrap().to_str().unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        let values = [("KNOWN", "a value"), ("EMPTY", ""), ("TWO_LINES", "a\nb"), ("KEY", KEY), ("PEM", PEM)];
+        let values =
+            [("KNOWN", "a value"), ("EMPTY", ""), ("TWO_LINES", "a\nb"), ("KEY", KEY), ("PEM", PEM), ("HOOK", HOOK)];
         let values = values.map(|(name, value)| (name.into(), crate::base::secret::Secret::new(value)));
         let secrets = Secrets::new(values.into(), Path::new("/etc/export/auth.env"));
         let read = read(std::str::from_utf8(&bytes).unwrap(), name, Some(&secrets));

@@ -122,6 +122,9 @@ pub trait ControlHooks: Send + Sync {
     /// A link by which anybody can read an object for `expires`; `None` where the destination has no such thing.
     fn link(&self, object: ObjectAt, expires: Duration) -> BoxFuture<'static, Result<Option<String>, Refusal>>;
 
+    /// Sends a message about nothing to a configured recipient of notifications; what was done.
+    fn notify_test(&self, recipient: String) -> BoxFuture<'static, Result<String, Refusal>>;
+
     /// The mistakes in the configuration files as they are now, a line each.
     fn check_config(&self) -> BoxFuture<'static, Vec<String>>;
 

@@ -105,6 +105,12 @@ pub async fn open_tasks(state: &ControlState) -> Result<Vec<TaskRow>, Failure> {
     Ok(rows)
 }
 
+/// Notifications that do not go out as they should, if there are any.
+pub async fn notifications(state: &ControlState) -> Result<Option<api::NotificationTrouble>, Failure> {
+    let (late, given_up) = state.ledger.notice_trouble(clock::now()).await.map_err(wire::ledger_error)?;
+    Ok((late + given_up > 0).then_some(api::NotificationTrouble { late, given_up }))
+}
+
 /// Names of the paused exports, in order.
 pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
     state.ledger.paused_exports().await.map_err(wire::ledger_error)

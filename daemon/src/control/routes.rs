@@ -1,7 +1,9 @@
 //! The one table of what the control API can do, and who may do it.
 
 use super::access::Access::{self, Admin, Operate, Read};
-use super::handlers::{daemon, deliver, downloads, events, exports, files, offsets, prune, schedules, schema, tasks};
+use super::handlers::{
+    daemon, deliver, downloads, events, exports, files, notifications, offsets, prune, schedules, schema, tasks,
+};
 use super::reply::{Failure, Reply};
 use super::service::Call;
 use crate::queue::handle::Act;
@@ -74,6 +76,9 @@ pub static ROUTES: &[Route] = &[
     get("/v1/exports/{export}/schedule", Read, |call| Box::pin(schedules::show(call))),
     get("/v1/exports/{export}/schema", Operate, |call| Box::pin(schema::dry_run(call))),
     get("/v1/exports/{export}/schema/diff", Read, |call| Box::pin(schema::of_export(call))),
+    get("/v1/notifications", Read, |call| Box::pin(notifications::list(call))),
+    post("/v1/notifications/{notification}/retry", Operate, |call| Box::pin(notifications::retry(call))),
+    post("/v1/recipients/{recipient}/test", Operate, |call| Box::pin(notifications::test(call))),
     get("/v1/tasks", Read, |call| Box::pin(tasks::list(call))),
     get("/v1/tasks/{task}", Read, |call| Box::pin(tasks::show(call))),
     get("/v1/tasks/{task}/wait", Read, |call| Box::pin(tasks::wait(call))),

@@ -3,6 +3,7 @@
 use crate::base::error::ErrorClass;
 use crate::base::ids::{RequestKey, TaskId};
 use crate::model::mark::Mark;
+use crate::model::notice::Rule;
 use crate::model::offset::Offset;
 use crate::model::scope::Scope;
 use crate::model::segment::{Plain, SegmentId};
@@ -30,6 +31,8 @@ pub struct NewTask {
     pub config: String,
     /// Its streams, in order.
     pub streams: Vec<String>,
+    /// Names of recipients that are told how it ends, whatever the rules of its export say.
+    pub notify: Vec<String>,
     /// Who asks.
     pub actor: String,
     /// When it was asked for; `now` of everything the task computes.
@@ -53,6 +56,8 @@ pub struct Change {
     pub queue_head: bool,
     /// More for the audit, as a JSON object.
     pub detail: Option<String>,
+    /// Who is told of the end that this may be; the messages are written by the same transaction.
+    pub tell: Vec<Rule>,
 }
 
 /// A line for the audit that no change of the ledger writes by itself.

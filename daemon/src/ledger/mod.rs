@@ -15,6 +15,7 @@ mod manifests;
 mod marks;
 mod offsets;
 mod open;
+mod outbox;
 mod owner;
 mod parents;
 mod partitions;
@@ -36,6 +37,7 @@ mod uploads;
 mod writer;
 
 pub use error::LedgerError;
+pub use outbox::{Attempt, Due, NoticeFilter};
 pub use schedules::Slot;
 pub use segments::{Advance, Tail};
 pub use sweeps::SweepClaim;

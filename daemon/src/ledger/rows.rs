@@ -1,9 +1,11 @@
 //! The rows of the ledger as the rest of the daemon sees them.
 
 mod delivered;
+mod notice;
 mod schedules;
 
 pub use delivered::*;
+pub use notice::*;
 pub use schedules::*;
 
 use crate::base::ids::{RequestKey, TaskId};

@@ -6,6 +6,7 @@ use super::codec::{At, Json, U64, Word, json, one, run, time};
 use super::error::LedgerError;
 use super::input::{Change, NewTask};
 use super::marks;
+use super::outbox;
 use super::rows::TaskRow;
 use super::sweeps;
 use super::writer::Tx;
@@ -97,6 +98,7 @@ fn free_id(sql: &Connection, new: &NewTask) -> Result<TaskId, LedgerError> {
 /// Creates a task, or finds the open one of its key.
 pub(super) fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), LedgerError> {
     if let Some(open) = open_task(tx, &new.key)? {
+        outbox::name_recipients(tx, &open, &new.notify)?;
         return Ok((open, false));
     }
     let id = free_id(tx, new)?;
@@ -126,6 +128,7 @@ pub(super) fn create(tx: &Tx<'_>, new: &NewTask) -> Result<(TaskId, bool), Ledge
         let text = "INSERT INTO task_streams (task, stream, pos) VALUES (?1, ?2, ?3)";
         run(tx, text, (id.as_str(), stream, U64(pos as u64)))?;
     }
+    outbox::name_recipients(tx, &id, &new.notify)?;
     tx.audit(Entry {
         task: Some(&id),
         export: Some(&new.export),
@@ -176,6 +179,7 @@ pub(super) fn apply(tx: &Tx<'_>, id: &TaskId, event: TaskEvent, change: &Change)
         reason: &change.reason,
         detail: change.detail.clone(),
     })?;
+    outbox::task_ended(tx, &after, &change.tell)?;
     Ok(after)
 }
 

@@ -3,6 +3,7 @@
 pub mod calendar;
 pub mod due;
 pub mod mark;
+pub mod notice;
 pub mod offset;
 pub mod partitions;
 pub mod progress;

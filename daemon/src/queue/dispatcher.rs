@@ -11,6 +11,7 @@ use crate::base::ids::TaskId;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::notice::Rule;
 use crate::model::task::Waiting;
 use crate::transfer::Outcome;
 use crate::transfer::progress::Counters;
@@ -49,6 +50,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Why no task of an export may start now, where it has time windows and this is outside of them.
     fn closed(&self, _export: &str) -> Option<Waiting> {
         None
+    }
+    /// Who is told how a task ends.
+    fn tell(&self, _row: &TaskRow) -> Vec<Rule> {
+        Vec::new()
     }
     /// Reads the configuration again.
     fn reload(&self) -> Result<ReloadReport, Refusal>;

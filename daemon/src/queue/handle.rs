@@ -27,6 +27,8 @@ pub struct Request {
     pub format: Option<String>,
     /// What of the export is read.
     pub scope: Scope,
+    /// Names of recipients that are told how it ends, beside those of the export.
+    pub notify: Vec<String>,
     /// Who asks.
     pub actor: Actor,
 }

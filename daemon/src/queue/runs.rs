@@ -7,6 +7,7 @@ use crate::base::error::Chain;
 use crate::base::ids::TaskId;
 use crate::base::{clock, crash};
 use crate::ledger::LedgerError;
+use crate::ledger::input::Change;
 use crate::ledger::rows::TaskRow;
 use crate::model::progress::Progress;
 use crate::model::task::{TaskEvent, TaskState, Waiting};
@@ -139,6 +140,7 @@ impl<E: Engine> Dispatcher<E> {
         let attempts = self.engine.attempts(&row);
         if let Some(change) = policy::used_up(row.attempt, attempts) {
             let reason = change.reason.clone();
+            let change = Change { tell: self.engine.tell(&row), ..change };
             self.ledger.task_event(id, TaskEvent::Fail, change).await?;
             tracing::error!(EXPORT_TASK = %id, EXPORT_NAME = %row.export, "task {id} failed to {reason}");
             return Ok(());
@@ -302,6 +304,7 @@ impl<E: Engine> Dispatcher<E> {
             return Ok(state);
         };
         let reason = change.reason.clone();
+        let change = Change { tell: self.engine.tell(&row), ..change };
         let row = self.ledger.task_event(id, event, change).await?;
         crash::point("task.ended");
         let (export, state) = (&row.export, row.state);

@@ -61,6 +61,7 @@ impl Scene {
             format: "csv".into(),
             config: self.config.effective_for("shop").unwrap().to_string(),
             streams: vec!["orders".into()],
+            notify: vec![],
             actor: "anna".into(),
             at: clock::now(),
         };

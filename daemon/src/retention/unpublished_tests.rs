@@ -50,6 +50,7 @@ async fn failed() -> (tempfile::TempDir, Ledger, TaskRow, PathBuf) {
         format: "csv".into(),
         config: config.effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],
+        notify: vec![],
         actor: "anna".into(),
         at: clock::now(),
     };

@@ -177,6 +177,7 @@ impl Scheduler {
             format: None,
             scope: Scope::default(),
             actor: Actor(ACTOR.into()),
+            notify: Vec::new(),
         };
         match self.queue.submit_slot(request, slot).await {
             Ok(made) => {

@@ -27,6 +27,7 @@ mod malformed;
 mod matrix;
 mod memory;
 mod moved;
+mod notifications;
 mod once;
 mod origins;
 mod owner;

@@ -43,7 +43,8 @@ fn engine() -> (TempDir, Arc<AppEngine>) {
 
 fn request(params: &[(&str, &str)]) -> Request {
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Request { export: "shop".into(), params, format: None, scope: Scope::default(), actor: Actor("anna".into()) }
+    let (notify, actor) = (Vec::new(), Actor("anna".into()));
+    Request { export: "shop".into(), params, format: None, scope: Scope::default(), notify, actor }
 }
 
 #[tokio::test]
@@ -134,6 +135,7 @@ fn what_is_read_once_stays_over_a_reload() {
         sources: BTreeMap::new(),
         destinations: BTreeMap::new(),
         exports: BTreeMap::new(),
+        notify: BTreeMap::new(),
     };
     let old = config.clone();
     config.daemon =

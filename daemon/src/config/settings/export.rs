@@ -1,6 +1,6 @@
 //! The configured jobs, with their parameters and limits.
 
-use super::{FileEncryption, FileLayout, Format, Keep, Limits, Schedule, SchemaPolicy};
+use super::{FileEncryption, FileLayout, Format, Keep, Limits, NotifyRule, Schedule, SchemaPolicy};
 use crate::base::ids::Name;
 use crate::config::units::Size;
 use crate::model::task::Waiting;
@@ -64,6 +64,10 @@ pub struct Export {
     #[serde(default = "default_attempts")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: u32,
+    /// Who is told how its tasks end; nobody by default. `exportctl run --notify` names more for one task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 20))]
+    pub notify: Vec<NotifyRule>,
     /// How long files are kept.
     #[serde(default)]
     pub keep: Keep,

@@ -14,6 +14,7 @@ mod incremental;
 mod keep;
 mod layout;
 mod limits;
+mod notify;
 mod partition;
 mod rate;
 mod s3;
@@ -39,6 +40,7 @@ pub use incremental::*;
 pub use keep::*;
 pub use layout::*;
 pub use limits::*;
+pub use notify::*;
 pub use partition::*;
 pub use rate::*;
 pub use s3::*;
@@ -74,6 +76,9 @@ pub struct Config {
     pub destinations: BTreeMap<Name, Destination>,
     /// The configured jobs, by name.
     pub exports: BTreeMap<Name, Export>,
+    /// Who can be told how tasks end, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notify: BTreeMap<Name, Recipient>,
 }
 
 /// Settings of the daemon itself.

@@ -30,6 +30,7 @@ impl Check<'_> {
             self.windows(&path, &export.windows);
             self.files(&path, export);
             self.keep(&path.key("keep"), export);
+            self.notify_rules(&path.key("notify"), export);
             for (param, declared) in &export.params {
                 self.param(&path.key("params").key(param.as_str()), param, declared);
             }
@@ -68,7 +69,13 @@ impl Check<'_> {
     }
 
     /// Notes a name that is not among `all`, which stand at a place of their own.
-    fn known<T>(&mut self, path: &KeyPath, what: &str, name: &Name, (place, all): (KeyPath, &BTreeMap<Name, T>)) {
+    pub(super) fn known<T>(
+        &mut self,
+        path: &KeyPath,
+        what: &str,
+        name: &Name,
+        (place, all): (KeyPath, &BTreeMap<Name, T>),
+    ) {
         if all.contains_key(name) {
             return;
         }

@@ -8,6 +8,7 @@ mod exports;
 mod formats;
 mod incremental;
 mod keep;
+mod notify;
 mod partitions;
 mod places;
 mod quota;
@@ -38,6 +39,7 @@ pub fn validate(config: &Config) -> Vec<Mistake> {
     check.servers();
     check.sources();
     check.exports();
+    check.notifications();
     check.quota();
     check.texts();
     check.templates();

@@ -26,8 +26,11 @@ impl Check<'_> {
     }
 }
 
-/// `sources.NAME.rest.streams.NAME.{path, headers, query, body}` and what is below.
+/// `sources.NAME.rest.streams.NAME.{path, headers, query, body}` and what is below, and `notify.NAME.email.{subject, body}`.
 fn is_template(path: &KeyPath) -> bool {
+    if path.key_at(0) == Some("notify") {
+        return path.key_at(2) == Some("email") && matches!(path.key_at(3), Some("subject" | "body"));
+    }
     let stream =
         path.key_at(0) == Some("sources") && path.key_at(2) == Some("rest") && path.key_at(3) == Some("streams");
     stream && matches!(path.key_at(5), Some("path" | "headers" | "query" | "body"))

@@ -55,6 +55,7 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
         paused_exports: reads::paused(state).await?,
         open: reads::summaries(state, open).await?,
         sources,
+        notifications: reads::notifications(state).await?,
         caller: wire::caller(&call.caller),
     })
 }

@@ -65,6 +65,7 @@ pub async fn run(call: Call) -> Result<Reply, Failure> {
         params: submit.params,
         format: submit.format,
         scope: Scope { full: submit.full, from: submit.from, to: submit.to, streams: submit.streams },
+        notify: submit.notify,
         actor: call.caller.actor.clone(),
     };
     let submitted = call.state.queue.submit(request).await.map_err(wire::refusal)?;

@@ -4,6 +4,7 @@ mod abuse;
 mod answers;
 mod document;
 mod downloads;
+mod notifications;
 mod table;
 
 use super::access::{Access, Caller};
@@ -14,10 +15,12 @@ use crate::base::clock;
 use crate::base::ids::{Name, RequestKey, TaskId};
 use crate::config::settings::{Config, Rate};
 use crate::destinations::DestinationError;
-use crate::ledger::Ledger;
-use crate::ledger::input::{AddDestination, NewTask};
+use crate::ledger::input::{AddDestination, Change, NewTask};
 use crate::ledger::rows::{FreedSegment, TaskRow};
+use crate::ledger::{Ledger, NoticeFilter};
+use crate::model::notice::{Event, Rule};
 use crate::model::scope::Scope;
+use crate::model::task::TaskEvent;
 use crate::net::limit::{Limiter, Standing};
 use crate::queue::handle::{Actor, Command, Order, Ordered, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
 use bytes::Bytes;
@@ -110,6 +113,7 @@ fn task_of(key: &str) -> NewTask {
         format: "csv".into(),
         config: config().effective_for("shop").unwrap().to_string(),
         streams: vec!["orders".into()],
+        notify: vec![],
         actor: "uid 7 (creator)".into(),
         at: clock::now(),
     }
@@ -127,7 +131,17 @@ fn config() -> Config {
         sources: [(name("shop"), serde_json::from_value(source).unwrap())].into(),
         destinations: [(name("lake"), serde_json::from_value(destination).unwrap())].into(),
         exports: [(name("shop"), serde_json::from_value(export).unwrap())].into(),
+        notify: BTreeMap::new(),
     }
+}
+
+/// Gives the ledger a message that waits; its id.
+async fn give_notice(ledger: &Ledger, key: &str) -> String {
+    let task = new_task(ledger, key).await;
+    let tell = vec![Rule { to: "ops".into(), on: vec![Event::Failure] }];
+    let change = Change { reason: "reach the source".into(), tell, ..Change::default() };
+    ledger.task_event(&task, TaskEvent::Fail, change).await.unwrap();
+    ledger.notices(&NoticeFilter { limit: 1, ..NoticeFilter::default() }).await.unwrap().remove(0).id
 }
 
 /// A dispatcher that does nothing but note, except for what the ledger must know.
@@ -304,6 +318,15 @@ impl ControlHooks for Hooks {
     fn link(&self, object: ObjectAt, expires: Duration) -> BoxFuture<'static, Result<Option<String>, Refusal>> {
         let url = format!("https://store.example/{}?secret=hunter2&expires={}", object.key, expires.as_secs());
         Box::pin(async move { Ok(object.key.ends_with(".csv").then_some(url)) })
+    }
+
+    fn notify_test(&self, recipient: String) -> BoxFuture<'static, Result<String, Refusal>> {
+        Box::pin(async move {
+            match recipient.as_str() {
+                "ops" => Ok("the server took it".into()),
+                _ => Err(Refusal::NotFound("there is no recipient".into())),
+            }
+        })
     }
 
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {

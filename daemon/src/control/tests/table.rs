@@ -2,14 +2,13 @@
 
 use super::*;
 use crate::control::routes::ROUTES;
-use crate::ledger::input::Change;
-use crate::model::task::TaskEvent;
 use http::Method;
 
 const LEVELS: [Option<Access>; 4] = [None, Some(Access::Read), Some(Access::Operate), Some(Access::Admin)];
 
-fn filled(path: &str, task: &TaskId) -> String {
-    path.replace("{task}", task.as_str()).replace("{export}", "shop")
+fn filled(path: &str, task: &TaskId, notice: &str) -> String {
+    let path = path.replace("{task}", task.as_str()).replace("{export}", "shop");
+    path.replace("{notification}", notice).replace("{recipient}", "ops")
 }
 
 /// A body that every route takes far enough to be judged.
@@ -32,9 +31,10 @@ async fn give_mark(fixture: &Fixture, task: &TaskId) {
 async fn each_route_lets_in_exactly_those_it_names() {
     let fixture = Fixture::new().await;
     let task = fixture.task().await;
+    let notice = give_notice(&fixture.state.ledger, "told").await;
     for route in ROUTES {
         for access in LEVELS {
-            let path = filled(route.path, &task);
+            let path = filled(route.path, &task, &notice);
             // A wait would only take its time.
             let path = if path.ends_with("/wait") { format!("{path}?timeout=0") } else { path };
             let got = fixture.ask(access, route.method.as_str(), &path, &body(route.path)).await;
@@ -59,8 +59,9 @@ async fn whoever_changes_something_is_on_record() {
         if of_marks {
             give_mark(&fixture, &task).await;
         }
+        let notice = give_notice(&fixture.state.ledger, "told").await;
         let before = fixture.state.ledger.audit_since(0, 1000).await.unwrap().len();
-        let path = filled(route.path, &task);
+        let path = filled(route.path, &task, &notice);
         let text = match route.method {
             Method::PUT => {
                 let mut document = fixture.get(&path).await.body["result"].clone();

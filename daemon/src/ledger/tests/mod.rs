@@ -7,6 +7,7 @@ mod fill;
 mod marks;
 mod offsets;
 mod opening;
+mod outbox;
 mod queue;
 mod replay;
 mod schedules;
@@ -51,6 +52,7 @@ fn new_task(export: &str, region: &str) -> NewTask {
         format: "csv".into(),
         config: "{}".into(),
         streams: vec![STREAM.into()],
+        notify: vec![],
         actor: "uid 1000 (anna)".into(),
         at: clock::now(),
     }

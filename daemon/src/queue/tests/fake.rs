@@ -48,6 +48,7 @@ impl Engine for Fake {
             format: "csv".into(),
             config: "{}".into(),
             streams: vec!["orders".into()],
+            notify: request.notify.clone(),
             actor: request.actor.0.clone(),
             at: clock::now(),
         })
@@ -119,8 +120,14 @@ impl Bench {
     /// Asks for a run of an export.
     pub async fn run(&self, export: &str) -> TaskId {
         let actor = Actor("anna".into());
-        let request =
-            Request { export: export.into(), params: BTreeMap::new(), format: None, scope: Scope::default(), actor };
+        let request = Request {
+            export: export.into(),
+            params: BTreeMap::new(),
+            format: None,
+            scope: Scope::default(),
+            notify: Vec::new(),
+            actor,
+        };
         self.queue.submit(request).await.unwrap().task
     }
 
