@@ -1,6 +1,10 @@
 //! The command line: what can be said to exportctl.
 
+mod examples;
 mod files;
+pub mod groups;
+#[cfg(test)]
+mod manual;
 mod notifications;
 mod offsets;
 mod schedule;
@@ -12,31 +16,16 @@ pub use offsets::Offsets;
 pub use schedule::Schedule;
 pub use schema::{Compare, Schema};
 
+use crate::completions::Kind;
 use crate::exit;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use saas_export_api::{DEFAULT_SOCKET, TaskState};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const EXAMPLES: &str = "\
-Examples:
-  exportctl status                               how is everything?
-  exportctl run shop-nightly --wait              export now, and wait for the end
-  exportctl run crm --param region=eu --format csv
-  exportctl schedule --next 5                    what runs by itself, and when
-  exportctl watch                                live progress of whatever runs
-  exportctl tasks --state failed                 what went wrong lately?
-  exportctl show 20261121T0245                   one task; the start of its id is enough
-  exportctl pause --all                          e.g. before maintenance of the source
-  exportctl files shop-nightly --latest          paths of the newest published files
-  exportctl get shop-nightly -o ./shop           download them
-  exportctl tasks --json | jq -r '.[].id'        every command speaks JSON
-  exportctl query GET /v1/status                 the same API as curl --unix-socket
-";
-
 /// Drives saas-export-daemon over its control socket.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = format!("{EXAMPLES}\n{}", exit::HELP), max_term_width = 110)]
+#[command(version, about, after_help = format!("{}\n{}", examples::TOP, exit::help()), max_term_width = 110)]
 pub struct Cli {
     /// Control socket of the daemon.
     #[arg(long, global = true, env = "SAAS_EXPORT_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
@@ -52,12 +41,25 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The command line of this process, read; ends the process where it asks for help or is wrong.
+pub fn read() -> Cli {
+    let matches = definition().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The definition of the command line, its help by purpose.
+pub fn definition() -> clap::Command {
+    groups::grouped(Cli::command())
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// How the daemon and its open tasks are
+    #[command(after_help = examples::STATUS)]
     Status,
     /// The configured exports and how they last went
+    #[command(after_help = examples::EXPORTS)]
     Exports,
     /// When exports run by themselves, and how that last went
     #[command(after_help = "\
@@ -69,119 +71,55 @@ Examples:
   exportctl schedule --json | jq -r '.[] | [.export, .next[0].at] | @tsv'")]
     Schedule(Schedule),
     /// Run an export now
-    #[command(after_help = "\
-A request equal to one whose task is still open gives that task.
-Ctrl-C while waiting detaches: the task goes on.
-
-Examples:
-  exportctl run shop-nightly
-  exportctl run shop-nightly --wait --timeout 2h
-  exportctl run crm --param region=eu --param since=2026-01-01 --format parquet
-  exportctl run shop-nightly --notify ops-mail                        mail me when it has ended
-  exportctl run shop-nightly --full                                   everything again
-  exportctl run shop-nightly --stream orders --from 2026-01-01 --to 2026-01-31T23:59:59Z")]
+    #[command(after_help = examples::RUN)]
     Run(Run),
     /// The tasks, newest first
-    #[command(after_help = "\
-Examples:
-  exportctl tasks --export shop-nightly --limit 5
-  exportctl tasks --state failed,cancelled")]
+    #[command(after_help = examples::TASKS)]
     Tasks(Tasks),
     /// Everything about a task, or about the newest published one of an export
-    Show(TaskArg),
+    #[command(after_help = examples::SHOW)]
+    Show(Show),
     /// Live progress of a task to its end, or of all tasks until none runs
-    #[command(after_help = "\
-Ctrl-C detaches: the task goes on. In a pipe, a line every few seconds.
-
-Examples:
-  exportctl watch
-  exportctl watch 20261121T024501Z-9f86d081")]
+    #[command(after_help = examples::WATCH)]
     Watch(Watch),
     /// Stop a task, an export with its schedule, or everything; keeps what was fetched
+    #[command(after_help = examples::PAUSE)]
     Pause(Act),
     /// Go on with what was paused, at the head of the queue
+    #[command(after_help = examples::RESUME)]
     Resume(Act),
     /// End without publishing
-    #[command(after_help = "\
-Examples:
-  exportctl cancel 20261121T0245
-  exportctl cancel shop-nightly
-  exportctl cancel --all --yes")]
+    #[command(after_help = examples::CANCEL)]
     Cancel(Cancel),
     /// Run a failed or cancelled task again, from where it stands
+    #[command(after_help = examples::RETRY)]
     Retry(TaskArg),
     /// Deliver a task that has succeeded to one more destination, or let a task go on without one
-    #[command(after_help = "\
---to takes a destination that is configured now. What is no longer in the spool is read from another destination of the
-task and compared on the way; files, manifest and latest.json come as if it had always been there.
---drop releases what a dead destination holds in the spool; --to fills it back later.
-
-Examples:
-  exportctl deliver 20261121T0245 --to offsite
-  exportctl deliver 20261121T0245 --drop offsite")]
+    #[command(after_help = examples::DELIVER)]
     Deliver(Deliver),
     /// Compare published files with the ledger or with their manifest; exit code 9 if they differ
-    #[command(after_help = "\
-Where a destination says a checksum of its own, that is compared; elsewhere, and with --deep, every byte is read.
-
-Examples:
-  exportctl verify 20261121T0245
-  exportctl verify 20261121T0245 --destination offsite --deep
-  exportctl verify --dir /srv/exports/shop/orders      no daemon is asked: also for a copy on another machine
-  exportctl verify --path DIR --public-key KEY.pem     and its manifests must have this key's signature")]
+    #[command(after_help = examples::VERIFY)]
     Verify(Verify),
     /// Paths of published data files
-    #[command(after_help = "\
-Plain output is one absolute path per line, of one destination, for other programs:
-  duckdb -c \"select count(*) from read_parquet([$(exportctl files shop --latest | sed \"s/.*/'&'/\" | paste -sd,)])\"
-  exportctl files shop --latest --json | jq '.files[] | {path, rows, sha256}'")]
+    #[command(after_help = examples::FILES)]
     Files(Files),
     /// Print a link by which anybody can read a published file for a while
-    #[command(after_help = "\
-The link is a secret: it is printed here and nowhere else. Destinations that cannot make links say so; `get` works everywhere.
-
-Examples:
-  exportctl url 20261121T0245 orders/part-0-000000.parquet
-  exportctl url shop-nightly part-0-000000.parquet --expires 15m --destination offsite")]
+    #[command(after_help = examples::URL)]
     Url(Url),
     /// Download published files through the daemon; exit code 9 if one is not what its manifest says
-    #[command(after_help = "\
-Files go to DIR/STREAM/NAME, each checked while it is written; what is there and right is kept, so that an interrupted
-download goes on when it is repeated. Nothing is ever overwritten.
-
-Examples:
-  exportctl get 20261121T0245 -o ./shop
-  exportctl get shop-nightly -o ./shop --destination offsite
-  exportctl get shop-nightly orders/part-0-000000.parquet -o .")]
+    #[command(after_help = examples::GET)]
     Get(Get),
     /// Remove the chains that an export does not keep any more (keep: in its configuration)
-    #[command(after_help = "\
-The daemon does the same by itself after each publication and every hour. The newest chain is never touched.
-
-Examples:
-  exportctl prune --dry-run                   what would go, what stays, and why
-  exportctl prune shop-nightly --yes")]
+    #[command(after_help = examples::PRUNE)]
     Prune(Prune),
     /// Try the way of an export, or of all: names, connections, TLS, credentials, first pages, destinations
-    #[command(after_help = "\
-Nothing is exported: each stream is asked for one page, and a small file is written, read back and deleted.
-Exit code 1 if a step fails; warnings are no failures.
-
-Examples:
-  exportctl check
-  exportctl check crm --param region=eu
-  exportctl check --json | jq '.steps[] | select(.result == \"fail\")'")]
+    #[command(after_help = examples::CHECK)]
     Check(Check),
-    /// Where the lanes of a task stand in the source
-    #[command(subcommand)]
+    /// Where the lanes of a task stand in the source, and the marks of an export
+    #[command(subcommand, after_help = examples::OFFSETS)]
     Offsets(Offsets),
     /// What a task would make of an export's streams, by one page of each; or what changed between two tasks
-    #[command(after_help = "\
-Examples:
-  exportctl schema shop-nightly                      field, type and column of every stream; nothing is stored
-  exportctl schema shop-nightly --stream orders --format csv
-  exportctl schema diff shop-nightly                 the last two tasks
-  exportctl schema diff 20261120T0245 20261121T0245")]
+    #[command(after_help = examples::SCHEMA)]
     Schema(Schema),
     /// Who was told how tasks ended: what was sent, waits or was given up
     #[command(after_help = "\
@@ -194,30 +132,31 @@ Examples:
   exportctl notifications test ops-mail              does it arrive?")]
     Notifications(Notifications),
     /// The daemon's configuration
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::CONFIG)]
     Config(Config),
     /// Read the configuration again; open tasks keep theirs
+    #[command(after_help = examples::RELOAD)]
     Reload(Reload),
     /// Versions of exportctl and of the daemon
+    #[command(after_help = examples::VERSION)]
     Version,
     /// Print a completion script
-    #[command(after_help = "\
-Examples:
-  exportctl completions bash > /etc/bash_completion.d/exportctl
-  exportctl completions zsh > ~/.zfunc/_exportctl
-  exportctl completions fish > ~/.config/fish/completions/exportctl.fish")]
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
     },
+    /// Names for completion scripts
+    #[command(hide = true)]
+    Names {
+        /// Which.
+        kind: Kind,
+    },
     /// Send a request as it is, and print the answer as it comes
-    #[command(after_help = "\
-Examples:
-  exportctl query GET /v1/tasks?limit=3
-  exportctl query GET '/v1/events?since=0&follow'
-  exportctl query POST /v1/exports/crm/run --data '{\"params\": {\"region\": \"eu\"}}'")]
+    #[command(after_help = examples::QUERY)]
     Query(Query),
     /// Wait until the daemon answers
+    #[command(after_help = examples::WAITREADY)]
     Waitready {
         /// How long at most, e.g. 30s or 2m.
         #[arg(long, default_value = "60s", value_parser = span, value_name = "TIME")]
@@ -274,6 +213,14 @@ pub struct Tasks {
     /// At most this many.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// A task (id or its unique start), or an export: its newest task that is published whole.
+    #[arg(value_name = "TASK|EXPORT")]
+    pub task: String,
 }
 
 /// A task.
@@ -342,6 +289,7 @@ pub struct Check {
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Check the configuration file as it is now, without using it; exit code 1 if it has mistakes
+    #[command(after_help = examples::CONFIG_CHECK)]
     Check,
 }
 
@@ -351,6 +299,9 @@ pub struct Reload {
     /// Wait until it is done, for ExecReload=; it always is.
     #[arg(long)]
     pub wait: bool,
+    /// Only show what would change; needs no more than the group of the operators.
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
 }
 
 /// `query`.
@@ -391,7 +342,6 @@ fn span(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once("exportctl").chain(line.split_whitespace()))
@@ -399,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound_and_its_help_complete() {
-        let mut command = Cli::command();
+        let mut command = definition();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
         for word in
@@ -444,6 +394,7 @@ mod tests {
             "check",
             "check crm --param region=eu --json",
             "reload --wait",
+            "reload --dry-run --json",
             "completions fish",
             "query POST /v1/pause -d {}",
             "waitready --timeout 2s",
@@ -485,6 +436,7 @@ mod tests {
             "offsets",
             "schedule --next 0",
             "check --param region=eu",
+            "reload --wait --dry-run",
             "completions csh-but-not-really",
         ] {
             assert_eq!(parse(line).err().map(|error| error.exit_code()), Some(2), "{line}");

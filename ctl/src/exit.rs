@@ -30,15 +30,32 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-/// The list for `--help`.
-pub const HELP: &str = "\
-Exit codes:
-  0  done                            6  the time to wait is over
-  1  the task or the command failed  7  the state does not allow it
-  2  wrong usage                     8  the task was cancelled
-  3  the daemon does not answer      9  verify, get: files are not what the ledger says
-  4  no such task or export        130  Ctrl-C while waiting; the task goes on
-  5  a group is missing";
+/// Every code and what it says, in order.
+pub const ALL: [(Exit, &str); 11] = [
+    (Exit::Ok, "done"),
+    (Exit::Failed, "the task or the command failed"),
+    (Exit::Usage, "wrong usage"),
+    (Exit::Unreachable, "the daemon does not answer"),
+    (Exit::NotFound, "no such task or export"),
+    (Exit::Forbidden, "a group is missing"),
+    (Exit::TimedOut, "the time to wait is over"),
+    (Exit::Conflict, "the state does not allow it"),
+    (Exit::Cancelled, "the task was cancelled"),
+    (Exit::Mismatch, "verify, get: files are not what the ledger says"),
+    (Exit::Interrupted, "Ctrl-C while waiting; the task goes on"),
+];
+
+/// The list for `--help`, in two columns.
+pub fn help() -> String {
+    let half = ALL.len().div_ceil(2);
+    let cell = |(exit, says): &(Exit, &'static str)| format!("{:>3}  {says}", *exit as u8);
+    let (left, right) = ALL.split_at(half);
+    let rows = left.iter().enumerate().map(|(row, first)| match right.get(row) {
+        Some(second) => format!("{:<36}{}\n", cell(first), cell(second)),
+        None => format!("{}\n", cell(first)),
+    });
+    format!("Exit codes:\n{}", rows.collect::<String>())
+}
 
 impl Exit {
     /// The exit code of a refusal.
@@ -74,13 +91,12 @@ mod tests {
 
     #[test]
     fn every_code_is_in_the_help() {
-        use Exit as E;
-        let all = [E::Ok, E::Failed, E::Usage, E::Unreachable, E::NotFound, E::Forbidden];
-        let more = [E::TimedOut, E::Conflict, E::Cancelled, E::Mismatch, E::Interrupted];
-        for exit in all.into_iter().chain(more) {
-            let code = (exit as u8).to_string();
-            assert!(HELP.split_whitespace().any(|word| word == code), "{exit:?} = {code}");
+        let help = help();
+        for (exit, says) in ALL {
+            assert!(help.contains(&format!("{:>3}  {says}", exit as u8)), "{exit:?} is not in\n{help}");
         }
+        let codes: Vec<u8> = ALL.iter().map(|(exit, _)| *exit as u8).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
     }
 
     #[test]

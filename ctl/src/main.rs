@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod commands;
+mod completions;
 mod download;
 mod exit;
 mod failure;
@@ -12,14 +13,13 @@ mod live;
 mod out;
 mod table;
 
-use clap::Parser as _;
 use exit::Exit;
 use failure::Failure;
 use out::{Out, complain};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = args::read();
     let out = Out::new(cli.json, cli.quiet);
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,6 +1,8 @@
 //! The exportctl binary against a daemon that gives canned answers: output, exit codes, and what it asks for.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "cli/completions.rs"]
+mod completions;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/schema.rs"]
@@ -316,12 +318,8 @@ fn config_check_and_query() {
 }
 
 #[test]
-fn completions_and_version_need_no_daemon() {
+fn version_needs_no_daemon() {
     let none = Path::new("/nonexistent/sock");
-    for shell in ["bash", "zsh", "fish"] {
-        let output = exportctl(none, &["completions", shell]).output().unwrap();
-        assert!(output.status.success() && stdout(&output).contains("waitready"), "{shell}");
-    }
     let output = exportctl(none, &["version"]).output().unwrap();
     assert!(stdout(&output).starts_with("exportctl "));
     assert_eq!(output.status.code(), Some(3), "but says that it is not there");

@@ -1,5 +1,6 @@
 //! `offsets`: where tasks stand, and the marks of exports.
 
+use super::examples;
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -8,17 +9,14 @@ use std::path::PathBuf;
 pub enum Offsets {
     /// Print the offsets of a task, or the marks of an export with the offsets of its newest open task; what is printed
     /// is what `set` takes
+    #[command(after_help = examples::OFFSETS_SHOW)]
     Show {
         /// A task (id or its unique start) or an export.
         #[arg(value_name = "TASK|EXPORT")]
         target: String,
     },
     /// Set the offsets of a paused, failed or cancelled task, or the marks of an export without an open task
-    #[command(after_help = "\
-Examples:
-  exportctl offsets show shop-nightly > marks.json && editor marks.json && exportctl offsets set shop-nightly marks.json
-  exportctl pause TASK && exportctl offsets show TASK > offsets.json
-  editor offsets.json && exportctl offsets set TASK offsets.json && exportctl resume TASK")]
+    #[command(after_help = examples::OFFSETS_SET)]
     Set {
         /// A task (id or its unique start) or an export.
         #[arg(value_name = "TASK|EXPORT")]
@@ -29,6 +27,7 @@ Examples:
     },
     /// Read a task's streams, or one of them, again from the start; of an export: forget its marks, so that its next task
     /// reads everything
+    #[command(after_help = examples::OFFSETS_RESET)]
     Reset {
         /// A task (id or its unique start) or an export.
         #[arg(value_name = "TASK|EXPORT")]

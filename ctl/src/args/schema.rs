@@ -1,5 +1,6 @@
 //! `schema`: the dry run, and what changed between two tasks.
 
+use super::examples;
 use clap::{Args, Subcommand};
 
 /// `schema`.
@@ -27,6 +28,7 @@ pub struct Schema {
 #[derive(Debug, Subcommand)]
 pub enum Compare {
     /// What changed between two tasks: fields added, removed, widened
+    #[command(after_help = examples::SCHEMA_DIFF)]
     Diff {
         /// The older task (id or its unique start); or an export, whose last two tasks are compared.
         #[arg(value_name = "TASK|EXPORT")]

@@ -101,24 +101,38 @@ pub async fn check_config(client: &Client, out: Out) -> Result<Exit, Failure> {
     Ok(if report.ok { Exit::Ok } else { Exit::Failed })
 }
 
-/// Reads the configuration again. The answer comes when it is done, with or without `--wait`.
+/// Reads the configuration again, or shows what that would change. The answer comes when it is done, with or without
+/// `--wait`.
 pub async fn reload(args: Reload, client: &Client, out: Out) -> Result<Exit, Failure> {
-    let Reload { wait: _ } = args;
+    let Reload { wait: _, dry_run } = args;
+    let method = if dry_run { Method::GET } else { Method::POST };
     // A configuration with mistakes is no wrong usage: the same exit code as that of `config check`.
-    let document = client.patient(Method::POST, "/v1/reload", None).await.map_err(|failure| match failure.exit {
-        Exit::Usage => Failure { exit: Exit::Failed, ..failure },
+    let document = client.patient(method, "/v1/reload", None).await.map_err(|failure| match failure.exit {
+        Exit::Usage => {
+            let hint = failure.hint.unwrap_or_else(|| "nothing has changed: mend it, and reload again".into());
+            Failure { exit: Exit::Failed, hint: Some(hint), ..failure }
+        }
         _ => failure,
     })?;
     let Some(report) = show::<ReloadReport>(document, out)? else { return Ok(Exit::Ok) };
     for line in &report.applied {
         out.data(&format!("{}\n", human::clean(line)))?;
     }
-    for line in &report.needs_restart {
-        out.data(&format!("{}: {}\n", Colour::Yellow.paint("needs a restart", out.colours), human::clean(line)))?;
+    let marked = [("needs a restart", &report.needs_restart), ("note", &report.notes)];
+    for (mark, lines) in marked {
+        for line in lines {
+            out.data(&format!("{}: {}\n", Colour::Yellow.paint(mark, out.colours), human::clean(line)))?;
+        }
     }
     if report.applied.is_empty() && report.needs_restart.is_empty() {
-        out.say("the configuration has not changed; credentials were read again");
-    } else if !report.needs_restart.is_empty() {
+        out.say(match dry_run {
+            true => "nothing would change",
+            false => "neither file has changed",
+        });
+    } else if dry_run {
+        out.say("nothing has changed yet: exportctl reload");
+    }
+    if !report.needs_restart.is_empty() {
         out.say("systemctl restart saas-export-daemon: tasks resume exactly where they stand");
     }
     Ok(Exit::Ok)

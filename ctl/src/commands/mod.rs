@@ -7,6 +7,7 @@ mod deliver;
 mod exports;
 mod files;
 mod get;
+mod names;
 mod notifications;
 mod offline;
 mod offsets;
@@ -18,12 +19,12 @@ mod schema;
 mod tasks;
 mod url;
 
-use crate::args::{Cli, Command};
+use crate::args::Command;
 use crate::client::{Client, encode};
+use crate::completions;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::Out;
-use clap::CommandFactory as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -54,17 +55,14 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Config(crate::args::Config::Check) => daemon::check_config(client, out).await,
         Command::Reload(args) => daemon::reload(args, client, out).await,
         Command::Version => daemon::version(client, out).await,
-        Command::Completions { shell } => completions(shell, out),
+        Command::Completions { shell } => {
+            out.data(&completions::script(shell))?;
+            Ok(Exit::Ok)
+        }
+        Command::Names { kind } => names::names(kind, client, out).await,
         Command::Query(args) => query::query(args, client, out).await,
         Command::Waitready { timeout } => daemon::waitready(timeout, client, out).await,
     }
-}
-
-fn completions(shell: clap_complete::Shell, out: Out) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "exportctl", &mut script);
-    out.data(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Ok)
 }
 
 /// Gets a document, prints it as JSON if that is wanted, and otherwise gives it back typed.

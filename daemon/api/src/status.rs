@@ -138,13 +138,16 @@ pub struct Caller {
     pub access: Access,
 }
 
-/// What a reload found and did.
+/// What a reload found and did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReport {
     /// What is in force from now on.
     pub applied: Vec<String>,
     /// What takes effect only after a restart.
     pub needs_restart: Vec<String>,
+    /// What it means for open tasks, and for streams that cannot go on from their marks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What is wrong in the configuration file as it is now.

@@ -198,10 +198,14 @@ fn exports_and_status() {
         openapi: text("/v1/openapi.json"),
     };
     check("version", &version);
-    check(
-        "reload_report",
-        &ReloadReport { applied: vec![text("exports.crm: new")], needs_restart: vec![text("daemon.state_dir")] },
-    );
+    let reload = ReloadReport {
+        applied: vec![text("exports.crm: new")],
+        needs_restart: vec![text("daemon.state_dir")],
+        notes: vec![],
+    };
+    check("reload_report", &reload);
+    let notes = vec![text("export shop is gone; what is open runs to its end: 20261121T024501Z-9f86d081")];
+    check("reload_report_notes", &ReloadReport { notes, ..reload });
     let problem = text("config.yaml:3:5: exports.crm.sorce: unknown key; did you mean source?");
     check("check_report", &CheckReport { config: text("/etc/export/config.yaml"), ok: false, problems: vec![problem] });
 }

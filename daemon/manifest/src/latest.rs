@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// `latest.json` of a stream. It is replaced atomically, and only forward.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Latest {
     /// Version of this format; always 1.
     pub version: u32,
@@ -21,6 +22,7 @@ pub struct Latest {
 
 /// One manifest of the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LatestEntry {
     /// Id of the task.
     pub task: String,

@@ -3,6 +3,8 @@
 mod digest;
 mod latest;
 mod manifest;
+#[cfg(test)]
+mod manual;
 mod names;
 mod signature;
 mod verify;

@@ -14,6 +14,7 @@ const MAX_FILE_NAME: usize = 255;
 
 /// The manifest of a stream in a task. Its JSON is deterministic: the order of the fields is the one below.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Version of this format; always 1.
     pub version: u32,
@@ -79,6 +80,7 @@ pub struct Manifest {
 
 /// Encryption of whole files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Encryption {
     /// `age` (age-encryption.org/v1).
     pub format: String,
@@ -88,6 +90,7 @@ pub struct Encryption {
 
 /// Whether a manifest's segments are the whole stream or what changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The whole stream; starts a chain.
@@ -113,6 +116,7 @@ impl Mode {
 
 /// The place of a manifest in its chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChainPosition {
     /// Id of the full task that started the chain.
     pub id: String,
@@ -122,6 +126,7 @@ pub struct ChainPosition {
 
 /// Where a lane started and ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LaneOffsets {
     /// Lane number.
     pub lane: u32,
@@ -133,6 +138,7 @@ pub struct LaneOffsets {
 
 /// The mark of a stream around a task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Marks {
     /// Where the task started; null for the beginning.
     pub before: Option<Value>,
@@ -142,6 +148,7 @@ pub struct Marks {
 
 /// What became of the records: `read = written + rejected + duplicate + filtered + over_limit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counts {
     /// Records the source gave.
     pub read: u64,
@@ -161,6 +168,7 @@ pub struct Counts {
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Segment {
     /// Plain file name, beside the manifest.
     pub name: String,

@@ -1,11 +1,13 @@
 //! The command line of the daemon.
 
+mod examples;
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Exports every configured SaaS to files you own: exact, resumable, on one machine.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = AFTER_HELP)]
+#[command(version, about, after_help = examples::TOP)]
 pub struct Cli {
     /// The configuration
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/export/config.yaml")]
@@ -32,23 +34,29 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run one export in the foreground, without a socket
+    #[command(after_help = examples::ONCE)]
     Once(Once),
     /// Credentials that the daemon gets itself
+    #[command(after_help = examples::AUTH)]
     Auth {
         #[command(subcommand)]
         command: AuthCommand,
     },
     /// Try the way of an export, or of all, without exporting: names, TLS, credentials, first pages, destinations
+    #[command(after_help = examples::CHECK)]
     Check(Check),
     /// Write a source for config.yaml from an OpenAPI document
+    #[command(after_help = examples::INIT)]
     Init(Init),
     /// Print the rejected records of a task as NDJSON, also where they are sealed
+    #[command(after_help = examples::QUARANTINE)]
     Quarantine(Quarantine),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum AuthCommand {
     /// Get the first refresh token of a source: a person agrees in a browser
+    #[command(after_help = examples::LOGIN)]
     Login(Login),
 }
 
@@ -149,19 +157,6 @@ pub struct Init {
     pub output: Option<PathBuf>,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  saas-export-daemon --check-config                     every mistake, with file:line:column
-  saas-export-daemon check                              does every way work? nothing is exported
-  saas-export-daemon init --openapi spec.yaml           a source from an OpenAPI document
-  saas-export-daemon once shop-nightly --output ./out   one run in the foreground
-  saas-export-daemon auth login shop                    the first refresh token of an OAuth 2.0 source
-  saas-export-daemon quarantine 20261121T0245 orders    records that were rejected, also sealed ones
-  systemctl start saas-export-daemon                    as a service; exportctl drives it
-
-Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use or export paused, 8 cancelled,
-78 bad configuration, 130 and 143 stopped by SIGINT and SIGTERM; the same command goes on from there";
-
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -170,11 +165,4 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
-    }
-}
+mod tests;

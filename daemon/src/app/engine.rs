@@ -10,7 +10,7 @@ use super::windows;
 use crate::auth::{Place, Registry};
 use crate::base::ids::{Name, RequestKey};
 use crate::base::{clock, fsio};
-use crate::config::secrets::{DEFAULT_PATH, Secrets};
+use crate::config::secrets::Secrets;
 use crate::config::settings::{self, Config, Format};
 use crate::config::{self, Problems};
 use crate::destinations::Opener;
@@ -39,8 +39,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 mod reload;
-
-use reload::{changed_since, keep_what_is_read_once};
 
 /// The longest that the end waits for a credential that is being renewed.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
@@ -252,26 +250,8 @@ impl Engine for AppEngine {
         windows::closed(&self.config.borrow(), export)
     }
 
-    fn reload(&self) -> Result<ReloadReport, Refusal> {
-        let (mut config, secrets) = load(&self.files).map_err(|problems| Refusal::Invalid(problems.join("\n")))?;
-        let old = self.config.borrow().clone();
-        let changes = config::diff::diff(&old, &config);
-        let mut report = ReloadReport { applied: changes.applied, needs_restart: changes.needs_restart };
-        keep_what_is_read_once(&mut config, &old);
-        let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("auth.env"));
-        if handed_over.is_some_and(|copy| changed_since(Path::new(DEFAULT_PATH), &copy)) {
-            report.needs_restart.push(format!("secrets: systemd handed {DEFAULT_PATH} over before it was changed"));
-        }
-        for (name, source) in &config.sources {
-            let settings::Source::Rest(rest) = source;
-            self.limiter(name, &rest.rate).set(&rest.rate);
-        }
-        self.room.set(config.daemon.spool_quota.map(|quota| quota.0));
-        let secrets = Arc::new(secrets);
-        self.destinations.renew(secrets.clone());
-        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
-        self.config.send_replace(Arc::new(config));
-        Ok(report)
+    fn reload(&self) -> BoxFuture<'_, Result<ReloadReport, Refusal>> {
+        Box::pin(self.reload_now())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ledger::input::AddDestination;
 use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::net::limit::Standing;
 use crate::notify::Notifier;
-use crate::queue::handle::Refusal;
+use crate::queue::handle::{Refusal, ReloadReport};
 use crate::retention::Pruner;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
@@ -167,6 +167,10 @@ impl ControlHooks for Hooks {
                 None => Err(Refusal::NotFound(notifications::unknown(&engine.config().borrow(), &recipient))),
             }
         })
+    }
+
+    fn plan_reload(&self) -> BoxFuture<'static, Result<ReloadReport, Refusal>> {
+        Box::pin(self.engine.clone().plan_reload())
     }
 
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {

@@ -61,8 +61,14 @@ fn compare(path: &KeyPath, old: Option<&Value>, new: Option<&Value>, lines: &mut
             (Some(old), Some(new)) => lines.push((path.clone(), format!("{path}: {old} → {new}"))),
             _ => lines.push((path.clone(), format!("{path} changed"))),
         },
-        (None, Some(_)) => lines.push((path.clone(), format!("{path} added"))),
-        (Some(_), None) => lines.push((path.clone(), format!("{path} removed"))),
+        (None, Some(new)) => {
+            let value = short(path, new).map(|value| format!(": {value}")).unwrap_or_default();
+            lines.push((path.clone(), format!("{path} added{value}")));
+        }
+        (Some(old), None) => {
+            let value = short(path, old).map(|value| format!(", it was {value}")).unwrap_or_default();
+            lines.push((path.clone(), format!("{path} removed{value}")));
+        }
         (None, None) => {}
     }
 }
@@ -86,6 +92,7 @@ fn short(path: &KeyPath, value: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::parse;
+    use std::collections::BTreeSet;
 
     const OLD: &str = "
 version: 1
@@ -113,6 +120,16 @@ exports: { e: { source: s, to: [d] } }
         );
         assert_eq!(changes.needs_restart, ["daemon.state_dir: \"/var/lib/saas-export\" → \"/other\""]);
         assert!(changes.lines().last().unwrap().ends_with("(after a restart)"));
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_told_with_its_value_unless_that_is_a_secret() {
+        let rate = OLD.replace("headers: { X-Key: old-value }", "rate: { per_second: 9 }");
+        let (old, new) = (parse(OLD, "f").unwrap(), parse(&rate, "f").unwrap());
+        let there = ["sources.s.rest.headers.X-Key removed", "sources.s.rest.rate.per_second added: 9"];
+        assert_eq!(diff(&old, &new).applied, there);
+        let back = ["sources.s.rest.rate.per_second removed, it was 9", "sources.s.rest.headers.X-Key added"];
+        assert_eq!(BTreeSet::from_iter(diff(&new, &old).applied), BTreeSet::from(back.map(str::to_owned)));
     }
 
     #[test]

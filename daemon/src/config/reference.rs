@@ -1,74 +1,103 @@
-//! The reference of `config.yaml` as Markdown, generated from the schema and so from the types.
+//! The reference of `config.yaml` as a list of sections, read from the schema and so from the types; `markdown` and the
+//! manual write it down.
+
+#[cfg(test)]
+pub(super) mod manual;
+mod markdown;
+
+pub use markdown::markdown;
 
 use super::schema::{self, Shape};
 use super::walk;
 use serde_json::Value;
-use std::fmt::Write as _;
 
-const HEAD: &str = "\
-# Configuration
+/// A type: what it is, and its keys, kinds or words.
+struct Section {
+    name: &'static str,
+    about: String,
+    rows: Rows,
+}
 
-This is the reference of `/etc/export/config.yaml`. It is generated from the types of the daemon
-(`UPDATE_DOCS=1 cargo test -p saas-export-daemon --lib config`); do not edit it.
+enum Rows {
+    /// Nothing more to tell.
+    None,
+    /// The words of an enumeration, each with its meaning.
+    Words(Vec<(&'static str, String)>),
+    /// The kinds of a map with one key.
+    Kinds(Vec<(&'static str, Type, String)>),
+    /// The keys of a map.
+    Keys(Vec<Key>),
+}
 
-* An unknown key is an error, and so is a repeated one. All mistakes are told at once:
-  `saas-export-daemon --check-config`.
-* A thing that comes in kinds is a map with one key, the kind: `format: { parquet: {} }`.
-* Sizes and durations carry a unit: `50MB`, `30s`.
-* `${NAME}` is filled from `/etc/export/auth.env`, in fields of the type *secret text* alone; `$${` stands for a plain
-  `${`. `{{ param.NAME }}`, `{{ partition.NAME }}` and `{{ parent.NAME }}` are filled in path, headers, query and body of a
-  stream.
-* Editors complete the file with the JSON Schema: `# yaml-language-server: $schema=config.schema.json`.
+struct Key {
+    name: &'static str,
+    kind: Type,
+    default: Default,
+    meaning: String,
+}
 
-";
+enum Default {
+    /// The key must be there.
+    Required,
+    /// It may be left out, and then there is nothing.
+    Nothing,
+    /// The value that counts.
+    Value(String),
+    /// A map, whose own section tells.
+    SeeThere,
+}
 
-/// The whole document.
-pub fn markdown() -> String {
-    let mut text = HEAD.to_owned();
-    let mut order: Vec<&'static str> = Vec::new();
-    section(&mut text, "config.yaml", &Shape::of(schema::root()), &mut order);
+enum Type {
+    /// One with a section of its own.
+    Section(&'static str),
+    /// A word or two.
+    Plain(&'static str),
+    /// `true` or `false`.
+    Flag,
+    MapByName(Box<Type>),
+    MapTo(Box<Type>),
+    ListOf(Box<Type>),
+}
+
+/// Every section: the whole file, then each type in the order in which it is first named.
+fn sections() -> Vec<Section> {
+    let mut order = Vec::new();
+    let mut all = vec![section("config.yaml", &Shape::of(schema::root()), &mut order)];
     let mut done = 0;
     while let Some(name) = order.get(done).copied() {
         done += 1;
         let definitions = schema::root().get("$defs");
         if let Some(body) = definitions.and_then(|all| all.get(name)) {
-            section(&mut text, name, &Shape::of(body), &mut order);
+            all.push(section(name, &Shape::of(body), &mut order));
         }
     }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
-    text
+    all
 }
 
-/// A type: what it is, and its keys, kinds or words. Types it refers to are put into `order`.
-fn section(text: &mut String, name: &str, shape: &Shape, order: &mut Vec<&'static str>) {
-    let _ = writeln!(text, "## {name}\n\n{}\n", description(shape.body));
-    if let Some(words) = choices(shape) {
-        text.push_str("| word | meaning |\n|---|---|\n");
-        for (word, meaning) in words {
-            let _ = writeln!(text, "| `{word}` | {} |", cell(&meaning));
-        }
-        text.push('\n');
+/// Types that the section refers to are put into `order`.
+fn section(name: &'static str, shape: &Shape, order: &mut Vec<&'static str>) -> Section {
+    let rows = if let Some(words) = choices(shape) {
+        Rows::Words(words)
     } else if let Some(kinds) = shape.kinds() {
-        text.push_str("| kind | type | meaning |\n|---|---|---|\n");
-        let choices = shape.body.get("oneOf").and_then(Value::as_array);
-        for ((kind, inner), choice) in kinds.iter().zip(choices.into_iter().flatten()) {
-            let _ = writeln!(text, "| `{kind}` | {} | {} |", type_of(inner, order), cell(&description(choice)));
-        }
-        text.push('\n');
+        let choices = shape.body.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+        let row = |((kind, inner), choice)| (kind, type_of(inner, order), description(choice));
+        Rows::Kinds(kinds.into_iter().zip(choices).map(row).collect())
     } else if let Some(fields) = shape.fields() {
-        text.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
         let required = shape.required();
-        for (key, site) in fields {
-            let default = match required.contains(&key.as_str()) {
-                true => "**required**".to_owned(),
-                false => site.get("default").map(default_of).unwrap_or_default(),
-            };
-            let kind = type_of(site, order);
-            let _ = writeln!(text, "| `{key}` | {kind} | {default} | {} |", cell(&meaning(site)));
-        }
-        text.push('\n');
-    }
+        let row = |(name, site): (&'static String, &'static Value)| Key {
+            name,
+            default: match required.contains(&name.as_str()) {
+                true => Default::Required,
+                false => site.get("default").map_or(Default::Nothing, default_of),
+            },
+            kind: type_of(site, order),
+            meaning: meaning(site),
+        };
+        Rows::Keys(fields.iter().map(row).collect())
+    } else {
+        Rows::None
+    };
+    Section { name, about: description(shape.body), rows }
 }
 
 fn description(value: &Value) -> String {
@@ -103,46 +132,46 @@ fn choices(shape: &Shape) -> Option<Vec<(&'static str, String)>> {
 }
 
 /// A default in one line; maps say where to look.
-fn default_of(value: &Value) -> String {
+fn default_of(value: &Value) -> Default {
     match value {
         Value::Object(map) if map.len() == 1 && map.values().all(Value::is_object) => {
-            format!("`{}`", map.keys().next().map(String::as_str).unwrap_or_default())
+            Default::Value(map.keys().next().cloned().unwrap_or_default())
         }
-        Value::Object(_) => "see there".into(),
-        Value::String(text) => format!("`{}`", text.replace('|', "\\|")),
-        value => format!("`{value}`"),
+        Value::Object(_) => Default::SeeThere,
+        Value::String(text) => Default::Value(text.clone()),
+        value => Default::Value(value.to_string()),
     }
 }
 
-/// The type of a value, with a link where it has a section.
-fn type_of(site: &'static Value, order: &mut Vec<&'static str>) -> String {
+/// The type of a value; one that has a section is put into `order`.
+fn type_of(site: &'static Value, order: &mut Vec<&'static str>) -> Type {
     let shape = Shape::of(site);
     if let Some(name) = shape.name {
         if let Some(plain) = plain_name(name) {
-            return plain.into();
+            return Type::Plain(plain);
         }
         if !order.contains(&name) {
             order.push(name);
         }
-        return format!("[{name}](#{})", name.to_ascii_lowercase());
+        return Type::Section(name);
     }
-    match shape.kind() {
+    Type::Plain(match shape.kind() {
         Some("object") => match (shape.free(), shape.fields()) {
-            (Some((inner, true)), _) => format!("map from name to {}", type_of(inner, order)),
-            (Some((inner, false)), _) => format!("map to {}", type_of(inner, order)),
-            (None, Some(_)) => "map".into(),
-            (None, None) => "empty map".into(),
+            (Some((inner, true)), _) => return Type::MapByName(Box::new(type_of(inner, order))),
+            (Some((inner, false)), _) => return Type::MapTo(Box::new(type_of(inner, order))),
+            (None, Some(_)) => "map",
+            (None, None) => "empty map",
         },
         Some("array") => match shape.body.get("items") {
-            Some(items) => format!("list of {}", type_of(items, order)),
-            None => "list".into(),
+            Some(items) => return Type::ListOf(Box::new(type_of(items, order))),
+            None => "list",
         },
-        Some("string") => "text".into(),
-        Some("integer") => "whole number".into(),
-        Some("number") => "number".into(),
-        Some("boolean") => "`true` or `false`".into(),
-        _ => "any value".into(),
-    }
+        Some("boolean") => return Type::Flag,
+        Some("string") => "text",
+        Some("integer") => "whole number",
+        Some("number") => "number",
+        _ => "any value",
+    })
 }
 
 /// Types without a section of their own.
@@ -155,9 +184,4 @@ fn plain_name(name: &str) -> Option<&'static str> {
         "SecretText" => "secret text",
         _ => return None,
     })
-}
-
-/// Text that may stand in a cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
 }

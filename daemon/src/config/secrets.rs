@@ -122,6 +122,18 @@ impl Secrets {
         self.values.keys().map(String::as_str)
     }
 
+    /// What is different in `new`, a line each; names, never values.
+    pub fn changed(&self, new: &Self) -> Vec<String> {
+        let gone = self.values.keys().filter(|name| !new.values.contains_key(*name));
+        let gone = gone.map(|name| format!("{name} removed"));
+        let other = new.values.iter().filter_map(|(name, value)| match self.values.get(name) {
+            None => Some(format!("{name} added")),
+            Some(old) if old != value => Some(format!("{name} changed")),
+            Some(_) => None,
+        });
+        gone.chain(other).collect()
+    }
+
     /// Fills a text of the configuration.
     pub fn resolve(&self, text: &SecretText) -> Result<Secret, UnknownSecret> {
         self.fill(&text.0)

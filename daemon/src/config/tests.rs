@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use saas_export_manual as manual;
 use std::path::PathBuf;
 
 /// A key of Parquet's encryption.
@@ -94,6 +95,13 @@ fn the_generated_files_are_up_to_date() {
     let schema = serde_json::to_string_pretty(&Config::schema()).unwrap();
     checked_in(&repository().join("etc/export/config.schema.json"), &format!("{schema}\n"));
     checked_in(&repository().join("docs/configuration.md"), &reference::markdown());
+}
+
+#[test]
+fn the_manual_is_up_to_date() {
+    let blocks = [("title", manual::title("saas-export-config", 5)), ("reference", reference::manual::roff())];
+    manual::keep("saas-export-config.5", &blocks).unwrap();
+    manual::lint("saas-export-config.5").unwrap();
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::ledger::Ledger;
 use crate::ledger::input::AddDestination;
 use crate::ledger::rows::{FreedSegment, TaskRow};
 use crate::net::limit::Standing;
-use crate::queue::handle::{QueueHandle, Refusal};
+use crate::queue::handle::{QueueHandle, Refusal, ReloadReport};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use saas_export_api::{Preflight, PruneReport, SchemaReport, VerifyReport};
@@ -124,6 +124,9 @@ pub trait ControlHooks: Send + Sync {
 
     /// Sends a message about nothing to a configured recipient of notifications; what was done.
     fn notify_test(&self, recipient: String) -> BoxFuture<'static, Result<String, Refusal>>;
+
+    /// What a reload would change; nothing changes.
+    fn plan_reload(&self) -> BoxFuture<'static, Result<ReloadReport, Refusal>>;
 
     /// The mistakes in the configuration files as they are now, a line each.
     fn check_config(&self) -> BoxFuture<'static, Vec<String>>;

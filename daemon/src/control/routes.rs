@@ -43,6 +43,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1/events", Read, |call| Box::pin(events::events(call))),
     get("/v1/config/check", Operate, |call| Box::pin(daemon::check_config(call))),
     get("/v1/check", Operate, |call| Box::pin(exports::check_all(call))),
+    get("/v1/reload", Operate, |call| Box::pin(daemon::plan_reload(call))),
     post("/v1/reload", Admin, |call| Box::pin(daemon::reload(call))),
     post("/v1/pause", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Pause))),
     post("/v1/resume", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Resume))),

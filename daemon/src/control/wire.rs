@@ -322,10 +322,10 @@ pub fn file(
     })
 }
 
-/// What a reload did.
+/// What a reload did, or would do.
 pub fn reload_report(report: ReloadReport) -> api::ReloadReport {
-    let ReloadReport { applied, needs_restart } = report;
-    api::ReloadReport { applied, needs_restart }
+    let ReloadReport { applied, needs_restart, notes } = report;
+    api::ReloadReport { applied, needs_restart, notes }
 }
 
 /// A line of the audit as a line of JSON. The ledger wrote the detail, so it is JSON; if it is not, it is left out.

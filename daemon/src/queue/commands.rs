@@ -17,6 +17,9 @@ use tokio::sync::oneshot;
 /// Open tasks that one command may touch.
 const MOST: u32 = 10_000;
 
+/// Changes of the configuration that the log and the audit name; more are told as a number.
+const CHANGES_NAMED: usize = 5;
+
 type Answer = oneshot::Sender<Result<Vec<TaskId>, Refusal>>;
 
 /// Answers that wait until running tasks have stopped.
@@ -101,8 +104,16 @@ impl<E: Engine> Dispatcher<E> {
     }
 
     pub(super) async fn reload(&self, actor: &Actor) -> Result<ReloadReport, Refusal> {
-        let report = self.engine.reload()?;
-        let summary = format!("{} applied, {} need a restart", report.applied.len(), report.needs_restart.len());
+        let report = self.engine.reload().await?;
+        let mut summary = format!("{} applied, {} need a restart", report.applied.len(), report.needs_restart.len());
+        let changes: Vec<&str> = report.applied.iter().chain(&report.needs_restart).map(String::as_str).collect();
+        for (index, change) in changes.iter().take(CHANGES_NAMED).enumerate() {
+            summary.push_str(if index == 0 { ": " } else { "; " });
+            summary.push_str(change);
+        }
+        if changes.len() > CHANGES_NAMED {
+            summary.push_str(&format!("; and {} more", changes.len() - CHANGES_NAMED));
+        }
         let entry = AuditEntry {
             actor: actor.0.clone(),
             action: "reload".into(),

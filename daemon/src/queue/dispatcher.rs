@@ -56,7 +56,7 @@ pub trait Engine: Send + Sync + 'static {
         Vec::new()
     }
     /// Reads the configuration again.
-    fn reload(&self) -> Result<ReloadReport, Refusal>;
+    fn reload(&self) -> BoxFuture<'_, Result<ReloadReport, Refusal>>;
 }
 
 /// How the dispatcher and a run speak to each other.

@@ -83,13 +83,15 @@ pub enum Refusal {
     Unavailable(String),
 }
 
-/// What a reload found and did.
+/// What a reload found and did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReport {
     /// What is in force from now on, a line each.
     pub applied: Vec<String>,
     /// What takes effect only after a restart, a line each.
     pub needs_restart: Vec<String>,
+    /// What somebody should know about open tasks and marks, a line each.
+    pub notes: Vec<String>,
 }
 
 /// A command in the dispatcher's inbox.

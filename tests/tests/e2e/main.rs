@@ -38,6 +38,7 @@ mod put;
 mod queue;
 mod rate;
 mod read;
+mod reload;
 mod schedules;
 mod schema;
 mod sealed;

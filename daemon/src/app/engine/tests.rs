@@ -1,5 +1,6 @@
 //! Requests and the building of runs.
 
+use super::reload::{changed_since, keep_what_is_read_once};
 use super::*;
 use crate::app::params::check_value;
 use crate::base::error::ErrorClass;

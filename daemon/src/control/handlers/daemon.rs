@@ -68,6 +68,13 @@ pub async fn check_config(call: Call) -> Result<Reply, Failure> {
     Reply::sync(CheckReport { config, ok: problems.is_empty(), problems })
 }
 
+/// `GET /v1/reload`: what the POST would do.
+pub async fn plan_reload(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    let report = call.state.hooks.plan_reload().await.map_err(wire::refusal)?;
+    Reply::sync(wire::reload_report(report))
+}
+
 /// `POST /v1/reload`.
 pub async fn reload(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;

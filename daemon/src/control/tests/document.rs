@@ -51,6 +51,7 @@ fn the_golden_documents_are_as_described() {
         ("preflight", "Preflight"),
         ("prune_report", "PruneReport"),
         ("reload_report", "ReloadReport"),
+        ("reload_report_notes", "ReloadReport"),
         ("source_rate", "SourceRate"),
         ("source_rate_small", "SourceRate"),
         ("schedule", "Schedule"),

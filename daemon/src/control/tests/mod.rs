@@ -329,6 +329,11 @@ impl ControlHooks for Hooks {
         })
     }
 
+    fn plan_reload(&self) -> BoxFuture<'static, Result<ReloadReport, Refusal>> {
+        let applied = vec!["daemon.parallel: 3 → 4".into()];
+        Box::pin(async { Ok(ReloadReport { applied, ..ReloadReport::default() }) })
+    }
+
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {
         Box::pin(async { vec!["config.yaml:1:1: exports: missing".into()] })
     }

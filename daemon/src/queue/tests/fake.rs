@@ -84,8 +84,8 @@ impl Engine for Fake {
         2
     }
 
-    fn reload(&self) -> Result<ReloadReport, Refusal> {
-        Ok(ReloadReport::default())
+    fn reload(&self) -> BoxFuture<'_, Result<ReloadReport, Refusal>> {
+        Box::pin(std::future::ready(Ok(ReloadReport::default())))
     }
 }
 

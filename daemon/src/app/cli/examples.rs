@@ -1,0 +1,48 @@
+//! What the daemon's help ends with. A test parses every example.
+
+pub const TOP: &str = "\
+Examples:
+  saas-export-daemon --check-config                     every mistake, with file:line:column
+  saas-export-daemon check                              does every way work? nothing is exported
+  saas-export-daemon init --openapi spec.yaml           a source from an OpenAPI document
+  saas-export-daemon once shop-nightly --output ./out   one run in the foreground
+  saas-export-daemon auth login shop                    the first refresh token of an OAuth 2.0 source
+  saas-export-daemon quarantine 20261121T0245 orders    records that were rejected, also sealed ones
+  systemctl start saas-export-daemon                    as a service; exportctl drives it
+
+Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use or export paused, 8 cancelled,
+78 bad configuration, 130 and 143 stopped by SIGINT and SIGTERM; the same command goes on from there";
+
+pub const ONCE: &str = "\
+It goes on where an interrupted run of the same export stands. Progress goes to stderr.
+
+Examples:
+  saas-export-daemon once shop-nightly --output ./out
+  saas-export-daemon --config ./config.yaml --auth-env ./auth.env once crm --param region=eu --state-dir ./state
+  saas-export-daemon once shop-nightly --full --format csv --chunk-size 200MB";
+
+pub const AUTH: &str = "\
+Examples:
+  sudo saas-export-daemon auth login shop";
+
+pub const LOGIN: &str = "\
+Examples:
+  sudo saas-export-daemon auth login shop
+  sudo saas-export-daemon auth login shop --port 8765     where the API wants to know the redirect URL beforehand";
+
+pub const CHECK: &str = "\
+Exit code 1 if a step fails; warnings are no failures.
+
+Examples:
+  sudo -u saas-export saas-export-daemon check
+  saas-export-daemon check crm --param region=eu --json";
+
+pub const INIT: &str = "\
+Examples:
+  saas-export-daemon init --openapi spec.yaml --output config.yaml
+  curl -s https://api.shop.example/openapi.json | saas-export-daemon init --openapi - --source shop";
+
+pub const QUARANTINE: &str = "\
+Examples:
+  sudo saas-export-daemon quarantine 20261121T0245
+  sudo saas-export-daemon quarantine 20261121T0245 orders | jq -r .reason | sort | uniq -c";
