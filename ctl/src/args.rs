@@ -3,6 +3,7 @@
 mod examples;
 mod files;
 pub mod groups;
+mod logs;
 #[cfg(test)]
 mod manual;
 mod notifications;
@@ -11,6 +12,7 @@ mod schedule;
 mod schema;
 
 pub use files::{Files, Get, Prune, Url, Verify};
+pub use logs::Logs;
 pub use notifications::{ListNotifications, Notifications, Notify};
 pub use offsets::Offsets;
 pub use schedule::Schedule;
@@ -82,6 +84,14 @@ Examples:
     /// Live progress of a task to its end, or of all tasks until none runs
     #[command(after_help = examples::WATCH)]
     Watch(Watch),
+    /// Lines of the journal about a task, an export or the daemon (runs journalctl)
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(Logs),
+    /// Metrics of the daemon in the format of OpenMetrics, as Prometheus reads it
+    #[command(after_help = "\
+Example:
+  exportctl metrics | grep stale")]
+    Metrics,
     /// Stop a task, an export with its schedule, or everything; keeps what was fetched
     #[command(after_help = examples::PAUSE)]
     Pause(Act),
@@ -375,6 +385,10 @@ mod tests {
             "get shop a b/c --output dir --destination lake",
             "schedule --json",
             "schedule shop --next 5",
+            "logs",
+            "logs 20261121T0245 -f -n 50 -x",
+            "logs shop --since -2h --priority warning --json",
+            "metrics",
             "prune --dry-run --json",
             "notifications --state given_up",
             "notifications list --recipient ops --limit 5",

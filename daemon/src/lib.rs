@@ -9,6 +9,7 @@ pub mod destinations;
 pub mod formats;
 pub mod host;
 pub mod ledger;
+pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod notify;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// What the commands are for; every command stands in one of the lists, in the order in which it is shown.
 pub const GROUPS: [(&str, &[&str]); 4] = [
-    ("Look", &["status", "exports", "tasks", "show", "watch", "schedule", "notifications", "check"]),
+    ("Look", &["status", "exports", "tasks", "show", "watch", "logs", "schedule", "notifications", "metrics", "check"]),
     ("Act", &["run", "pause", "resume", "cancel", "retry", "deliver"]),
     ("Data", &["files", "get", "url", "verify", "schema", "offsets", "prune"]),
     ("Administer", &["config", "reload", "waitready", "query", "version", "completions"]),

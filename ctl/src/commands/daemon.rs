@@ -9,7 +9,7 @@ use crate::human;
 use crate::out::{Colour, Out};
 use hyper::Method;
 use jiff::Timestamp;
-use saas_export_api::{CheckReport, ReloadReport, Status, Version};
+use saas_export_api::{CheckReport, ReloadReport, StaleStream, Status, Version};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -39,6 +39,10 @@ pub async fn status(client: &Client, out: Out) -> Result<Exit, Failure> {
         text.push_str(&Colour::Yellow.paint(&format!("paused exports: {names}"), out.colours));
         text.push('\n');
     }
+    for stale in &status.stale {
+        text.push_str(&Colour::Red.paint(&stale_line(stale), out.colours));
+        text.push('\n');
+    }
     if let Some(trouble) = &status.notifications {
         let line =
             format!("notifications: {} late, {} given up: exportctl notifications", trouble.late, trouble.given_up);
@@ -60,6 +64,18 @@ pub async fn status(client: &Client, out: Out) -> Result<Exit, Failure> {
     }
     out.data(&text)?;
     Ok(Exit::Ok)
+}
+
+/// `STALE shop/orders: last success 2d 00h ago, and 1d 02h are allowed`.
+fn stale_line(stale: &StaleStream) -> String {
+    let what = if stale.last_success.is_some() { "its last success was" } else { "no success yet; its first task was" };
+    format!(
+        "STALE {}/{}: {what} {} ago, more than {} (freshness)",
+        human::clean(&stale.export),
+        human::clean(&stale.stream),
+        human::duration(stale.seconds),
+        human::duration(stale.freshness)
+    )
 }
 
 /// Both versions; the daemon need not answer.

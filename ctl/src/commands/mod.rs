@@ -7,6 +7,7 @@ mod deliver;
 mod exports;
 mod files;
 mod get;
+mod logs;
 mod names;
 mod notifications;
 mod offline;
@@ -38,6 +39,8 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Tasks(args) => tasks::list(args, client, out).await,
         Command::Show(args) => tasks::show(&args.task, client, out).await,
         Command::Watch(args) => tasks::watch(args, client, out).await,
+        Command::Logs(args) => logs::logs(args, client, out).await,
+        Command::Metrics => logs::metrics(client, out).await,
         Command::Pause(args) => act::act("pause", args, client, out).await,
         Command::Resume(args) => act::act("resume", args, client, out).await,
         Command::Cancel(args) => act::cancel(args, client, out).await,

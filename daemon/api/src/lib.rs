@@ -29,8 +29,8 @@ pub use prune::{ChainFate, Fate, PruneReport};
 pub use schedule::{LastSlot, Schedule, ScheduledTime, SlotOutcome};
 pub use schema::{FieldDiff, SchemaColumn, SchemaDiff, SchemaMisfit, SchemaReport, StreamDiff, StreamSchema};
 pub use status::{
-    Access, Caller, CheckReport, LedgerHealth, RateLimit, RateWindow, ReloadReport, SourceRate, Status, TaskCounts,
-    Version,
+    Access, Caller, CheckReport, LedgerHealth, RateLimit, RateWindow, ReloadReport, SourceRate, StaleStream, Status,
+    TaskCounts, Version,
 };
 pub use task::{
     Acted, Counts, Deliver, Delivering, Progress, Published, StreamDetail, Submit, Submitted, TaskDestination,

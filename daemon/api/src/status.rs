@@ -45,8 +45,27 @@ pub struct Status {
     /// Notifications that do not go out as they should, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notifications: Option<NotificationTrouble>,
+    /// Streams whose last success is older than their export's `freshness`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<StaleStream>,
     /// Who asks, and what they may.
     pub caller: Caller,
+}
+
+/// A stream that is older than it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleStream {
+    /// Name of the export.
+    pub export: String,
+    /// Name of the stream.
+    pub stream: String,
+    /// When a task last exported it with success; none where none has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Time>,
+    /// How long ago that was; where none has, since the export's first task.
+    pub seconds: u64,
+    /// The configured freshness, in seconds.
+    pub freshness: u64,
 }
 
 /// How fast a source is asked, over all its tasks together; counted since the daemon's start.

@@ -138,6 +138,19 @@ fn tasks() {
 }
 
 #[test]
+fn stale_streams() {
+    let stale = StaleStream {
+        export: text("shop-nightly"),
+        stream: text("orders"),
+        last_success: Some(text("2026-11-19T02:51:07Z")),
+        seconds: 172_500,
+        freshness: 93_600,
+    };
+    check("stale_stream", &stale);
+    check("stale_stream_never", &StaleStream { last_success: None, ..stale });
+}
+
+#[test]
 fn exports_and_status() {
     let reference = |state| TaskRef {
         id: summary().id,
@@ -171,6 +184,7 @@ fn exports_and_status() {
         open: vec![summary()],
         sources: vec![],
         notifications: None,
+        stale: vec![],
         caller: Caller { actor: text("uid 1000 (anna)"), access: Access::Operate },
     };
     check("status", &status);

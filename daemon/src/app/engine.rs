@@ -15,6 +15,7 @@ use crate::config::settings::{self, Config, Format};
 use crate::config::{self, Problems};
 use crate::destinations::Opener;
 use crate::destinations::local::PRIVATE;
+use crate::host::messages::Message;
 use crate::ledger::Ledger;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
@@ -102,6 +103,11 @@ impl AppEngine {
         &self.room
     }
 
+    /// Threads that convert and encode.
+    pub fn threads(&self) -> usize {
+        self.cpu.threads()
+    }
+
     /// The configuration in force, now and after every reload.
     pub fn config(&self) -> watch::Receiver<Arc<Config>> {
         self.config.subscribe()
@@ -120,7 +126,10 @@ impl AppEngine {
     /// Waits until what sources are just given is kept, and ends their sessions. For the end of the process, after the tasks.
     pub async fn settle(&self) {
         if tokio::time::timeout(SETTLE_LIMIT, self.credentials.settle()).await.is_err() {
-            tracing::warn!("a credential was still being renewed at the end");
+            tracing::warn!(
+                MESSAGE_ID = Message::CredentialTrouble.id(),
+                "a credential was still being renewed at the end"
+            );
         }
     }
 
@@ -242,6 +251,10 @@ impl Engine for AppEngine {
         self.config.borrow().exports.contains_key(name)
     }
 
+    fn progress_every(&self) -> Duration {
+        self.config.borrow().daemon.progress_every.0
+    }
+
     fn parallel(&self) -> usize {
         self.config.borrow().daemon.parallel as usize
     }
@@ -284,6 +297,7 @@ impl AppEngine {
         let home = home.map(|(name, _)| name.clone());
         fsio::create_dir_durable(&base).map_err(|source| BuildError::Spool { path: base.clone(), source })?;
         let source_stats = source.stats();
+        source_stats.belongs_to(export.source.as_str(), row.id.as_str(), &row.export);
         let protection = protect::of_task(self, export, streams.iter().map(|plan| &plan.settings))?;
         let spool = Spool::new(&base, &daemon.state_dir, &row.id, mode).protected(protection);
         Ok(TaskRun {

@@ -2,6 +2,8 @@
 
 use super::engine::{self, AppEngine, Files, Limiters};
 use super::fill;
+use super::freshness::Freshness;
+use super::metrics::Collector;
 use super::notifications;
 use super::preflight::{Params, Preflight};
 use super::schema::dry_run;
@@ -11,17 +13,18 @@ use crate::base::error::Chain;
 use crate::base::ids::{Name, TaskId};
 use crate::control::{Content, ControlHooks, ObjectAt, SchemaAsk};
 use crate::destinations::DestinationError;
-use crate::ledger::Ledger;
 use crate::ledger::input::AddDestination;
 use crate::ledger::rows::{FreedSegment, TaskRow};
+use crate::ledger::{Ledger, LedgerError};
 use crate::net::limit::Standing;
 use crate::notify::Notifier;
 use crate::queue::handle::{Refusal, ReloadReport};
 use crate::retention::Pruner;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use saas_export_api as api;
-use saas_export_api::{PruneReport, SchemaReport, VerifyReport};
+use saas_export_api::{PruneReport, SchemaReport, StaleStream, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -54,10 +57,16 @@ pub struct Hooks {
     downloads: Arc<Semaphore>,
     pruner: Arc<Pruner>,
     notifier: Arc<Notifier>,
+    collector: Arc<Collector>,
 }
 
 /// The hooks over an engine and its ledger.
-pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger, pruner: &Arc<Pruner>) -> Arc<dyn ControlHooks> {
+pub fn hooks(
+    engine: &Arc<AppEngine>,
+    ledger: &Ledger,
+    pruner: &Arc<Pruner>,
+    collector: &Arc<Collector>,
+) -> Arc<dyn ControlHooks> {
     Arc::new(Hooks {
         files: engine.files().clone(),
         ledger: ledger.clone(),
@@ -69,6 +78,7 @@ pub fn hooks(engine: &Arc<AppEngine>, ledger: &Ledger, pruner: &Arc<Pruner>) -> 
         downloads: Arc::new(Semaphore::new(DOWNLOADS)),
         pruner: pruner.clone(),
         notifier: notifications::notifier(engine, ledger),
+        collector: collector.clone(),
     })
 }
 
@@ -173,6 +183,19 @@ impl ControlHooks for Hooks {
         Box::pin(self.engine.clone().plan_reload())
     }
 
+    fn metrics(&self) -> BoxFuture<'static, Bytes> {
+        let collector = self.collector.clone();
+        Box::pin(async move { collector.text().await })
+    }
+
+    fn stale(&self) -> BoxFuture<'static, Result<Vec<StaleStream>, LedgerError>> {
+        let collector = self.collector.clone();
+        Box::pin(async move {
+            let streams = collector.freshness().await?;
+            Ok(streams.into_iter().filter(Freshness::stale).map(stale).collect())
+        })
+    }
+
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {
         let files = self.files.clone();
         Box::pin(async move {
@@ -195,6 +218,16 @@ impl ControlHooks for Hooks {
 fn held(content: Content, turn: OwnedSemaphorePermit) -> Content {
     stream::unfold((content, turn), |(mut content, turn)| async { Some((content.next().await?, (content, turn))) })
         .boxed()
+}
+
+fn stale(stream: Freshness) -> StaleStream {
+    StaleStream {
+        last_success: stream.last_success.map(|at| at.to_string()),
+        seconds: stream.age.as_secs(),
+        freshness: stream.limit.unwrap_or_default().as_secs(),
+        export: stream.export,
+        stream: stream.stream,
+    }
 }
 
 fn unreadable(error: &DestinationError) -> Refusal {

@@ -3,9 +3,11 @@
 pub mod cli;
 pub mod engine;
 mod fill;
+mod freshness;
 pub mod hooks;
 pub mod init;
 pub mod login;
+mod metrics;
 pub mod notifications;
 pub mod once;
 mod params;
@@ -22,7 +24,8 @@ pub mod windows;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::config::settings::Config;
 use crate::control::{self, ControlState};
-use crate::host::{log, notify, socket};
+use crate::host::messages::Message;
+use crate::host::{fold, log, notify, socket};
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::dispatcher::Dispatcher;
 use crate::queue::handle::{Actor, QueueHandle, Refusal};
@@ -42,6 +45,8 @@ use watchdog::Status;
 pub const EXIT_CONFIG: u8 = 78;
 /// The state directory belongs to another daemon.
 pub const EXIT_CONFLICT: u8 = 7;
+/// How often it is looked whether repeated warnings are due.
+const REPETITIONS_EVERY: Duration = Duration::from_secs(5);
 /// Draining takes at most this long before the process ends anyway; recovery then finds what it needs.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 /// What may come after draining: the last answers, and the ledger's log moved into its file.
@@ -70,7 +75,8 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let stop = CancellationToken::new();
     let pruner = Arc::new(Pruner::new(ledger.clone(), engine.destinations(), engine.config()));
     let notifier = notifications::notifier(&engine, &ledger);
-    let hooks = hooks::hooks(&engine, &ledger, &pruner);
+    let collector = Arc::new(metrics::Collector::new(engine.clone(), ledger.clone()));
+    let hooks = hooks::hooks(&engine, &ledger, &pruner, &collector);
     let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks);
     let stopped = stop.clone();
     let control = tokio::spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
@@ -81,13 +87,19 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let scheduler = tokio::spawn(schedule::run(queue.clone(), ledger.clone(), engine.config()));
     let sweeper = tokio::spawn(retention::run(pruner));
     let notifying = tokio::spawn(crate::notify::run(notifier, stop.clone()));
+
+    let watched = [
+        tokio::spawn(freshness::watch(ledger.clone(), engine.config())),
+        tokio::spawn(repetitions()),
+        tokio::spawn(metrics::listen(engine.config(), collector, stop.clone())),
+    ];
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),
         (Err(error), _) | (_, Err(error)) => return fail("listen for signals", &error),
     };
     notify::ready(&status.text(false).await);
-    tracing::info!("saas-export-daemon {} is ready", env!("CARGO_PKG_VERSION"));
+    tracing::info!(MESSAGE_ID = Message::Ready.id(), "saas-export-daemon {} is ready", env!("CARGO_PKG_VERSION"));
 
     let reload = async || {
         notify::reloading();
@@ -97,18 +109,24 @@ pub async fn run(cli: &Cli) -> ExitCode {
     };
     let ended = serve_signals((&mut asked, &mut hangup), &mut dispatcher, reload).await;
     notify::stopping();
+    tracing::info!(MESSAGE_ID = Message::Stopping.id(), "saas-export-daemon stops");
     notify::extend_timeout(DRAIN_LIMIT + CLOSE_LIMIT);
     scheduler.abort();
     if tokio::time::timeout(DRAIN_LIMIT, queue.drain()).await.is_err() {
-        tracing::warn!("tasks did not stop in time; they are recovered at the next start");
+        tracing::warn!(
+            MESSAGE_ID = Message::SystemTrouble.id(),
+            "tasks did not stop in time; they are recovered at the next start"
+        );
     }
     stop.cancel();
     watchdog.abort();
     sweeper.abort();
+    watched.iter().for_each(tokio::task::JoinHandle::abort);
+    fold::flush(true);
     let _ = (control.await, notifying.await);
     engine.settle().await;
     close(&ledger).await;
-    tracing::info!("saas-export-daemon has stopped");
+    tracing::info!(MESSAGE_ID = Message::Stopping.id(), "saas-export-daemon has stopped");
     ended
 }
 
@@ -142,7 +160,7 @@ async fn serve_signals(
     loop {
         tokio::select! {
             _ = &mut *dispatcher => {
-                tracing::error!("the dispatcher has ended by a bug");
+                tracing::error!(MESSAGE_ID = Message::Bug.id(), "the dispatcher has ended by a bug");
                 return ExitCode::FAILURE;
             }
             _ = stop.asked() => return ExitCode::SUCCESS,
@@ -152,9 +170,15 @@ async fn serve_signals(
 }
 
 async fn reload(queue: &QueueHandle) -> Result<(), Refusal> {
-    queue.reload(Actor("SIGHUP".into())).await.map(drop).inspect_err(|refused| {
-        tracing::error!("the configuration was not reloaded, the old one stays in force: {refused}");
-    })
+    queue.reload(Actor("SIGHUP".into())).await.map(drop)
+}
+
+/// Tells now and then how often warnings have repeated. Runs until it is aborted.
+async fn repetitions() {
+    loop {
+        tokio::time::sleep(REPETITIONS_EVERY).await;
+        fold::flush(false);
+    }
 }
 
 /// Opens the ledger and takes over what a dead daemon left.
@@ -162,7 +186,10 @@ pub async fn open_ledger(config: &Config) -> Result<Ledger, ExitCode> {
     let opened = Ledger::open(&config.daemon.state_dir).map_err(|error| ledger_failed(&error))?;
     let recovered = opened.recover().await.map_err(|error| ledger_failed(&error))?;
     for row in recovered {
-        tracing::warn!(EXPORT_TASK = %row.id, EXPORT_NAME = %row.export, "task {} recovered: {}", row.id, row.reason);
+        tracing::warn!(
+            MESSAGE_ID = Message::TaskRecovered.id(), EXPORT_TASK = %row.id, EXPORT_NAME = %row.export,
+            EXPORT_STATE = row.state.word(), "task {} recovered: {}", row.id, row.reason
+        );
     }
     Ok(opened)
 }
@@ -170,7 +197,7 @@ pub async fn open_ledger(config: &Config) -> Result<Ledger, ExitCode> {
 /// Closes the ledger, so that the next start finds it without a log to replay.
 pub async fn close(ledger: &Ledger) {
     if let Err(error) = ledger.close().await {
-        tracing::warn!("failed to close the ledger: {}", Chain(&error));
+        tracing::warn!(MESSAGE_ID = Message::LedgerTrouble.id(), "failed to close the ledger: {}", Chain(&error));
     }
 }
 
@@ -180,14 +207,14 @@ fn ledger_failed(error: &LedgerError) -> ExitCode {
 }
 
 fn fail(what: &str, error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    tracing::error!("failed to {what}: {}", Chain(error));
+    tracing::error!(MESSAGE_ID = Message::NotStarted.id(), "failed to {what}: {}", Chain(error));
     ExitCode::FAILURE
 }
 
 /// Tells every problem of the configuration.
 pub fn bad_config(problems: &[String]) -> ExitCode {
     for problem in problems {
-        tracing::error!("{problem}");
+        tracing::error!(MESSAGE_ID = Message::NotStarted.id(), "{problem}");
     }
     ExitCode::from(EXIT_CONFIG)
 }

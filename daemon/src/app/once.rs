@@ -10,6 +10,7 @@ use crate::base::error::Chain;
 use crate::base::ids::TaskId;
 use crate::config::settings::{Config, Export};
 use crate::host::log;
+use crate::host::messages::Message;
 use crate::ledger::Ledger;
 use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::model::task::TaskState;
@@ -181,7 +182,7 @@ async fn export(engine: Arc<AppEngine>, ledger: &Ledger, request: Request, mut s
     tokio::select! {
         drained = tokio::time::timeout(DRAIN_LIMIT, queue.drain()) => match drained {
             Ok(()) => drop(dispatcher.await),
-            Err(_) => tracing::warn!("the task did not stop in time; the next run recovers it"),
+            Err(_) => tracing::warn!(MESSAGE_ID = Message::TaskRecovered.id(), "the task did not stop in time; the next run recovers it"),
         },
         // At once: nothing is lost, the next run recovers the task.
         code = stop.asked() => std::process::exit(code.into()),

@@ -1,6 +1,7 @@
 //! Tells systemd that the daemon is alive, but only while its dispatcher and its ledger have answered lately.
 
 use crate::config::settings::Config;
+use crate::host::messages::Message;
 use crate::host::notify;
 use crate::ledger::Ledger;
 use crate::ledger::rows::TaskFilter;
@@ -26,7 +27,10 @@ pub async fn run(status: Status, dispatcher_silent: impl Fn() -> Duration, refus
         if dispatcher_silent() <= LATELY && ledger_answers {
             notify::watchdog();
         } else {
-            tracing::error!("the dispatcher or the ledger does not answer; the watchdog is not fed");
+            tracing::error!(
+                MESSAGE_ID = Message::SystemTrouble.id(),
+                "the dispatcher or the ledger does not answer; the watchdog is not fed"
+            );
         }
         let refused = *refused.borrow();
         let text = status.text(refused).await;

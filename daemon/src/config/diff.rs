@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Lines told of each kind; a reload that changes more is told as a number.
 const MAX_LINES: usize = 100;
 /// Settings of the daemon that are read once, at its start.
-const READ_ONCE: [&str; 3] = ["state_dir", "socket", "threads"];
+const READ_ONCE: [&str; 4] = ["state_dir", "socket", "threads", "metrics"];
 
 /// The changes between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

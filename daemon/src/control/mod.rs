@@ -27,14 +27,15 @@ use crate::base::clock;
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{self, Config};
 use crate::destinations;
-use crate::ledger::Ledger;
 use crate::ledger::input::AddDestination;
 use crate::ledger::rows::{FreedSegment, TaskRow};
+use crate::ledger::{Ledger, LedgerError};
 use crate::net::limit::Standing;
 use crate::queue::handle::{QueueHandle, Refusal, ReloadReport};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use saas_export_api::{Preflight, PruneReport, SchemaReport, VerifyReport};
+use saas_export_api::{Preflight, PruneReport, SchemaReport, StaleStream, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -127,6 +128,12 @@ pub trait ControlHooks: Send + Sync {
 
     /// What a reload would change; nothing changes.
     fn plan_reload(&self) -> BoxFuture<'static, Result<ReloadReport, Refusal>>;
+
+    /// The metrics of now, as OpenMetrics text.
+    fn metrics(&self) -> BoxFuture<'static, Bytes>;
+
+    /// The streams that are older than their export's `freshness`.
+    fn stale(&self) -> BoxFuture<'static, Result<Vec<StaleStream>, LedgerError>>;
 
     /// The mistakes in the configuration files as they are now, a line each.
     fn check_config(&self) -> BoxFuture<'static, Vec<String>>;

@@ -6,6 +6,7 @@ use super::routes::Handler;
 use super::service::Call;
 use super::wire;
 use crate::base::ids::hex;
+use crate::host::messages::Message;
 use http::{HeaderMap, Method, StatusCode};
 use saas_export_api::{ErrorCode, IDEMPOTENCY_KEY};
 use serde::{Deserialize, Serialize};
@@ -67,7 +68,7 @@ pub async fn once(
         if let Ok(kept) = serde_json::to_string(&kept) {
             // What was asked for is done and durable; that its answer could not be kept does not undo it.
             if let Err(error) = state.ledger.remember(&key, &fingerprint, &kept).await {
-                tracing::warn!(%error, "failed to keep an answer for its repetition");
+                tracing::warn!(MESSAGE_ID = Message::LedgerTrouble.id(), %error, "failed to keep an answer for its repetition");
             }
         }
     }

@@ -27,6 +27,13 @@ pub enum Reply {
         /// The envelope as JSON.
         body: Bytes,
     },
+    /// Text as it is.
+    Text {
+        /// Its type.
+        kind: &'static str,
+        /// The text.
+        body: Bytes,
+    },
     /// Lines of JSON, as they come.
     Lines(ReplyBody),
     /// A file, as it comes.
@@ -61,6 +68,7 @@ impl Reply {
         let mut digest = None;
         let (status, location, kind, body) = match self {
             Self::Document { status, location, body } => (status, location, "application/json", full(body)),
+            Self::Text { kind, body } => (StatusCode::OK, None, kind, full(body)),
             Self::Lines(body) => (StatusCode::OK, None, "application/x-ndjson", body),
             Self::Content { body, digest: expected } => {
                 digest = expected.and_then(|expected| HeaderValue::try_from(expected.sha256).ok());

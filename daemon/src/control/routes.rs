@@ -40,6 +40,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1", Read, |call| Box::pin(daemon::version(call))),
     get("/v1/openapi.json", Read, |call| Box::pin(daemon::openapi(call))),
     get("/v1/status", Read, |call| Box::pin(daemon::status(call))),
+    get("/v1/metrics", Read, |call| Box::pin(daemon::metrics(call))),
     get("/v1/events", Read, |call| Box::pin(events::events(call))),
     get("/v1/config/check", Operate, |call| Box::pin(daemon::check_config(call))),
     get("/v1/check", Operate, |call| Box::pin(exports::check_all(call))),

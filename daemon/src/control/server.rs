@@ -5,6 +5,7 @@ use super::access::{Caller, Rules};
 use super::patience::Patient;
 use super::reply::Failure;
 use super::service::respond;
+use crate::host::messages::Message;
 use crate::host::peer::Peer;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -105,7 +106,7 @@ pub async fn serve_within(listener: &UnixListener, state: Arc<ControlState>, sto
                 connections.spawn(server.run(stream));
             }
             Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection on the control socket");
+                tracing::warn!(MESSAGE_ID = Message::ControlTrouble.id(), %error, "failed to accept a connection on the control socket");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

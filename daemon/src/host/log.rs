@@ -1,9 +1,11 @@
 //! Where log lines go: journald with native fields under systemd, readable lines on stderr otherwise.
 
+use super::lines::Lines;
 use std::fs::File;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
@@ -21,15 +23,28 @@ pub const FOREGROUND: &str = "warn";
 pub fn start(default: &str) {
     let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(default));
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-    if is_stream(&stream, std::io::stderr())
-        && let Ok(journal) = tracing_journald::layer()
-    {
-        tracing_subscriber::registry().with(journal.with_field_prefix(None).with_filter(filter)).init();
+    let collected = is_stream(&stream, std::io::stderr());
+    if collected && let Ok(journal) = tracing_journald::layer() {
+        tracing_subscriber::registry().with(native(journal).with_filter(filter)).init();
         return;
     }
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(color).with_target(false).compact();
+    let terminal = std::io::stderr().is_terminal();
+    let color = terminal && std::env::var_os("NO_COLOR").is_none();
+    // What a service says is collected by something that knows priorities; a person in front of a pipe wants none.
+    let form = Lines { priority: !terminal && default == USUAL, time: !collected };
+    let lines = fmt::layer().event_format(form).with_writer(std::io::stderr).with_ansi(color);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}
+
+/// The journal's own fields: names as they are written (`EXPORT_TASK`), and the priorities that syslog has for the levels.
+fn native(journal: tracing_journald::Layer) -> tracing_journald::Layer {
+    let priorities = PriorityMappings {
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+        ..PriorityMappings::new()
+    };
+    journal.with_field_prefix(None).with_priority_mappings(priorities)
 }
 
 /// Whether `JOURNAL_STREAM`, which is `device:inode` (systemd.exec(5)), is this file. The variable is inherited by whatever

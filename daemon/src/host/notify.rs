@@ -1,11 +1,12 @@
 //! Everything said to systemd: readiness, status, reload, watchdog. Without `NOTIFY_SOCKET` it says nothing.
 
+use super::messages::Message;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
 fn say(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("failed to notify systemd: {error}");
+        tracing::warn!(MESSAGE_ID = Message::SystemTrouble.id(), "failed to notify systemd: {error}");
     }
 }
 
@@ -23,7 +24,9 @@ pub fn status(status: &str) {
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(time) => say(&[NotifyState::Reloading, time]),
-        Err(error) => tracing::warn!("failed to read the monotonic clock: {error}"),
+        Err(error) => {
+            tracing::warn!(MESSAGE_ID = Message::SystemTrouble.id(), "failed to read the monotonic clock: {error}")
+        }
     }
 }
 

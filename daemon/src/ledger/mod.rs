@@ -9,6 +9,7 @@ mod codec;
 mod deliveries;
 mod error;
 mod exports;
+pub mod facts;
 mod fill;
 pub mod input;
 mod manifests;

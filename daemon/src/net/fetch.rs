@@ -3,15 +3,14 @@
 use super::credential::{Credential, CredentialProvider};
 use super::digest;
 use super::error::FetchError;
-use super::held::held_reason;
 use super::judge::{Judge, Ruling, Verdict};
-use super::limit::{Limiter, RequestPermit, Why};
+use super::limit::{Limiter, RequestPermit};
 use super::mask::Mask;
 use super::origin::{OriginError, OriginRule, Reach};
 use super::query;
 use super::refusal::haste;
 use super::retry::{LONGEST_WAIT, RetryBudget, retry_after};
-use super::stats::{SourceStats, WaitGuard};
+use super::stats::SourceStats;
 use crate::base::clock;
 use crate::base::retry::RetryPolicy;
 use crate::config::units::Size;
@@ -33,7 +32,7 @@ const MAX_REDIRECTS: usize = 5;
 const MAX_REASON: usize = 1000;
 
 /// Waits shorter than this are not worth a word in the status.
-const SHOWN_WAIT: Duration = Duration::from_secs(1);
+pub(super) const SHOWN_WAIT: Duration = Duration::from_secs(1);
 
 /// A request, with what may travel anywhere apart from what belongs to the configured origin alone.
 #[derive(Clone, Debug)]
@@ -185,36 +184,13 @@ impl Fetcher {
             if !error.for_haste() && !self.budget.take() {
                 return Err(FetchError::Budget { size: self.budget.size(), cause: Box::new(error) });
             }
-            self.stats.retries.fetch_add(1, Ordering::Relaxed);
+            self.retries(&error, wait);
             if asked.is_some() {
                 self.limiter.pause(wait);
             } else {
                 let until = clock::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
                 let _shown = self.show(wait, format!("source {}: {error}; trying again", self.source), until);
                 tokio::time::sleep(wait).await;
-            }
-        }
-    }
-
-    fn show(&self, wait: Duration, reason: String, until: Timestamp) -> Option<WaitGuard> {
-        (wait >= SHOWN_WAIT).then(|| self.stats.wait(Waiting { reason, until: Some(until) }))
-    }
-
-    /// Waits for the right to send, and says meanwhile what it waits for.
-    async fn permit(&self) -> RequestPermit {
-        let acquire = self.limiter.acquire();
-        tokio::pin!(acquire);
-        loop {
-            let held = self.limiter.held().filter(|held| held.why != Why::Turn);
-            let _shown = held.and_then(|held| {
-                let wait = held.until.saturating_duration_since(clock::monotonic());
-                let until = clock::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
-                self.show(wait, held_reason(&self.source, &held), until)
-            });
-            tokio::select! {
-                biased;
-                permit = &mut acquire => return permit,
-                () = tokio::time::sleep(SHOWN_WAIT) => {}
             }
         }
     }
@@ -323,7 +299,11 @@ impl Fetcher {
             request = request.body(body.clone());
         }
         self.stats.requests.fetch_add(1, Ordering::Relaxed);
-        let response = request.send().await.map_err(|error| FetchError::from_client(error, self.read_timeout))?;
+        let sent = request.send().await;
+        if let Some(meter) = self.stats.meter() {
+            meter.answered(sent.as_ref().ok().map(|response| response.status().as_u16()));
+        }
+        let response = sent.map_err(|error| FetchError::from_client(error, self.read_timeout))?;
         self.stats.answers.fetch_add(1, Ordering::Relaxed);
         hop.permit.answered(&haste(response.status(), response.headers()).0);
         Ok(response)

@@ -15,3 +15,4 @@ pub mod query;
 mod refusal;
 pub mod retry;
 pub mod stats;
+mod waits;

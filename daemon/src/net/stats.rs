@@ -1,9 +1,12 @@
 //! Live figures of the requests of one task: what status and progress show.
 
 use super::digest::Compared;
+use crate::host::fold::{self, About};
+use crate::host::messages::Message;
+use crate::metrics::{METERS, RequestMeter};
 use crate::model::task::Waiting;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 /// Sentences kept for the report of one task.
@@ -29,6 +32,14 @@ pub struct SourceStats {
     waiting: watch::Sender<Option<Waiting>>,
     waiters: Mutex<u32>,
     notes: Mutex<Vec<(String, String)>>,
+    owner: OnceLock<Owner>,
+}
+
+/// For whom requests are sent, and where they are counted.
+#[derive(Debug)]
+struct Owner {
+    about: About,
+    meter: Arc<RequestMeter>,
 }
 
 impl Default for SourceStats {
@@ -44,11 +55,36 @@ impl Default for SourceStats {
             waiting: watch::Sender::new(None),
             waiters: Mutex::new(0),
             notes: Mutex::default(),
+            owner: OnceLock::new(),
         }
     }
 }
 
 impl SourceStats {
+    /// From now on its figures are those of a task: they count for its export, and warnings name it.
+    pub fn belongs_to(&self, source: &str, task: &str, export: &str) {
+        let about = About {
+            task: Some(task.to_owned()),
+            export: Some(export.to_owned()),
+            source: Some(source.to_owned()),
+            ..About::default()
+        };
+        let meter = METERS.requests.of((source.to_owned(), export.to_owned()));
+        let _ = self.owner.set(Owner { about, meter });
+    }
+
+    /// Where requests of its task are counted; nowhere for one that belongs to none.
+    pub fn meter(&self) -> Option<&RequestMeter> {
+        self.owner.get().map(|owner| &*owner.meter)
+    }
+
+    /// Warns that a request failed and is sent again. Only the first of many is a line of its own.
+    pub fn warn(&self, message: Message, class: &'static str, text: &str) {
+        if let Some(owner) = self.owner.get() {
+            fold::warn(message, About { class: Some(class), ..owner.about.clone() }, text);
+        }
+    }
+
     /// Follows what the task waits for; `None` while it does not wait.
     pub fn waiting(&self) -> watch::Receiver<Option<Waiting>> {
         self.waiting.subscribe()

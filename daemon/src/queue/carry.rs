@@ -7,6 +7,7 @@ use super::policy;
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::TaskId;
+use crate::host::messages::Message;
 use crate::ledger::input::{AddDestination, DropDestination};
 use crate::ledger::rows::FreedSegment;
 use crate::model::progress::Progress;
@@ -115,7 +116,11 @@ impl<E: Engine> Dispatcher<E> {
         let wanted = match self.ledger.to_carry().await {
             Ok(wanted) => wanted,
             Err(error) => {
-                tracing::warn!("failed to look for deliveries to carry on with: {}", Chain(&error));
+                tracing::warn!(
+                    MESSAGE_ID = Message::LedgerTrouble.id(),
+                    "failed to look for deliveries to carry on with: {}",
+                    Chain(&error)
+                );
                 return;
             }
         };
@@ -161,7 +166,7 @@ impl<E: Engine> Dispatcher<E> {
         let same = carrier.waiting.as_ref().filter(|(before, _)| before.same_kind(&waiting));
         let recheck = policy::recheck(asked, same.map(|(_, before)| *before));
         if same.is_none() {
-            tracing::warn!(EXPORT_TASK = %id, "the deliveries of task {id} wait: {}", waiting.reason);
+            tracing::warn!(MESSAGE_ID = Message::DeliveriesWait.id(), EXPORT_TASK = %id, "the deliveries of task {id} wait: {}", waiting.reason);
         }
         carrier.parked = Some(clock::monotonic() + recheck);
         carrier.waiting = Some((waiting, recheck));

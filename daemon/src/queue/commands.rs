@@ -6,9 +6,11 @@ use super::policy::by;
 use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::TaskId;
+use crate::host::messages::Message;
 use crate::ledger::input::{AuditEntry, Change};
 use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::{LedgerError, Slot};
+use crate::metrics::METERS;
 use crate::model::task::{TaskEvent, TaskState};
 use saas_export_api::plural;
 use std::collections::BTreeSet;
@@ -67,7 +69,10 @@ impl Answers {
 
 fn submitted(task: TaskId, created: bool, request: &Request) -> Submitted {
     if created {
-        tracing::info!(EXPORT_TASK = %task, EXPORT_NAME = %request.export, "task {task} queued by {}", request.actor.0);
+        tracing::info!(
+            MESSAGE_ID = Message::TaskQueued.id(), EXPORT_TASK = %task, EXPORT_NAME = %request.export,
+            EXPORT_STATE = "pending", EXPORT_ACTOR = %request.actor.0, "task {task} queued by {}", request.actor.0
+        );
     }
     Submitted { task, created }
 }
@@ -104,7 +109,12 @@ impl<E: Engine> Dispatcher<E> {
     }
 
     pub(super) async fn reload(&self, actor: &Actor) -> Result<ReloadReport, Refusal> {
-        let report = self.engine.reload().await?;
+        let report = self.engine.reload().await.inspect_err(|refused| {
+            tracing::error!(
+                MESSAGE_ID = Message::ReloadRefused.id(), EXPORT_ACTOR = %actor.0,
+                "the configuration was not reloaded, the old one stays in force: {refused}"
+            );
+        })?;
         let mut summary = format!("{} applied, {} need a restart", report.applied.len(), report.needs_restart.len());
         let changes: Vec<&str> = report.applied.iter().chain(&report.needs_restart).map(String::as_str).collect();
         for (index, change) in changes.iter().take(CHANGES_NAMED).enumerate() {
@@ -121,7 +131,9 @@ impl<E: Engine> Dispatcher<E> {
             ..AuditEntry::default()
         };
         self.ledger.audit(entry).await.map_err(|error| refusal(&error))?;
-        tracing::info!("configuration reloaded by {}: {summary}", actor.0);
+        tracing::info!(
+            MESSAGE_ID = Message::Reloaded.id(), EXPORT_ACTOR = %actor.0, "configuration reloaded by {}: {summary}", actor.0
+        );
         Ok(report)
     }
 
@@ -222,7 +234,19 @@ impl<E: Engine> Dispatcher<E> {
             Act::Retry => (TaskEvent::Retry, by(actor, "retried by an operator")),
         };
         let row = self.ledger.task_event(id, event, change).await.map_err(|error| refusal(&error))?;
-        tracing::info!(EXPORT_TASK = %id, EXPORT_NAME = %row.export, "task {id} is {} by {}", row.state, actor.0);
+        let message = match act {
+            Act::Pause => Message::TaskPaused,
+            Act::Resume => Message::TaskResumed,
+            Act::Cancel => Message::TaskCancelled,
+            Act::Retry => Message::TaskRequeued,
+        };
+        tracing::info!(
+            MESSAGE_ID = message.id(), EXPORT_TASK = %id, EXPORT_NAME = %row.export, EXPORT_STATE = row.state.word(),
+            EXPORT_ACTOR = %actor.0, "task {id} is {} by {}", row.state, actor.0
+        );
+        if act == Act::Cancel {
+            METERS.ended.of((row.export.clone(), row.state.word())).add(1);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::runs::Running;
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::TaskId;
+use crate::host::messages::Message;
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
 use crate::ledger::{Ledger, LedgerError};
@@ -31,6 +32,11 @@ const LOOK_AHEAD: u32 = 1000;
 const TICK: Duration = Duration::from_secs(1);
 /// What the dispatcher needs from the layers that know the configuration.
 pub trait Engine: Send + Sync + 'static {
+    /// How often a task that runs says how far it is.
+    fn progress_every(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
     /// Checks a request and says what the ledger stores of it.
     fn plan(&self, request: &Request) -> Result<NewTask, Refusal>;
     /// Runs a task from wherever it stands, with what it stored. Nothing in it may block a thread of the runtime, or go
@@ -131,7 +137,8 @@ impl<E: Engine> Dispatcher<E> {
         loop {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
             // So that whoever looks once sees the speed of the last seconds.
-            self.running.values().for_each(|run| run.note());
+            let every = self.engine.progress_every();
+            self.running.values_mut().for_each(|run| run.note(every));
             if self.drain.is_some() && self.jobs.is_empty() && self.carriers.jobs.is_empty() {
                 break;
             }
@@ -237,14 +244,17 @@ impl<E: Engine> Dispatcher<E> {
     fn complain(&mut self, filled: Result<(), LedgerError>) {
         let trouble = filled.err().map(|error| Chain(&error).to_string());
         if let Some(text) = trouble.as_ref().filter(|_| self.trouble != trouble) {
-            tracing::error!(EXPORT_ERROR_CLASS = "ledger", "failed to start tasks: {text}");
+            tracing::error!(MESSAGE_ID = Message::LedgerTrouble.id(), "failed to start tasks: {text}");
         }
         self.trouble = trouble;
     }
 
     async fn panicked(&mut self, error: &tokio::task::JoinError) {
         // State that nobody owns any more is worse than a restart, which recovers every task from the ledger.
-        tracing::error!("a task's run ended by a bug, the daemon ends so that it can recover: {error}");
+        tracing::error!(
+            MESSAGE_ID = Message::Bug.id(),
+            "a task's run ended by a bug, the daemon ends so that it can recover: {error}"
+        );
         std::process::abort();
     }
 }

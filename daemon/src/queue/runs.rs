@@ -3,16 +3,18 @@
 use super::dispatcher::{Dispatcher, Engine, RunControl};
 use super::handle::Actor;
 use super::policy;
-use crate::base::error::Chain;
+use crate::base::error::{Chain, ErrorClass};
 use crate::base::ids::TaskId;
 use crate::base::{clock, crash};
+use crate::host::messages::Message;
 use crate::ledger::LedgerError;
 use crate::ledger::input::Change;
 use crate::ledger::rows::TaskRow;
+use crate::metrics::METERS;
 use crate::model::progress::Progress;
 use crate::model::task::{TaskEvent, TaskState, Waiting};
-use crate::transfer::Outcome;
 use crate::transfer::progress::Counters;
+use crate::transfer::{DISK_FULL, Outcome};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,8 @@ pub(super) struct Running {
     phase: Phase,
     waiting: Option<Wait>,
     since: Instant,
+    /// When the log was last told how far it is.
+    told: Instant,
 }
 
 /// Where a run is.
@@ -118,9 +122,21 @@ impl Running {
         Progress { waiting: self.waiting.as_ref().map(|wait| wait.what.clone()).or(live.waiting), ..live }
     }
 
-    /// Takes a reading of its figures, for the rate.
-    pub(super) fn note(&self) {
+    /// Takes a reading of its figures, for the rate; and says `every` so often in the log how far it is.
+    pub(super) fn note(&mut self, every: Duration) {
         self.progress.note();
+        if !matches!(self.phase, Phase::Runs) || clock::since(self.told) < every {
+            return;
+        }
+        self.told = clock::monotonic();
+        let (id, now) = (&self.row.id, self.progress());
+        let of = now.total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let waits = now.waiting.map(|waiting| format!("; it waits: {}", waiting.reason)).unwrap_or_default();
+        tracing::info!(
+            MESSAGE_ID = Message::TaskProgress.id(), EXPORT_TASK = %id, EXPORT_NAME = %self.row.export,
+            "task {id} has read {}{of} records in {} pages ({:.1}/s) and written {:.1} MB{waits}",
+            now.records, now.pages, now.rate, now.bytes as f64 / 1e6
+        );
     }
 
     fn goes_on(&self) -> bool {
@@ -142,14 +158,21 @@ impl<E: Engine> Dispatcher<E> {
             let reason = change.reason.clone();
             let change = Change { tell: self.engine.tell(&row), ..change };
             self.ledger.task_event(id, TaskEvent::Fail, change).await?;
-            tracing::error!(EXPORT_TASK = %id, EXPORT_NAME = %row.export, "task {id} failed to {reason}");
+            METERS.ended.of((row.export.clone(), TaskState::Failed.word())).add(1);
+            tracing::error!(
+                MESSAGE_ID = Message::Bug.id(), EXPORT_TASK = %id, EXPORT_NAME = %row.export, EXPORT_STATE = "failed",
+                EXPORT_ERROR_CLASS = "bug", "task {id} failed to {reason}"
+            );
             return Ok(());
         }
         let nth = format!("attempt {} of {attempts}", row.attempt + 1);
         let change = policy::because(&format!("started, {nth}"));
         let row = self.ledger.task_event(id, TaskEvent::Start, change).await?;
         crash::point("task.started");
-        tracing::info!(EXPORT_TASK = %id, EXPORT_NAME = %row.export, "task {id} started ({nth})");
+        tracing::info!(
+            MESSAGE_ID = Message::TaskStarted.id(), EXPORT_TASK = %id, EXPORT_NAME = %row.export,
+            EXPORT_STATE = "processing", "task {id} started ({nth})"
+        );
         self.spawn(row, attempts, None);
         Ok(())
     }
@@ -206,7 +229,9 @@ impl<E: Engine> Dispatcher<E> {
         let extracting = !row.extracted;
         let (cancelled_by, phase, since) = (None, Phase::Runs, clock::monotonic());
         let again = false;
-        let run = Running { row, stop, cancelled_by, progress, extracting, again, attempts, phase, waiting, since };
+        let told = since;
+        let run =
+            Running { row, stop, cancelled_by, progress, extracting, again, attempts, phase, waiting, since, told };
         self.running.insert(id, run);
     }
 
@@ -234,14 +259,18 @@ impl<E: Engine> Dispatcher<E> {
         run.phase = Phase::Parked(clock::monotonic() + recheck);
         run.waiting = Some(Wait { what: what.clone(), recheck, pages: run.progress.read().pages });
         if news {
-            tracing::warn!(EXPORT_TASK = %id, EXPORT_NAME = %run.row.export, "task {id} waits: {}", what.reason);
+            let full = what.reason.starts_with(DISK_FULL);
+            let message = if full { Message::DiskFull } else { Message::TaskWaits };
+            tracing::warn!(
+                MESSAGE_ID = message.id(), EXPORT_TASK = %id, EXPORT_NAME = %run.row.export, "task {id} waits: {}", what.reason
+            );
             self.tell_waiting(id, Some(what)).await;
         }
     }
 
     async fn tell_waiting(&self, id: &TaskId, waiting: Option<Waiting>) {
         if let Err(error) = self.ledger.set_waiting(id, waiting).await {
-            tracing::warn!(EXPORT_TASK = %id, "failed to record why task {id} waits: {}", Chain(&error));
+            tracing::warn!(MESSAGE_ID = Message::LedgerTrouble.id(), EXPORT_TASK = %id, "failed to record why task {id} waits: {}", Chain(&error));
         }
     }
 
@@ -271,7 +300,10 @@ impl<E: Engine> Dispatcher<E> {
             }
             // The ledger says that the task is elsewhere already, and it is the truth.
             Err(error @ (LedgerError::Illegal { .. } | LedgerError::NoSuchTask(_))) => {
-                tracing::error!(EXPORT_TASK = %id, "failed to record how task {id} ended: {}", Chain(&error));
+                tracing::error!(
+                    MESSAGE_ID = Message::LedgerTrouble.id(), EXPORT_TASK = %id,
+                    "failed to record how task {id} ended: {}", Chain(&error)
+                );
                 self.running.remove(id);
                 self.answers.ended(id, None);
             }
@@ -282,7 +314,10 @@ impl<E: Engine> Dispatcher<E> {
     fn tell_again(&mut self, id: &TaskId, error: &LedgerError) {
         if !std::mem::replace(&mut self.untold, true) {
             let text = Chain(error);
-            tracing::error!(EXPORT_TASK = %id, "failed to record how task {id} ended, this is tried again: {text}");
+            tracing::error!(
+                MESSAGE_ID = Message::LedgerTrouble.id(), EXPORT_TASK = %id,
+                "failed to record how task {id} ended, this is tried again: {text}"
+            );
         }
         if let Some(run) = self.running.get_mut(id)
             && let Phase::Ended(_, again) = &mut run.phase
@@ -299,24 +334,48 @@ impl<E: Engine> Dispatcher<E> {
         let Some((event, change)) = follows else {
             let (export, state) = (&row.export, row.state);
             if let Outcome::Failed(_, why) | Outcome::RetryAfter(_, _, why) = outcome {
-                tracing::warn!(EXPORT_TASK = %id, EXPORT_NAME = %export, "task {id} is {state}; before, it failed to {why}");
+                tracing::warn!(
+                    MESSAGE_ID = Message::TaskRetries.id(), EXPORT_TASK = %id, EXPORT_NAME = %export,
+                    "task {id} is {state}; before, it failed to {why}"
+                );
             }
             return Ok(state);
         };
-        let reason = change.reason.clone();
+        let (reason, class) = (change.reason.clone(), change.error_class);
         let change = Change { tell: self.engine.tell(&row), ..change };
         let row = self.ledger.task_event(id, event, change).await?;
         crash::point("task.ended");
-        let (export, state) = (&row.export, row.state);
-        match event {
-            TaskEvent::Fail => {
-                tracing::error!(EXPORT_TASK = %id, EXPORT_NAME = %export, "task {id} failed to {reason}");
-            }
-            TaskEvent::TryAgain => {
-                tracing::warn!(EXPORT_TASK = %id, EXPORT_NAME = %export, "task {id} will be tried again: it failed to {reason}");
-            }
-            _ => tracing::info!(EXPORT_TASK = %id, EXPORT_NAME = %export, "task {id} is {state}: {reason}"),
-        }
-        Ok(state)
+        tell_end(&row, event, class, &reason);
+        Ok(row.state)
+    }
+}
+
+/// Says and counts what became of a run.
+fn tell_end(row: &TaskRow, event: TaskEvent, class: Option<ErrorClass>, reason: &str) {
+    let (id, export, state) = (&row.id, &row.export, row.state.word());
+    let message = match event {
+        TaskEvent::Fail => Message::of_failure(class),
+        TaskEvent::TryAgain => Message::TaskRetries,
+        TaskEvent::Succeed => Message::TaskSucceeded,
+        TaskEvent::Cancel => Message::TaskCancelled,
+        _ => Message::TaskRequeued,
+    };
+    if row.state.closed() {
+        METERS.ended.of((export.clone(), state)).add(1);
+    }
+    let (message, class) = (message.id(), class.map(ErrorClass::word));
+    match event {
+        TaskEvent::Fail => tracing::error!(
+            MESSAGE_ID = message, EXPORT_TASK = %id, EXPORT_NAME = %export, EXPORT_STATE = state,
+            EXPORT_ERROR_CLASS = class, "task {id} failed to {reason}"
+        ),
+        TaskEvent::TryAgain => tracing::warn!(
+            MESSAGE_ID = message, EXPORT_TASK = %id, EXPORT_NAME = %export, EXPORT_STATE = state,
+            EXPORT_ERROR_CLASS = class, "task {id} will be tried again: it failed to {reason}"
+        ),
+        _ => tracing::info!(
+            MESSAGE_ID = message, EXPORT_TASK = %id, EXPORT_NAME = %export, EXPORT_STATE = state,
+            "task {id} is {state}: {reason}"
+        ),
     }
 }

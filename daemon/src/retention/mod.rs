@@ -17,6 +17,7 @@ pub use prune::Pruner;
 
 use crate::base::clock;
 use crate::base::error::Chain;
+use crate::host::messages::Message;
 use crate::ledger::{Ledger, LedgerError};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -42,7 +43,11 @@ pub async fn run(pruner: Arc<Pruner>) {
         if asked.is_none_or(|at| clock::since(at) >= UPLOADS_EVERY) {
             asked = Some(clock::monotonic());
             if let Err(error) = uploads::sweep(&pruner).await {
-                tracing::warn!("failed to look for uploads to give up: {}", Chain(&error));
+                tracing::warn!(
+                    MESSAGE_ID = Message::RetentionTrouble.id(),
+                    "failed to look for uploads to give up: {}",
+                    Chain(&error)
+                );
             }
         }
         let left = look(&pruner).await;
@@ -57,13 +62,21 @@ pub async fn run(pruner: Arc<Pruner>) {
 /// Whether something is left that is due.
 async fn look(pruner: &Pruner) -> bool {
     let unsettled = unpublished::sweep(pruner).await.unwrap_or_else(|error| {
-        tracing::warn!("failed to look for files to sweep: {}", Chain(&error));
+        tracing::warn!(
+            MESSAGE_ID = Message::RetentionTrouble.id(),
+            "failed to look for files to sweep: {}",
+            Chain(&error)
+        );
         true
     });
     match pruner.prune(None, "").await {
         Ok(report) => unsettled || report.chains.iter().any(|chain| chain.fate == saas_export_api::Fate::Waits),
         Err(error) => {
-            tracing::warn!("failed to look for chains to prune: {}", Chain(&error));
+            tracing::warn!(
+                MESSAGE_ID = Message::RetentionTrouble.id(),
+                "failed to look for chains to prune: {}",
+                Chain(&error)
+            );
             true
         }
     }

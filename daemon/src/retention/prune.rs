@@ -9,6 +9,7 @@ use crate::base::crash;
 use crate::base::error::Chain;
 use crate::config::settings::{Config, KeepAt};
 use crate::destinations::Opener;
+use crate::host::messages::Message;
 use crate::ledger::prunes::{Begun, ChainAt};
 use crate::ledger::{Ledger, LedgerError};
 use futures_util::future::join_all;
@@ -151,6 +152,7 @@ impl Pruner {
                 Ok(Done::Gone) => {
                     (failures, removed) = (0, removed + 1);
                     tracing::info!(
+                        MESSAGE_ID = Message::RetentionRemoved.id(),
                         EXPORT_NAME = %chain.export, EXPORT_STREAM = %chain.stream, EXPORT_DESTINATION = %name,
                         "removed the chain {} of {}/{} from {name}, {} {}: {why}", chain.chain, chain.export,
                         chain.stream, chain.files(), plural(chain.files(), "file")
@@ -164,6 +166,7 @@ impl Pruner {
                     let asked = !matches!(error, PruneError::Withheld { .. });
                     if asked || !withheld {
                         tracing::warn!(
+                            MESSAGE_ID = Message::RetentionTrouble.id(),
                             EXPORT_NAME = %chain.export, EXPORT_STREAM = %chain.stream, EXPORT_DESTINATION = %name,
                             "{why}; the chain {} is removed from {name} later", chain.chain
                         );

@@ -9,6 +9,7 @@ use crate::base::error::Chain;
 use crate::base::ids::TaskId;
 use crate::base::{crash, fsio};
 use crate::destinations::{Answer, Destination, LATEST, object_dir, object_key};
+use crate::host::messages::Message;
 use crate::ledger::Ledger;
 use crate::ledger::prunes::{ChainAt, LinkAt};
 use crate::ledger::rows::TaskRow;
@@ -121,7 +122,7 @@ async fn names(ledger: &Ledger, chain: &ChainAt, task: &TaskId) -> Result<Vec<St
         // The ledger knows the segments as well; the manifest only says it as it was published.
         unreadable => {
             if let Some(Err(error)) = unreadable {
-                tracing::warn!(EXPORT_TASK = %task, "failed to read a stored manifest: {}", Chain(&error));
+                tracing::warn!(MESSAGE_ID = Message::RetentionTrouble.id(), EXPORT_TASK = %task, "failed to read a stored manifest: {}", Chain(&error));
             }
             let segments = ledger.segments(task, &chain.stream).await?;
             names.extend(segments.into_iter().map(|segment| segment.name));

@@ -10,6 +10,7 @@ use crate::base::ids::Name;
 use crate::config::settings::Config;
 use crate::destinations::local::PRIVATE;
 use crate::destinations::{object_dir, object_key};
+use crate::host::messages::Message;
 use crate::ledger::input::OffsetTarget;
 use crate::ledger::rows::{TaskFilter, TaskRow, UploadRow};
 use crate::ledger::{Ledger, LedgerError};
@@ -35,18 +36,18 @@ pub async fn sweep(pruner: &Pruner) -> Result<bool, LedgerError> {
         match withdraw(pruner, &task).await {
             Ok(settled) => soon |= !settled,
             Err(error) => tracing::warn!(
-                EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
+                MESSAGE_ID = Message::RetentionTrouble.id(), EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
                 "failed to withdraw the manifests of task {}, trying again later: {}", task.id, Chain(&error)
             ),
         }
         let Some(left) = Left::of(&task, pruner.state_dir()) else { continue };
         match left.sweep(pruner, &task).await {
             Ok(()) => tracing::info!(
-                EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
+                MESSAGE_ID = Message::RetentionRemoved.id(), EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
                 "swept the unpublished files of task {}, which ended as {}", task.id, task.state
             ),
             Err(error) => tracing::warn!(
-                EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
+                MESSAGE_ID = Message::RetentionTrouble.id(), EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,
                 "failed to sweep the files of task {}, trying again later: {}", task.id, Chain(&error)
             ),
         }

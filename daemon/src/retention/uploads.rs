@@ -8,6 +8,7 @@ use super::remove;
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::config::settings::{Config, Destination, reached};
+use crate::host::messages::Message;
 use crate::ledger::rows::TaskFilter;
 use crate::ledger::{Ledger, LedgerError};
 use jiff::SignedDuration;
@@ -30,9 +31,15 @@ pub async fn sweep(pruner: &Pruner) -> Result<(), LedgerError> {
         };
         match swept {
             Ok(0) => {}
-            Ok(swept) => tracing::info!("gave up {swept} uploads at {name} that were left open for more than a day"),
+            Ok(swept) => tracing::info!(
+                MESSAGE_ID = Message::RetentionRemoved.id(), EXPORT_DESTINATION = %name,
+                "gave up {swept} uploads at {name} that were left open for more than a day"
+            ),
             Err(error) => {
-                tracing::warn!("failed to give up old uploads at {name}, trying again later: {}", Chain(&error))
+                tracing::warn!(
+                    MESSAGE_ID = Message::RetentionTrouble.id(), EXPORT_DESTINATION = %name,
+                    "failed to give up old uploads at {name}, trying again later: {}", Chain(&error)
+                )
             }
         }
     }
@@ -58,7 +65,7 @@ async fn abandoned(pruner: &Pruner) -> Result<(), LedgerError> {
         if let Err(error) = given_up {
             let name = &upload.destination;
             tracing::warn!(
-                EXPORT_TASK = %task,
+                MESSAGE_ID = Message::RetentionTrouble.id(), EXPORT_TASK = %task, EXPORT_DESTINATION = %name,
                 "failed to give up an upload of task {task} at {name}, trying again later: {}", Chain(&error)
             );
             failed.insert(upload.destination);
@@ -83,7 +90,10 @@ async fn places(ledger: &Ledger, now: &Config) -> Result<BTreeMap<String, (Strin
                     places.entry(key).or_insert_with(|| (name.to_string(), settings.clone()));
                 }
                 Err(error) if withheld.insert(key) => {
-                    tracing::warn!("failed to look for old uploads at {name}, trying again later: {}", Chain(&error));
+                    tracing::warn!(
+                        MESSAGE_ID = Message::RetentionTrouble.id(), EXPORT_DESTINATION = %name,
+                        "failed to look for old uploads at {name}, trying again later: {}", Chain(&error)
+                    );
                 }
                 Err(_) => {}
             }

@@ -9,6 +9,7 @@ use crate::base::error::Chain;
 use crate::base::ids::TaskId;
 use crate::config::settings::{Config, ScheduleMap};
 use crate::host::machine;
+use crate::host::messages::Message;
 use crate::ledger::rows::{ScheduleRow, SlotOutcome};
 use crate::ledger::{Ledger, LedgerError, Slot};
 use crate::model::due::{Decision, Plan};
@@ -140,6 +141,7 @@ impl Scheduler {
             Decision::Wait(until) => return Ok(Wake { at: until, within: None }),
             Decision::Anew => {
                 tracing::warn!(
+                    MESSAGE_ID = Message::SystemTrouble.id(),
                     EXPORT_NAME = one.export,
                     "the clock was put back behind the last run of the schedule of {}: it counts from now on",
                     one.export
@@ -148,6 +150,7 @@ impl Scheduler {
             }
             Decision::Miss { slot: at } => {
                 tracing::info!(
+                    MESSAGE_ID = Message::ScheduleSkipped.id(),
                     EXPORT_NAME = one.export,
                     "export {}: {at:.0} was missed, and catch_up is off",
                     one.export
@@ -158,6 +161,7 @@ impl Scheduler {
                 if first < at {
                     let text = "missed slots are made up for by one run";
                     tracing::info!(
+                        MESSAGE_ID = Message::ScheduleSkipped.id(),
                         EXPORT_NAME = one.export,
                         "export {}: {text}, from {first:.0} to {at:.0}",
                         one.export
@@ -187,6 +191,7 @@ impl Scheduler {
                 if let Some(made) = open {
                     let task = &made.task;
                     tracing::warn!(
+                        MESSAGE_ID = Message::ScheduleSkipped.id(),
                         EXPORT_TASK = %task,
                         EXPORT_NAME = export,
                         "export {export}: {at:.0} is skipped, because task {task} is still open"
@@ -206,7 +211,7 @@ impl Scheduler {
     fn trouble(&mut self, export: &str, text: Option<String>) {
         match text {
             Some(text) if self.troubles.get(export) != Some(&text) => {
-                tracing::error!(EXPORT_NAME = export, "{text}");
+                tracing::error!(MESSAGE_ID = Message::ScheduleTrouble.id(), EXPORT_NAME = export, "{text}");
                 self.troubles.insert(export.to_owned(), text);
             }
             Some(_) => {}

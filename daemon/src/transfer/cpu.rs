@@ -1,6 +1,8 @@
 //! The threads that convert and encode: a fixed number, shared by all tasks, so that their memory stays where it is.
 
 use super::error::TransferError;
+use crate::base::clock;
+use crate::metrics::METERS;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,8 +47,12 @@ impl Cpu {
         let slot = self.slots.clone().acquire_owned().await;
         let (result, done) = oneshot::channel();
         let job = move || {
+            let began = clock::monotonic();
             // Nothing that the panic left half done is used again: the caller gets no value.
-            let _ = result.send(catch_unwind(AssertUnwindSafe(work)));
+            let done = catch_unwind(AssertUnwindSafe(work));
+            METERS.converting.add(clock::since(began));
+            METERS.conversions.add(1);
+            let _ = result.send(done);
             drop(slot);
         };
         // The queue has a place for each slot.

@@ -1,6 +1,7 @@
 //! Carries sealed segments to every destination and publishes there, each on its own; never asks the source again.
 
 use super::TaskRun;
+use super::cause;
 use super::error::TransferError;
 use super::fetch::{self, Fetched};
 use super::publish::publish;
@@ -258,12 +259,7 @@ impl Worker {
     /// Says what went wrong, and in the log when it is tried again.
     fn trouble(&self, error: &TransferError, wait: Option<Duration>) {
         let text = Chain(error).to_string();
-        if let Some(wait) = wait {
-            tracing::warn!(
-                EXPORT_TASK = %self.task.row.id, EXPORT_DESTINATION = %self.name(),
-                "delivery to {} failed, trying again in {wait:.0?}: {text}", self.name()
-            );
-        }
+        cause::failed_delivery(&self.task, self.name(), error, wait);
         let next_try = self.tries.next_try();
         self.task.progress.at(self.name(), AtDestination { error: Some(text), next_try, ..self.standing() });
     }
@@ -301,6 +297,7 @@ impl Worker {
 
     /// Says that nothing is wrong here.
     fn told(&self) {
+        cause::works(&self.task, self.name());
         self.task.progress.at(self.name(), self.standing());
     }
 
@@ -310,6 +307,7 @@ impl Worker {
         crash::point("delivery.before_commit");
         let everywhere = self.task.ledger.delivery_verified(id, &row.segment.id, self.name()).await?;
         crash::point("delivery.committed");
+        cause::delivered(self.name(), row.segment.bytes);
         if everywhere {
             let path = self.task.spool.segment(&row.segment.id.stream, &row.segment.name);
             fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;

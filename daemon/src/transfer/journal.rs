@@ -12,6 +12,7 @@ use super::error::TransferError;
 use super::protect;
 use crate::base::fsio;
 use crate::base::ids::hex;
+use crate::host::messages::Message;
 use crate::model::offset::Offset;
 use crate::model::segment::SegmentId;
 use crate::record::page::Page;
@@ -235,6 +236,7 @@ impl Replay {
             Entry::Closed => {
                 // Whole by its checksum, but not what the daemon wrote here: the pages from here on are asked for again.
                 tracing::warn!(
+                    MESSAGE_ID = Message::ReadAgain.id(),
                     "{} does not go on with what was written there; the rest is dropped",
                     self.path.display()
                 );

@@ -5,6 +5,7 @@
 //!    └ journal (slow sources) ┘            (one transaction)               (each destination on its own)
 //! ```
 
+mod cause;
 pub mod cpu;
 pub mod deliver;
 pub mod error;
@@ -197,6 +198,9 @@ pub async fn carry(task: Arc<TaskRun>) -> Outcome {
     }
 }
 
+/// How the reason of a task that waits for room on a disk begins.
+pub const DISK_FULL: &str = "disk full";
+
 /// Which disk is full, and what is missing there as far as that can be known.
 fn full(task: &TaskRun, error: &TransferError) -> String {
     let place = match error {
@@ -210,7 +214,7 @@ fn full(task: &TaskRun, error: &TransferError) -> String {
             format!("{:.1} MB missing at {}", missing as f64 / 1e6, task.spool.dir().display())
         }
     };
-    format!("disk full: {place} ({}); it goes on by itself when there is room", Chain(error))
+    format!("{DISK_FULL}: {place} ({}); it goes on by itself when there is room", Chain(error))
 }
 
 async fn run_once(task: &Arc<TaskRun>) -> Result<(), Failure> {
@@ -270,7 +274,11 @@ async fn extract(task: &Arc<TaskRun>, stream: &StreamPlan, done: bool) -> Result
         stream::extract(task, stream).await?;
     }
     let rows = task.ledger.streams(&task.row.id).await?;
-    rows.iter().find(|row| row.stream == stream.name.as_str()).map_or(Ok(()), |row| check(task, row))
+    let Some(row) = rows.iter().find(|row| row.stream == stream.name.as_str()) else { return Ok(()) };
+    if !done {
+        cause::counts(task, row);
+    }
+    check(task, row)
 }
 
 /// Whether no further attempt would follow this error.

@@ -10,6 +10,7 @@ use crate::base::crash;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::ids::Name;
 use crate::destinations::{Destination, DestinationError, LATEST};
+use crate::host::messages::Message;
 use crate::ledger::rows::{ChainManifest, Composed, LaneRow, Link, SegmentRow, StreamRow};
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
@@ -60,7 +61,8 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
                 return Err(at(error));
             }
             tracing::warn!(
-                EXPORT_TASK = %task.row.id, EXPORT_DESTINATION = %name,
+                MESSAGE_ID = Message::LeftBehind.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+                EXPORT_DESTINATION = %name,
                 "{} holds records that were read again; no manifest lists it, and it stays there: failed to {}",
                 destination.location(&object), Chain(&error)
             );
@@ -108,7 +110,8 @@ async fn write_manifest(
     crash::point("manifest.written");
     let location = destination.location(&key(task, stream, MANIFEST_NAME));
     tracing::info!(
-        EXPORT_TASK = %id, EXPORT_NAME = %task.row.export, EXPORT_STREAM = %stream,
+        MESSAGE_ID = Message::Published.id(), EXPORT_TASK = %id, EXPORT_NAME = %task.row.export, EXPORT_STREAM = %stream,
+        EXPORT_DESTINATION = %name,
         "wrote {} {} in {} {}: {location}", row.counts.written, plural(row.counts.written, "record"),
         manifest.segments.len(), plural(manifest.segments.len(), "file")
     );
@@ -137,7 +140,10 @@ async fn point_latest(
         }
         Some(Err(error)) => {
             let location = destination.location(&pointer);
-            tracing::warn!(EXPORT_TASK = %task.row.id, "{location} is damaged and will be replaced: {error}");
+            tracing::warn!(
+                MESSAGE_ID = Message::LatestStays.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+                EXPORT_DESTINATION = %name, "{location} is damaged and will be replaced: {error}"
+            );
             None
         }
     };
@@ -151,12 +157,15 @@ async fn point_latest(
                 destination.location(&pointer),
                 task.row.export
             );
-            tracing::warn!(EXPORT_TASK = %task.row.id, EXPORT_STREAM = %manifest.stream, "{note}");
+            tracing::warn!(
+                MESSAGE_ID = Message::LatestStays.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+                EXPORT_STREAM = %manifest.stream, EXPORT_DESTINATION = %name, "{note}"
+            );
             task.ledger.add_note(&task.row.id, &manifest.stream, &note).await?;
         }
         Some(later) => tracing::info!(
-            EXPORT_TASK = %task.row.id, EXPORT_STREAM = %manifest.stream,
-            "{} stays with the newer task {later}", destination.location(&pointer)
+            MESSAGE_ID = Message::LatestStays.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+            EXPORT_STREAM = %manifest.stream, EXPORT_DESTINATION = %name, "{} stays with the newer task {later}", destination.location(&pointer)
         ),
         None => {
             let bytes = json(latest(task, manifest, entries).to_bytes())?;

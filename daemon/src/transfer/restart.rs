@@ -5,6 +5,7 @@ use super::lane::next_segment;
 use super::{StreamPlan, TaskRun};
 use crate::base::error::ErrorClass;
 use crate::base::{crash, fsio};
+use crate::host::messages::Message;
 use crate::ledger::input::LaneBack;
 use crate::ledger::rows::{LaneRow, SegmentRow};
 use crate::model::schema::Schema;
@@ -34,7 +35,10 @@ pub async fn restart(task: &TaskRun, stream: &StreamPlan, schema: &Schema) -> Re
     crash::point("restart.committed");
     forget(task, name, &superseded, &lanes).await?;
     let note = format!("the stream was read again from its start with a schema of {} fields", schema.fields.len());
-    tracing::info!(EXPORT_TASK = %id, EXPORT_STREAM = %name, "{note}");
+    tracing::info!(
+        MESSAGE_ID = Message::SchemaChanged.id(), EXPORT_TASK = %id, EXPORT_NAME = %task.row.export, EXPORT_STREAM = %name,
+        "{note}"
+    );
     task.ledger.add_note(id, name, &note).await?;
     Ok(true)
 }
@@ -62,7 +66,10 @@ pub async fn shifted(task: &TaskRun, stream: &StreamPlan, shifted: TransferError
     };
     crash::point("shift.committed");
     forget(task, name, &superseded, &lanes).await?;
-    tracing::warn!(EXPORT_TASK = %id, EXPORT_STREAM = %name, "{note}");
+    tracing::warn!(
+        MESSAGE_ID = Message::ShiftDetected.id(), EXPORT_TASK = %id, EXPORT_NAME = %task.row.export, EXPORT_STREAM = %name,
+        "{note}"
+    );
     Ok(())
 }
 

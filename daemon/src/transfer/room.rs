@@ -8,6 +8,7 @@
 
 use super::TaskRun;
 use super::error::TransferError;
+use crate::host::messages::Message;
 use crate::ledger::Ledger;
 use crate::ledger::rows::{Holder, Spooled};
 use crate::model::task::Waiting;
@@ -81,12 +82,18 @@ impl Room {
         self.freed.send_modify(|count| *count += 1);
     }
 
-    fn quota(&self) -> Option<u64> {
+    /// The quota, if there is one.
+    pub fn quota(&self) -> Option<u64> {
         Some(self.quota.load(Relaxed)).filter(|quota| *quota > 0)
     }
 
     fn booked(&self) -> std::sync::MutexGuard<'_, u64> {
         self.booked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that are booked for files in the making.
+    pub fn booked_bytes(&self) -> u64 {
+        *self.booked()
     }
 
     /// Books the open segments of a stream, or a file that is fetched, once they have a place.
@@ -151,7 +158,8 @@ impl Room {
         }
         if let Some(waiting) = waiting.as_ref().filter(|_| !*told) {
             tracing::warn!(
-                EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export, "task {} waits: {}", task.row.id, waiting.reason
+                MESSAGE_ID = Message::SpoolFull.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+                "task {} waits: {}", task.row.id, waiting.reason
             );
         }
         *told = waiting.is_some();

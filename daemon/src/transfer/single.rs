@@ -15,6 +15,7 @@ use crate::base::{crash, fsio};
 use crate::config::settings::{FileLayout, Format};
 use crate::formats::single::Part;
 use crate::formats::{self, FormatError};
+use crate::host::messages::Message;
 use crate::ledger::input::NewSingle;
 use crate::ledger::rows::{SegmentRow, StreamRow};
 use crate::model::schema::Schema;
@@ -80,7 +81,8 @@ async fn stream(task: &Arc<TaskRun>, row: StreamRow) -> Result<(), TransferError
     let plain = written.plain.map(|plain| Plain { bytes: plain.bytes, sha256: plain.sha256 });
     let Digests { bytes, sha256, crc32c } = written.stored;
     tracing::info!(
-        EXPORT_TASK = %task.row.id, EXPORT_STREAM = %work.stream,
+        MESSAGE_ID = Message::Assembled.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+        EXPORT_STREAM = %work.stream, EXPORT_SEGMENT = %work.name,
         "put {} together from {} parts, {bytes} bytes", work.name, work.parts.len()
     );
     let parts = work.parts.into_iter().map(|part| part.id).collect();

@@ -1,5 +1,6 @@
 //! One stream of a task: its partitions, its schema from a sample, and its lanes side by side.
 
+use super::cause;
 use super::error::TransferError;
 use super::extract::{Feed, Pump};
 use super::family::{Family, Picker};
@@ -14,12 +15,14 @@ use crate::base::error::{Chain, ErrorClass};
 use crate::base::{crash, fsio};
 use crate::config::settings::FileLayout;
 use crate::formats;
+use crate::host::messages::Message;
 use crate::ledger::rows::LaneRow;
 use crate::ledger::{Advance, Tail};
+use crate::metrics::{METERS, StreamMeter};
 use crate::model::offset::{LaneId, Offset};
 use crate::model::partitions::Partitions;
 use crate::model::schema::Schema;
-use crate::model::segment::{Role, SealedSegment};
+use crate::model::segment::{Counts, Role, SealedSegment};
 use crate::record::convert::Plan;
 use crate::record::follow::Follow;
 use crate::record::rules::Rules;
@@ -74,8 +77,31 @@ impl StreamRun {
         let total = step.total.filter(|_| self.partitions == 1);
         let step = Advance { observed: observed.as_ref(), total, destinations: &destinations, role, ..step };
         self.task.ledger.advance(&self.task.row.id, segment, step).await?;
+        let meter = self.count(&segment.counts);
+        meter.segments.add(1);
+        for (of, more) in
+            [(&meter.pages, segment.pages), (&meter.source_bytes, segment.source_bytes), (&meter.bytes, segment.bytes)]
+        {
+            of.add(more);
+        }
         self.task.sealed.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Counts committed records for whoever monitors.
+    fn count(&self, counts: &Counts) -> Arc<StreamMeter> {
+        let meter = METERS.streams.of((self.task.row.export.clone(), self.name.to_string()));
+        for (of, more) in [
+            (&meter.read, counts.read),
+            (&meter.written, counts.written),
+            (&meter.rejected, counts.rejected),
+            (&meter.duplicate, counts.duplicate),
+            (&meter.filtered, counts.filtered),
+            (&meter.over_limit, counts.over_limit),
+        ] {
+            of.add(more);
+        }
+        meter
     }
 
     /// Records that a limit of the export ends the stream here.
@@ -109,7 +135,9 @@ impl StreamRun {
 
     /// Ends a lane whose last pages hold no record to be written.
     pub async fn finish_lane(&self, lane: u32, tail: Tail) -> Result<(), TransferError> {
+        let counts = tail.counts;
         self.task.ledger.finish_lane(&self.task.row.id, self.name.as_str(), lane, tail).await?;
+        self.count(&counts);
         Ok(())
     }
 }
@@ -158,9 +186,7 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
         Some(schema) => (schema, BTreeMap::new()),
         None => {
             let (schema, feeds) = sample_again(task, (stream, rules), &lanes, &opener).await?;
-            let (schema, _) = task.ledger.store_schema(id, name, &schema).await?;
-            crash::point("schema.stored");
-            (schema, feeds)
+            (store_schema(task, name, &schema).await?, feeds)
         }
     };
     let plan = Arc::new(rules.plan(&schema, formats::layout(&task.export.format)));
@@ -199,6 +225,15 @@ async fn read(task: &Arc<TaskRun>, stream: &StreamPlan, rules: &Rules, may_grow:
     }
     ended?;
     end(&run, &schema).await
+}
+
+/// Fixes the schema for the task, and says if it is another one than that of the task before.
+async fn store_schema(task: &TaskRun, stream: &str, schema: &Schema) -> Result<Schema, TransferError> {
+    let before = task.ledger.last_schema(&task.row.export, stream).await?.map(|last| last.version);
+    let (schema, version) = task.ledger.store_schema(&task.row.id, stream, schema).await?;
+    crash::point("schema.stored");
+    cause::schema(task, stream, (before, version));
+    Ok(schema)
 }
 
 /// Every lane is at its end.
@@ -282,6 +317,9 @@ async fn drop_journal(task: &TaskRun, stream: &str, row: &LaneRow, why: &str) ->
         "lane {}: {why}; the journal of segment {} was dropped and its pages were read again",
         row.lane, row.next_n
     );
-    tracing::warn!(EXPORT_TASK = %task.row.id, EXPORT_STREAM = %stream, "{note}");
+    tracing::warn!(
+        MESSAGE_ID = Message::ReadAgain.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+        EXPORT_STREAM = %stream, "{note}"
+    );
     Ok(task.ledger.add_note(&task.row.id, stream, &note).await?)
 }

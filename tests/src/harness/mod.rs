@@ -6,5 +6,6 @@ pub mod config;
 pub mod daemon;
 pub mod faults;
 pub mod http;
+pub mod openmetrics;
 pub mod programs;
 pub mod proxy;

@@ -197,6 +197,25 @@ fn nothing_is_left_open_or_unsafe() {
     none("left open", &wrong);
 }
 
+#[test]
+fn every_warning_has_an_id_of_the_catalog() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.path.starts_with("daemon/src/")) {
+        let code = source.main_code();
+        for call in ["warn!(", "error!("] {
+            for (at, _) in code.match_indices(call) {
+                let rest = &code[at..];
+                let end = rest.find(");").unwrap_or(rest.len());
+                if !rest[..end].contains("MESSAGE_ID = ") {
+                    let line = code[..at].matches('\n').count() + 1;
+                    wrong.push(format!("{}:{line}: give it a MESSAGE_ID of host/messages/table.rs", source.path));
+                }
+            }
+        }
+    }
+    none("warnings that `journalctl -x` cannot explain", &wrong);
+}
+
 /// The names listed in `crash::POINTS`.
 fn listed_points() -> Vec<String> {
     let text = std::fs::read_to_string(root().join("daemon/src/base/crash.rs")).unwrap();

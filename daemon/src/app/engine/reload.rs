@@ -170,6 +170,7 @@ pub(super) fn keep_what_is_read_once(config: &mut Config, old: &Config) {
     config.daemon.state_dir.clone_from(&old.daemon.state_dir);
     config.daemon.socket.clone_from(&old.daemon.socket);
     config.daemon.threads = old.daemon.threads;
+    config.daemon.metrics.clone_from(&old.daemon.metrics);
 }
 
 /// Whether a file was changed after its copy was made. The daemon may not read the file itself, but look at it; where it

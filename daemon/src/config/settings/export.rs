@@ -2,7 +2,7 @@
 
 use super::{FileEncryption, FileLayout, Format, Keep, Limits, NotifyRule, Schedule, SchemaPolicy};
 use crate::base::ids::Name;
-use crate::config::units::Size;
+use crate::config::units::{Size, Span};
 use crate::model::task::Waiting;
 use crate::model::window::{self, Window};
 use jiff::Timestamp;
@@ -68,6 +68,11 @@ pub struct Export {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 20))]
     pub notify: Vec<NotifyRule>,
+    /// How long ago the last success of each of its streams may be, e.g. `26h` for a nightly export. One that is older is told
+    /// as stale: in `exportctl status`, in the log and in the metrics. Not looked at by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "400d"))]
+    pub freshness: Option<Span>,
     /// How long files are kept.
     #[serde(default)]
     pub keep: Keep,

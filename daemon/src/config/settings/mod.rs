@@ -14,6 +14,7 @@ mod incremental;
 mod keep;
 mod layout;
 mod limits;
+mod metrics;
 mod notify;
 mod partition;
 mod rate;
@@ -40,6 +41,7 @@ pub use incremental::*;
 pub use keep::*;
 pub use layout::*;
 pub use limits::*;
+pub use metrics::*;
 pub use notify::*;
 pub use partition::*;
 pub use rate::*;
@@ -112,6 +114,12 @@ pub struct Daemon {
     /// with: `_manifest.json.sig` beside each. Manifests are not signed by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_key: Option<SecretText>,
+    /// Metrics for monitoring beside `exportctl metrics`; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
+    /// How often a running task says in the log how far it is.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1d"))]
+    pub progress_every: Span,
 }
 
 impl Default for Daemon {
@@ -125,6 +133,8 @@ impl Default for Daemon {
             spool_quota: None,
             threads: 0,
             signing_key: None,
+            metrics: None,
+            progress_every: Span(Duration::from_secs(60)),
         }
     }
 }

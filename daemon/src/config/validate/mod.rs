@@ -8,6 +8,7 @@ mod exports;
 mod formats;
 mod incremental;
 mod keep;
+mod metrics;
 mod notify;
 mod partitions;
 mod places;
@@ -41,6 +42,7 @@ pub fn validate(config: &Config) -> Vec<Mistake> {
     check.exports();
     check.notifications();
     check.quota();
+    check.metrics();
     check.texts();
     check.templates();
     check.mistakes

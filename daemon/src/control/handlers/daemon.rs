@@ -5,6 +5,7 @@ use crate::control::reads;
 use crate::control::reply::{Failure, Reply};
 use crate::control::service::Call;
 use crate::control::wire;
+use crate::metrics::text;
 use crate::model::task::TaskState;
 use bytes::Bytes;
 use saas_export_api::{CheckReport, Status, TaskCounts, Version};
@@ -32,6 +33,12 @@ pub async fn openapi(_call: Call) -> Result<Reply, Failure> {
     Ok(Reply::document(Bytes::from_static(OPENAPI.as_bytes())))
 }
 
+/// `GET /v1/metrics`.
+pub async fn metrics(call: Call) -> Result<Reply, Failure> {
+    call.target.query.only(&[])?;
+    Ok(Reply::Text { kind: text::CONTENT_TYPE, body: call.state.hooks.metrics().await })
+}
+
 /// `GET /v1/status`.
 pub async fn status(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
@@ -56,6 +63,7 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
         open: reads::summaries(state, open).await?,
         sources,
         notifications: reads::notifications(state).await?,
+        stale: state.hooks.stale().await.map_err(wire::ledger_error)?,
         caller: wire::caller(&call.caller),
     })
 }

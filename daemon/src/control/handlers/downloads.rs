@@ -9,6 +9,7 @@ use crate::control::service::Call;
 use crate::control::wire;
 use crate::control::{Content, ObjectAt};
 use crate::destinations::object_key;
+use crate::host::messages::Message;
 use crate::ledger::input::AuditEntry;
 use crate::ledger::rows::{ManifestRow, TaskRow};
 use bytes::Bytes;
@@ -205,7 +206,11 @@ fn body(content: Content, most: u64, stop: CancellationToken) -> ReplyBody {
                 Some((Ok(Frame::data(piece)), rest.map(|left| (content, left, stop))))
             }
             Ok(Some(Err(error))) => {
-                tracing::warn!("failed to read for a download: {}", Chain(&error));
+                tracing::warn!(
+                    MESSAGE_ID = Message::ControlTrouble.id(),
+                    "failed to read for a download: {}",
+                    Chain(&error)
+                );
                 Some((Err(BodyError::from("the destination broke off")), None))
             }
             Err(_) => Some((Err(BodyError::from("the destination does not go on")), None)),

@@ -58,6 +58,8 @@ fn the_golden_documents_are_as_described() {
         ("schedule_small", "Schedule"),
         ("schema_diff", "SchemaDiff"),
         ("schema_report", "SchemaReport"),
+        ("stale_stream", "StaleStream"),
+        ("stale_stream_never", "StaleStream"),
         ("status", "Status"),
         ("status_trouble", "Status"),
         ("submit", "Submit"),

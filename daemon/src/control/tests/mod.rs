@@ -17,7 +17,7 @@ use crate::config::settings::{Config, Rate};
 use crate::destinations::DestinationError;
 use crate::ledger::input::{AddDestination, Change, NewTask};
 use crate::ledger::rows::{FreedSegment, TaskRow};
-use crate::ledger::{Ledger, NoticeFilter};
+use crate::ledger::{Ledger, LedgerError, NoticeFilter};
 use crate::model::notice::{Event, Rule};
 use crate::model::scope::Scope;
 use crate::model::task::TaskEvent;
@@ -28,7 +28,9 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use saas_export_api::{ChainFate, Fate, PruneReport, SchemaReport, StreamSchema, VerifyProblem, VerifyReport};
+use saas_export_api::{
+    ChainFate, Fate, PruneReport, SchemaReport, StaleStream, StreamSchema, VerifyProblem, VerifyReport,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -217,6 +219,14 @@ fn endless() -> Content {
 struct Hooks;
 
 impl ControlHooks for Hooks {
+    fn metrics(&self) -> BoxFuture<'static, Bytes> {
+        Box::pin(std::future::ready(Bytes::from_static(b"# EOF\n")))
+    }
+
+    fn stale(&self) -> BoxFuture<'static, Result<Vec<StaleStream>, LedgerError>> {
+        Box::pin(std::future::ready(Ok(vec![])))
+    }
+
     fn back_fill(
         &self,
         _: TaskRow,

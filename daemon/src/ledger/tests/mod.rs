@@ -3,6 +3,7 @@
 mod audit;
 mod delivery;
 mod extraction;
+mod facts;
 mod fill;
 mod marks;
 mod offsets;
