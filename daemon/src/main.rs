@@ -3,7 +3,7 @@
 use clap::Parser as _;
 use saas_export_daemon::app::cli::{AuthCommand, Cli, Command};
 use saas_export_daemon::app::engine::{self, Files};
-use saas_export_daemon::app::{self, EXIT_CONFIG};
+use saas_export_daemon::app::{self, EXIT_CONFIG, drop_in};
 use saas_export_daemon::base::crash;
 use saas_export_daemon::config;
 use saas_export_daemon::host::memory;
@@ -30,6 +30,9 @@ fn main() -> ExitCode {
     if cli.config_reference {
         print!("{}", config::reference::markdown());
         return ExitCode::SUCCESS;
+    }
+    if cli.print_drop_in {
+        return drop_in::run(&files);
     }
     if cli.check_config {
         return check_config(&files);

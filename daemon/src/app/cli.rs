@@ -24,6 +24,9 @@ pub struct Cli {
     /// Print the reference of the configuration (Markdown) and exit
     #[arg(long)]
     pub config_reference: bool,
+    /// Print the systemd drop-in that lets the service write to the configured local directories, and exit
+    #[arg(long)]
+    pub print_drop_in: bool,
     /// Print the names of the crash points and exit (for the tests)
     #[arg(long, hide = true)]
     pub crash_points: bool,
@@ -69,7 +72,7 @@ pub struct Login {
     /// Port of 127.0.0.1 that the browser's answer comes to; 0 = a free one
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub port: u16,
-    /// The state-key that the service is handed over, if it is; by default the one of the state directory
+    /// The state-key; by default the one of the state directory, else the one beside the configuration
     #[arg(long, value_name = "FILE")]
     pub state_key: Option<PathBuf>,
     /// Directory that the refresh token is kept in, instead of the configured one
@@ -135,7 +138,7 @@ pub struct Quarantine {
     pub task: String,
     /// Only this stream
     pub stream: Option<String>,
-    /// The state-key that the service is handed over, if it is; by default the one of the state directory
+    /// The state-key; by default the one of the state directory, else the one beside the configuration
     #[arg(long, value_name = "FILE")]
     pub state_key: Option<PathBuf>,
     /// The daemon's state directory, instead of the configured one

@@ -75,7 +75,7 @@ impl AppEngine {
     pub fn new(files: Files, config: Config, secrets: Secrets, ledger: Ledger) -> Self {
         let cpu = Cpu::new(config.daemon.threads as usize);
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let state_key = seal::handed_over(handed_over.as_deref());
+        let state_key = seal::handed_over(&config.daemon.state_dir, handed_over.as_deref(), &files.config);
         let credentials =
             Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key: state_key.clone() }));
         let secrets = Arc::new(secrets);

@@ -30,8 +30,9 @@ pub async fn run(files: Files, wanted: &Login) -> ExitCode {
         return ExitCode::from(EXIT_NOT_FOUND);
     };
     let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let state_key = wanted.state_key.clone().or_else(|| seal::handed_over(handed_over.as_deref()));
     let state_dir = wanted.state_dir.clone().unwrap_or_else(|| config.daemon.state_dir.clone());
+    let given = || seal::handed_over(&state_dir, handed_over.as_deref(), &files.config);
+    let state_key = wanted.state_key.clone().or_else(given);
     let place = Place { state_dir, state_key };
     let refused = |code: u8, error: &AuthError| {
         eprintln!("saas-export-daemon: failed to log in to {name}: {}", Chain(error));

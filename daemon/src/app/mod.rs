@@ -1,6 +1,7 @@
 //! Wiring: what is built in which order, and how it ends again.
 
 pub mod cli;
+pub mod drop_in;
 pub mod engine;
 mod fill;
 mod freshness;
@@ -60,7 +61,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return bad_config(&problems),
     };
-    let ledger = match open_ledger(&config).await {
+    let ledger = match notify::starting("opening the ledger", open_ledger(&config)).await {
         Ok(ledger) => ledger,
         Err(code) => return code,
     };

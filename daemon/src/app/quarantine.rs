@@ -45,7 +45,8 @@ pub fn run(files: &Files, wanted: &Quarantine) -> ExitCode {
     };
     let state_dir = wanted.state_dir.clone().unwrap_or_else(|| config.daemon.state_dir.clone());
     let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let state_key = wanted.state_key.clone().or_else(|| seal::handed_over(handed_over.as_deref()));
+    let given = || seal::handed_over(&state_dir, handed_over.as_deref(), &files.config);
+    let state_key = wanted.state_key.clone().or_else(given);
     match print(&state_dir, state_key.as_deref(), wanted) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has enough.

@@ -1,5 +1,6 @@
 //! Where log lines go: journald with native fields under systemd, readable lines on stderr otherwise.
 
+use super::error_log;
 use super::lines::Lines;
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -25,7 +26,7 @@ pub fn start(default: &str) {
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let collected = is_stream(&stream, std::io::stderr());
     if collected && let Ok(journal) = tracing_journald::layer() {
-        tracing_subscriber::registry().with(native(journal).with_filter(filter)).init();
+        tracing_subscriber::registry().with(native(journal).with_filter(filter)).with(error_log::layer()).init();
         return;
     }
     let terminal = std::io::stderr().is_terminal();
@@ -33,7 +34,7 @@ pub fn start(default: &str) {
     // What a service says is collected by something that knows priorities; a person in front of a pipe wants none.
     let form = Lines { priority: !terminal && default == USUAL, time: !collected };
     let lines = fmt::layer().event_format(form).with_writer(std::io::stderr).with_ansi(color);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(error_log::layer()).init();
 }
 
 /// The journal's own fields: names as they are written (`EXPORT_TASK`), and the priorities that syslog has for the levels.

@@ -1,5 +1,6 @@
 //! systemd and the kernel: the only modules that know on what kind of machine the daemon runs.
 
+pub mod error_log;
 pub mod fold;
 pub mod lines;
 pub mod log;

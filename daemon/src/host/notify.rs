@@ -40,6 +40,26 @@ pub fn extend_timeout(by: Duration) {
     say(&[NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))]);
 }
 
+/// The longest that a start may take: recovery, and steps of the ledger's format.
+const START_LIMIT: Duration = Duration::from_secs(3600);
+/// How often a start that takes long is prolonged, and by how much beyond that.
+const START_STEP: Duration = Duration::from_secs(10);
+
+/// Does a part of the start, and has systemd wait for it as long as it takes, up to [`START_LIMIT`]. The part may block.
+pub async fn starting<T>(doing: &'static str, part: impl Future<Output = T>) -> T {
+    status(doing);
+    extend_timeout(START_STEP * 3);
+    let prolong = tokio::spawn(async {
+        for _ in 0..START_LIMIT.as_secs() / START_STEP.as_secs() {
+            tokio::time::sleep(START_STEP).await;
+            extend_timeout(START_STEP * 3);
+        }
+    });
+    let done = part.await;
+    prolong.abort();
+    done
+}
+
 /// How often systemd wants to hear from the watchdog, if it does: half of its limit.
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)

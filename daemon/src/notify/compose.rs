@@ -6,7 +6,7 @@ use crate::base::ids::TaskId;
 use crate::config::message::{FileWords, Message, StreamWords, human_size};
 use crate::config::settings::{Config, Destination, reached};
 use crate::destinations::{Opener, object_key};
-use crate::host::messages::Message;
+use crate::host::messages::Message as Told;
 use crate::ledger::Ledger;
 use crate::ledger::input::AuditEntry;
 use crate::ledger::rows::{ManifestRow, NoticeRow, TaskRow};
@@ -216,7 +216,7 @@ async fn link(
         Err(error) => {
             // What it says may hold more than a mail should.
             tracing::warn!(
-                MESSAGE_ID = Message::NotificationFailed.id(),
+                MESSAGE_ID = Told::NotificationFailed.id(),
                 "failed to make a link for a notification: {}",
                 Chain(&error)
             );
@@ -245,7 +245,7 @@ async fn recorded(ledger: &Ledger, task: &TaskRow, (found, recipient): (&mut Fou
         ..AuditEntry::default()
     };
     if let Err(error) = ledger.audit(entry).await {
-        tracing::warn!(MESSAGE_ID = Message::LedgerTrouble.id(), EXPORT_TASK = %task.id, "failed to record the links of a notification: {}", Chain(&error));
+        tracing::warn!(MESSAGE_ID = Told::LedgerTrouble.id(), EXPORT_TASK = %task.id, "failed to record the links of a notification: {}", Chain(&error));
         found.files.iter_mut().for_each(|file| file.url = None);
         found.until = None;
         found.note = Some("Links could not be made; the journal says why.".into());

@@ -10,7 +10,7 @@ use crate::config::message::Message;
 use crate::config::secrets::Secrets;
 use crate::config::settings::{Config, Email, NotifyRetry, Recipient};
 use crate::destinations::Opener;
-use crate::host::messages::Message;
+use crate::host::messages::Message as Told;
 use crate::ledger::rows::NoticeRow;
 use crate::ledger::{Attempt, Ledger, LedgerError};
 use jiff::Timestamp;
@@ -63,7 +63,7 @@ pub async fn run(notifier: Arc<Notifier>, stop: CancellationToken) {
             Err(LedgerError::Closed) => break,
             Err(error) => {
                 tracing::warn!(
-                    MESSAGE_ID = Message::LedgerTrouble.id(),
+                    MESSAGE_ID = Told::LedgerTrouble.id(),
                     "failed to look for notifications to send: {}",
                     Chain(&error)
                 );
@@ -89,7 +89,7 @@ pub async fn run(notifier: Arc<Notifier>, stop: CancellationToken) {
     let ended = async { while sending.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, ended).await.is_err() {
         tracing::warn!(
-            MESSAGE_ID = Message::Stopping.id(),
+            MESSAGE_ID = Told::Stopping.id(),
             "a notification was under way at the end; it may be sent again at the next start"
         );
     }
@@ -215,14 +215,14 @@ impl Notifier {
                 tracing::info!(EXPORT_TASK = %task, EXPORT_NAME = %export, "told {to} how task {task} ended ({id})");
             }
             Attempt::Sent(Some(lost)) => {
-                tracing::warn!(MESSAGE_ID = Message::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "told {to} how task {task} ended ({id}), but not {lost}");
+                tracing::warn!(MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "told {to} how task {task} ended ({id}), but not {lost}");
             }
             Attempt::Later(_, why) if row.attempts == 0 => {
-                tracing::warn!(MESSAGE_ID = Message::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "failed to tell {to} how task {task} ended, this is tried again: {why}");
+                tracing::warn!(MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "failed to tell {to} how task {task} ended, this is tried again: {why}");
             }
             Attempt::Later(_, why) => tracing::debug!("failed again to tell {to} how task {task} ended: {why}"),
             Attempt::GivenUp(why) => {
-                tracing::error!(MESSAGE_ID = Message::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "failed to tell {to} how task {task} ended, and gave up: {why}; exportctl notifications retry {id}");
+                tracing::error!(MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "failed to tell {to} how task {task} ended, and gave up: {why}; exportctl notifications retry {id}");
             }
         }
         self.told(|| self.ledger.notice_attempted(&row.id, attempt.clone(), BTreeMap::new())).await;
@@ -236,7 +236,7 @@ impl Notifier {
                 Ok(()) | Err(LedgerError::Closed) => return,
                 Err(error) if !said => {
                     tracing::error!(
-                        MESSAGE_ID = Message::LedgerTrouble.id(),
+                        MESSAGE_ID = Told::LedgerTrouble.id(),
                         "failed to record a notification, this is tried again: {}",
                         Chain(&error)
                     );

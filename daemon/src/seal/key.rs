@@ -1,4 +1,4 @@
-//! The state-key: handed over by systemd, else a file of the state directory that is made at first need.
+//! The state-key: handed over by systemd or made at install, else a file of the state directory that is made at first need.
 
 use super::{Seal, SealError};
 use crate::base::fsio;
@@ -19,9 +19,15 @@ const MAX_BYTES: u64 = 4096;
 /// One at a time makes a key: two sources may need it at the same moment.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// The key in the directory that systemd hands credentials over in, if there is one.
-pub fn handed_over(credentials: Option<&Path>) -> Option<PathBuf> {
-    credentials.map(|dir| dir.join(NAME)).filter(|path| path.exists())
+/// The key in the directory that systemd hands credentials over in, else the one that the package made beside config.yaml: the
+/// daemon's own commands find there what the service is handed over. None where `state_dir` has one: that was in use before
+/// another was given, and what it sealed must stay readable.
+pub fn handed_over(state_dir: &Path, credentials: Option<&Path>, config: &Path) -> Option<PathBuf> {
+    if state_dir.join(NAME).exists() {
+        return None;
+    }
+    let handed_over = credentials.map(|dir| dir.join(NAME));
+    handed_over.into_iter().chain([config.with_file_name(NAME)]).find(|path| path.exists())
 }
 
 /// The seal of the state-key in the file `given` (whose mode is not looked at), else of the one in `state_dir`, which is made
@@ -89,15 +95,40 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_handed_over_wins() {
+    fn a_key_that_is_handed_over_is_used_and_none_is_made() {
         let (dir, credentials) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        assert_eq!(handed_over(Some(credentials.path())), None);
+        let given = || handed_over(dir.path(), Some(credentials.path()), Path::new("/nowhere/config.yaml"));
+        assert_eq!(given(), None);
         fs::write(credentials.path().join(NAME), [7; 31]).unwrap();
-        let given = handed_over(Some(credentials.path())).unwrap();
+        let given = given().unwrap();
         assert!(matches!(load(dir.path(), Some(&given)), Err(SealError::Short { .. })));
         fs::write(&given, [7; 32]).unwrap();
         let seal = load(dir.path(), Some(&given)).unwrap();
         assert_eq!(seal.mac("a", "b"), Seal::new(&[7; 32]).unwrap().mac("a", "b"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "none is made");
+    }
+
+    #[test]
+    fn the_installed_key_is_found_beside_the_configuration() {
+        let (state, etc, credentials) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let given = |handed: Option<&Path>| handed_over(state.path(), handed, &etc.path().join("config.yaml"));
+        fs::write(etc.path().join(NAME), [1; 32]).unwrap();
+        assert_eq!(given(None), Some(etc.path().join(NAME)));
+        assert_eq!(given(Some(credentials.path())), Some(etc.path().join(NAME)));
+        fs::write(credentials.path().join(NAME), [2; 32]).unwrap();
+        assert_eq!(given(Some(credentials.path())), Some(credentials.path().join(NAME)));
+    }
+
+    #[test]
+    fn a_key_that_was_in_use_before_another_was_given_stays() {
+        let (dir, credentials) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sealed = load(dir.path(), None).unwrap().seal("x", b"plain").unwrap();
+        fs::write(credentials.path().join(NAME), [7; 32]).unwrap();
+        let given = handed_over(dir.path(), Some(credentials.path()), Path::new("/nowhere/config.yaml"));
+        assert_eq!(load(dir.path(), given.as_deref()).unwrap().open("x", &sealed).unwrap(), b"plain");
+        // Unless somebody names one: what an older key sealed may have to be read.
+        let named = load(dir.path(), Some(&credentials.path().join(NAME))).unwrap();
+        assert!(named.open("x", &sealed).is_err());
     }
 }

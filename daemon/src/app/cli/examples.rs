@@ -8,6 +8,7 @@ Examples:
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
   saas-export-daemon auth login shop                    the first refresh token of an OAuth 2.0 source
   saas-export-daemon quarantine 20261121T0245 orders    records that were rejected, also sealed ones
+  saas-export-daemon --print-drop-in                    what the unit needs for the configured directories
   systemctl start saas-export-daemon                    as a service; exportctl drives it
 
 Exit codes: 0 ok, 1 failed, 2 usage, 4 no such export, 7 state directory in use or export paused, 8 cancelled,

@@ -6,8 +6,10 @@ use crate::app::cli::Check;
 use crate::app::engine::{Files, load};
 use crate::host::log;
 use crate::queue::handle::Refusal;
+use crate::seal;
 use saas_export_api as api;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The command line is wrong.
@@ -23,7 +25,9 @@ pub async fn run(files: &Files, check: &Check) -> ExitCode {
         Err(problems) => return bad_config(&problems),
     };
     let params = check.params.iter().cloned().collect();
-    let report = match Preflight::alone(config, secrets).run(check.export.as_deref(), &params).await {
+    let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let state_key = seal::handed_over(&config.daemon.state_dir, handed_over.as_deref(), &files.config);
+    let report = match Preflight::alone(config, secrets, state_key).run(check.export.as_deref(), &params).await {
         Ok(report) => report,
         Err(refused) => {
             eprintln!("saas-export-daemon: {refused}");

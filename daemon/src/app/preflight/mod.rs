@@ -24,7 +24,6 @@ use crate::destinations::Opener;
 use crate::ledger::Ledger;
 use crate::net::limit::Limiter;
 use crate::queue::handle::Refusal;
-use crate::seal;
 use crate::sources::rest::RestSource;
 use saas_export_api as api;
 use std::collections::BTreeMap;
@@ -73,11 +72,9 @@ impl Preflight {
         Self { config, secrets, ledger: Some(ledger.clone()), limiter, credentials, destinations }
     }
 
-    /// The check of files alone, where no daemon runs.
-    pub fn alone(config: Config, secrets: Secrets) -> Self {
+    /// The check of files alone, where no daemon runs; with the state-key that the service has, if it is found.
+    pub fn alone(config: Config, secrets: Secrets, state_key: Option<PathBuf>) -> Self {
         let limiter = Box::new(|_: &Name, rate: &settings::Rate| Arc::new(Limiter::new(rate)));
-        let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let state_key = seal::handed_over(handed_over.as_deref());
         let credentials = Arc::new(Registry::new(Place { state_dir: config.daemon.state_dir.clone(), state_key }));
         let secrets = Arc::new(secrets);
         let destinations = Arc::new(Opener::new(secrets.clone()).with_credentials(credentials.clone()));

@@ -41,7 +41,7 @@ fn preflight(origin: &str, root: &Path, streams: &str) -> Preflight {
     );
     let secret = crate::base::secret::Secret::new("s3cr3t-t0ken");
     let secrets = Secrets::new([("T".to_owned(), secret)].into(), Path::new("auth.env"));
-    Preflight::alone(config::parse(&text, "config.yaml").unwrap(), secrets)
+    Preflight::alone(config::parse(&text, "config.yaml").unwrap(), secrets, None)
 }
 
 fn step<'a>(report: &'a api::Preflight, subject: &str, name: &str) -> &'a PreflightStep {
