@@ -1,6 +1,8 @@
 //! Golden JSON: every wire type reads and writes the documents in `golden/`, which a release adds to and never edits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "golden/reload.rs"]
+mod reload;
 #[path = "golden/schedule.rs"]
 mod schedule;
 #[path = "golden/schema.rs"]
@@ -204,24 +206,6 @@ fn exports_and_status() {
     check("source_rate", &source);
     let small = SourceRate { limit: None, window: None, waiting: None, ..source };
     check("source_rate_small", &small);
-    let version = Version {
-        name: text("saas-export-daemon"),
-        version: text("0.1.0"),
-        api: vec![text("v1")],
-        extensions: vec![],
-        openapi: text("/v1/openapi.json"),
-    };
-    check("version", &version);
-    let reload = ReloadReport {
-        applied: vec![text("exports.crm: new")],
-        needs_restart: vec![text("daemon.state_dir")],
-        notes: vec![],
-    };
-    check("reload_report", &reload);
-    let notes = vec![text("export shop is gone; what is open runs to its end: 20261121T024501Z-9f86d081")];
-    check("reload_report_notes", &ReloadReport { notes, ..reload });
-    let problem = text("config.yaml:3:5: exports.crm.sorce: unknown key; did you mean source?");
-    check("check_report", &CheckReport { config: text("/etc/export/config.yaml"), ok: false, problems: vec![problem] });
 }
 
 #[test]

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watchdog::Status;
 
@@ -88,12 +89,8 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let scheduler = tokio::spawn(schedule::run(queue.clone(), ledger.clone(), engine.config()));
     let sweeper = tokio::spawn(retention::run(pruner));
     let notifying = tokio::spawn(crate::notify::run(notifier, stop.clone()));
-
-    let watched = [
-        tokio::spawn(freshness::watch(ledger.clone(), engine.config())),
-        tokio::spawn(repetitions()),
-        tokio::spawn(metrics::listen(engine.config(), collector, stop.clone())),
-    ];
+    let listening = tokio::spawn(metrics::listen(engine.config(), collector, stop.clone()));
+    let watched = [tokio::spawn(freshness::watch(ledger.clone(), engine.config())), tokio::spawn(repetitions())];
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),
@@ -113,22 +110,25 @@ pub async fn run(cli: &Cli) -> ExitCode {
     tracing::info!(MESSAGE_ID = Message::Stopping.id(), "saas-export-daemon stops");
     notify::extend_timeout(DRAIN_LIMIT + CLOSE_LIMIT);
     scheduler.abort();
-    if tokio::time::timeout(DRAIN_LIMIT, queue.drain()).await.is_err() {
-        tracing::warn!(
-            MESSAGE_ID = Message::SystemTrouble.id(),
-            "tasks did not stop in time; they are recovered at the next start"
-        );
-    }
+    drain(&queue).await;
     stop.cancel();
-    watchdog.abort();
-    sweeper.abort();
-    watched.iter().for_each(tokio::task::JoinHandle::abort);
+    [watchdog, sweeper, listening].iter().chain(&watched).for_each(JoinHandle::abort);
     fold::flush(true);
     let _ = (control.await, notifying.await);
     engine.settle().await;
     close(&ledger).await;
     tracing::info!(MESSAGE_ID = Message::Stopping.id(), "saas-export-daemon has stopped");
     ended
+}
+
+/// Has the tasks stop where they can go on.
+async fn drain(queue: &QueueHandle) {
+    if tokio::time::timeout(DRAIN_LIMIT, queue.drain()).await.is_err() {
+        tracing::warn!(
+            MESSAGE_ID = Message::SystemTrouble.id(),
+            "tasks did not stop in time; they are recovered at the next start"
+        );
+    }
 }
 
 /// The signals that ask to end.

@@ -23,6 +23,7 @@ Export {{ export }} {{ headline }}.
 {% if state == 'failed' %}
 Why:      it failed to {{ reason }}{% if error_class %} [{{ error_class }}]{% endif %}
 
+
 {% endif %}
 Task:     {{ task }}
 Ended:    {{ ended_at }}{% if took %}, after {{ took }}{% endif %}

@@ -90,7 +90,7 @@ fn after_three_days_it_is_given_up() {
     let Attempt::GivenUp(why) = follows(&row(80), &retry, Err(Refused::ForNow("silent".into(), None)), now) else {
         panic!("it is given up");
     };
-    assert_eq!(why, "silent; tried for 3d");
+    assert_eq!(why, "silent; tried for 72h");
 }
 
 proptest! {

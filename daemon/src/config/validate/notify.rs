@@ -45,7 +45,8 @@ impl Check<'_> {
 
     fn email(&mut self, path: &KeyPath, email: &Email) {
         let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '[' | ']' | ',');
-        if email.host.is_empty() || email.host.contains(odd) {
+        let port = email.host.contains(':') && email.host.parse::<IpAddr>().is_err();
+        if email.host.is_empty() || email.host.contains(odd) || port {
             let mistake = Mistake::value(&path.key("host"), "is no name or address of a host");
             self.wrong(mistake.hint("write e.g. smtp.example.com; the port has a key of its own"));
         }
