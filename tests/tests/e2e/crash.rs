@@ -145,6 +145,8 @@ fn points() -> Vec<String> {
     points.retain(|point| !point.starts_with("prune."));
     // Only runs by a schedule pass these: schedules.rs kills the daemon there.
     points.retain(|point| !point.starts_with("slot."));
+    // Only where somebody is told: notifications.rs kills the daemon there.
+    points.retain(|point| !point.starts_with("notify."));
     // Not on the way of these exports; tests of schemas and of shifts die there.
     points.retain(|point| !point.starts_with("restart.") && !point.starts_with("shift."));
     points
