@@ -235,6 +235,9 @@ holds "and the configuration is ours" 'grep -q 127.0.0.1:8099 /etc/export/config
 
 step "the journal"
 holds "the task's lines, by a field" "journalctl -u saas-export-daemon EXPORT_TASK=$task | grep -q ."
+holds "its end is one line, by its message" "test \$(journalctl -q -o cat EXPORT_TASK=$task EXPORT_STATE=succeeded | wc -l) = 1"
+holds "which the catalog explains" "journalctl -q -x EXPORT_TASK=$task EXPORT_STATE=succeeded | grep -q 'A task has succeeded'"
+holds "exportctl logs shows the same" "exportctl logs $task -x | grep -q 'A task has succeeded'"
 holds "with explanations" 'journalctl -x -u saas-export-daemon | grep -q "░░"'
 [ ! -e systemd/saas-export-daemon.catalog ] ||
   holds "of ours, too" "journalctl -x -u saas-export-daemon EXPORT_TASK=$task | grep -q '░░'"
