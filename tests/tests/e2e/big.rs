@@ -67,7 +67,7 @@ fn big() {
     peaks.push(daemon.peak_memory());
     let took = started.elapsed();
     for kind in &kinds {
-        let stream = kind.files.join("shop/cursor");
+        let stream = kind.look().join("shop/cursor");
         holds_exactly(&stream, &id, &bed, kind.name);
         let stored: u64 =
             crate::compare::walk(&stream).iter().filter_map(|path| path.metadata().ok()).map(|meta| meta.len()).sum();

@@ -10,15 +10,17 @@ use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::harness::faults::Faults;
-use saas_export_tests::harness::programs::skipped;
+use saas_export_tests::harness::programs::{finish, skipped};
 use saas_export_tests::harness::proxy::{Proxy, Wire};
 use saas_export_tests::sample::truth::{expected, ids_sha256};
 use saas_export_tests::sample::{Options, View};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Kind {
     pub name: &'static str,
     pub settings: Value,
-    /// Where its objects can be seen as files.
+    /// Where its objects can be seen as files; [`Kind::look`] copies them there where they are none.
     pub files: PathBuf,
     /// Before its server, where it has one.
     pub proxy: Option<Proxy>,
@@ -38,6 +40,20 @@ impl Kind {
     fn local(name: &'static str, root: PathBuf) -> Self {
         let settings = json!({ "local": { "root": root } });
         Self { name, settings, files: root, proxy: None, secrets: String::new() }
+    }
+
+    /// Where its objects can be seen as files now. What is in a container is copied, by a client of its own.
+    pub fn look(&self) -> &Path {
+        if self.settings.get("azure").is_some() {
+            let (script, server) =
+                (Path::new(env!("CARGO_MANIFEST_DIR")).join("stores/azure.py"), said("SAAS_EXPORT_TEST_AZURE"));
+            let (prefix, _) =
+                (self.settings["azure"]["prefix"].as_str().unwrap_or_default(), fs::remove_dir_all(&self.files));
+            let server = server.unwrap_or_default().to_string();
+            let mut copy = Command::new("python3");
+            finish(copy.arg(script).args([&server, prefix]).arg(&self.files), PATIENCE).expect(0);
+        }
+        &self.files
     }
 }
 
@@ -92,12 +108,25 @@ fn http(run: &str) -> Option<Kind> {
     Some(Kind { name: "http", settings, files, proxy: Some(proxy), secrets })
 }
 
+fn azure(bed: &Bed, run: &str) -> Option<Kind> {
+    let mut settings = said("SAAS_EXPORT_TEST_AZURE")?;
+    let (proxy, endpoint) = Proxy::before_url(settings["azure"]["endpoint"].as_str()?);
+    let key = settings["azure"]["credentials"]["key"].as_str()?;
+    let secrets = format!("MATRIX_AZURE_KEY='{key}'\n");
+    settings["azure"]["endpoint"] = endpoint.into();
+    settings["azure"]["prefix"] = run.into();
+    settings["azure"]["credentials"]["key"] = "${MATRIX_AZURE_KEY}".into();
+    settings["azure"]["transfer"] = json!({ "connections": 2 });
+    Some(Kind { name: "azure", settings, files: bed.path("container"), proxy: Some(proxy), secrets })
+}
+
 /// Every kind that there is here.
 pub(crate) fn kinds(bed: &Bed, run: &str) -> Vec<Kind> {
     let mut kinds = vec![Kind::local("lake", bed.lake()), Kind::local("copy", bed.path("copy"))];
     kinds.extend(s3(run));
     kinds.extend(sftp(run));
     kinds.extend(http(run));
+    kinds.extend(azure(bed, run));
     kinds
 }
 
@@ -220,7 +249,7 @@ impl Scene {
         let id = known.map_or_else(|| daemon.run("shop"), str::to_owned);
         daemon.wait_for(&id, &["succeeded"], PATIENCE);
         for kind in &self.kinds {
-            holds_exactly(&kind.files.join("shop/cursor"), &id, &self.bed, kind.name);
+            holds_exactly(&kind.look().join("shop/cursor"), &id, &self.bed, kind.name);
         }
         let spool = walk(&self.bed.lake().join(".saas-export/spool"));
         assert!(spool.is_empty(), "left in the spool: {spool:?}");
