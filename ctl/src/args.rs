@@ -64,13 +64,7 @@ pub enum Command {
     #[command(after_help = examples::EXPORTS)]
     Exports,
     /// When exports run by themselves, and how that last went
-    #[command(after_help = "\
-Times are shown as a clock in the time zone of the schedule shows them, and in UTC. `pause EXPORT` stops a schedule.
-
-Examples:
-  exportctl schedule
-  exportctl schedule shop-nightly --next 5
-  exportctl schedule --json | jq -r '.[] | [.export, .next[0].at] | @tsv'")]
+    #[command(after_help = examples::SCHEDULE)]
     Schedule(Schedule),
     /// Run an export now
     #[command(after_help = examples::RUN)]
@@ -85,12 +79,10 @@ Examples:
     #[command(after_help = examples::WATCH)]
     Watch(Watch),
     /// Lines of the journal about a task, an export or the daemon (runs journalctl)
-    #[command(after_help = logs::EXAMPLES)]
+    #[command(after_help = examples::LOGS)]
     Logs(Logs),
     /// Metrics of the daemon in the format of OpenMetrics, as Prometheus reads it
-    #[command(after_help = "\
-Example:
-  exportctl metrics | grep stale")]
+    #[command(after_help = examples::METRICS)]
     Metrics,
     /// Stop a task, an export with its schedule, or everything; keeps what was fetched
     #[command(after_help = examples::PAUSE)]
@@ -132,14 +124,7 @@ Example:
     #[command(after_help = examples::SCHEMA)]
     Schema(Schema),
     /// Who was told how tasks ended: what was sent, waits or was given up
-    #[command(after_help = "\
-Recipients stand under notify: in the configuration; `run --notify NAME` tells one of them how that task ends.
-
-Examples:
-  exportctl notifications                            newest first
-  exportctl notifications --state given_up --recipient ops-mail
-  exportctl notifications retry msg_5d41402abc4b2a76b9719d911017c592
-  exportctl notifications test ops-mail              does it arrive?")]
+    #[command(after_help = examples::NOTIFICATIONS)]
     Notifications(Notifications),
     /// The daemon's configuration
     #[command(subcommand, after_help = examples::CONFIG)]

@@ -222,3 +222,50 @@ Exit code 6 if it does not in time.
 
 Examples:
   exportctl waitready --timeout 2m && exportctl run shop-nightly --wait";
+
+pub const SCHEDULE: &str = "\
+Times are shown as a clock in the time zone of the schedule shows them, and in UTC. `pause EXPORT` stops a schedule.
+
+Examples:
+  exportctl schedule
+  exportctl schedule shop-nightly --next 5
+  exportctl schedule --json | jq -r '.[] | [.export, .next[0].at] | @tsv'";
+
+pub const METRICS: &str = "\
+Examples:
+  exportctl metrics
+  exportctl metrics | grep stale";
+
+pub const NOTIFICATIONS: &str = "\
+Recipients stand under notify: in the configuration; `run --notify NAME` tells one of them how that task ends.
+
+Examples:
+  exportctl notifications                            newest first
+  exportctl notifications --state given_up --recipient ops-mail
+  exportctl notifications retry msg_5d41402abc4b2a76b9719d911017c592
+  exportctl notifications test ops-mail              does it arrive?";
+
+pub const LOGS: &str = "\
+Reading the journal takes root or the group systemd-journal (or adm).
+
+Examples:
+  exportctl logs                                  the last lines of the daemon
+  exportctl logs 20261121T0245 -x                 everything about a task, with causes and remedies
+  exportctl logs shop-nightly -f                  follow an export
+  exportctl logs --priority warning --since -1d   what went wrong since yesterday?
+  exportctl logs shop-nightly --json | jq -r '.EXPORT_STREAM'";
+
+pub const NOTIFICATIONS_LIST: &str = "\
+Examples:
+  exportctl notifications list --state waiting
+  exportctl notifications list --json | jq -r '.[] | select(.state == \"given_up\") | .error'";
+
+pub const NOTIFICATIONS_RETRY: &str = "\
+Examples:
+  exportctl notifications retry msg_5d41402abc4b2a76b9719d911017c592";
+
+pub const NOTIFICATIONS_TEST: &str = "\
+The message goes out at once, and not through the outbox.
+
+Examples:
+  exportctl notifications test ops-mail";

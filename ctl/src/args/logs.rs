@@ -2,17 +2,6 @@
 
 use clap::Args;
 
-/// Examples for the help of `logs`.
-pub const EXAMPLES: &str = "\
-Reading the journal takes root or the group systemd-journal (or adm).
-
-Examples:
-  exportctl logs                                the last lines of the daemon
-  exportctl logs 20261121T0245 -x               everything about a task, with causes and remedies
-  exportctl logs shop-nightly -f                follow an export
-  exportctl logs --priority warning --since -1d what went wrong since yesterday?
-  exportctl logs shop-nightly --json | jq -r '.EXPORT_STREAM'";
-
 /// `logs`.
 #[derive(Debug, Args)]
 pub struct Logs {

@@ -1,5 +1,6 @@
 //! `notifications` on the command line.
 
+use super::examples;
 use clap::{Args, Subcommand};
 
 /// `notifications`: the list, unless something is to be done.
@@ -18,13 +19,16 @@ pub struct Notifications {
 #[derive(Debug, Subcommand)]
 pub enum Notify {
     /// What was sent, waits or was given up, newest first
+    #[command(after_help = examples::NOTIFICATIONS_LIST)]
     List(ListNotifications),
     /// Try one again now that waits or was given up
+    #[command(after_help = examples::NOTIFICATIONS_RETRY)]
     Retry {
         /// Its id.
         id: String,
     },
     /// Send a message about nothing to a recipient, and say what became of it
+    #[command(after_help = examples::NOTIFICATIONS_TEST)]
     Test {
         /// Name of the recipient in the configuration.
         recipient: String,
