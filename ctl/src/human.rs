@@ -1,7 +1,7 @@
 //! Numbers, sizes, times and texts as people read them.
 
 use jiff::Timestamp;
-use saas_export_api::{Progress, TaskState, TaskSummary, plural};
+use saas_export_api::{Progress, TaskState, TaskSummary, plural, size};
 
 /// `1234567` as `1,234,567`.
 pub fn count(number: u64) -> String {
@@ -19,22 +19,6 @@ pub fn count(number: u64) -> String {
 /// A number of things: `1 record`, `1,234 records`.
 pub fn many(number: u64, one: &str) -> String {
     format!("{} {}", count(number), plural(number, one))
-}
-
-/// A size in decimal units: `999 B`, `1.5 kB`, `48.0 MB`.
-pub fn bytes(number: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if number < 1000 {
-        return format!("{number} B");
-    }
-    let mut value = number as f64 / 1000.0;
-    let mut unit = 0;
-    // From 999.95 on it would print as 1000.0.
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS.get(unit).copied().unwrap_or_default())
 }
 
 /// A length of time with its two largest units: `45s`, `3m 40s`, `2h 05m`, `1d 3h`.
@@ -108,7 +92,7 @@ pub fn progress(progress: &Progress) -> String {
     if progress.rate > 0.0 {
         text.push_str(&format!(", {}", rate(progress.rate)));
     }
-    text.push_str(&format!(", {}", bytes(progress.bytes)));
+    text.push_str(&format!(", {}", size(progress.bytes)));
     if let Some(seconds) = progress.eta_seconds {
         text.push_str(&format!(", ETA {}", duration(seconds)));
     }
@@ -132,17 +116,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_and_sizes() {
+    fn counts() {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), text);
         }
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!([many(0, "file"), many(1, "file"), many(1000, "file")], ["0 files", "1 file", "1,000 files"]);
-        let sizes = [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_960, "1.0 MB"), (48_000_000, "48.0 MB")];
-        for (number, text) in sizes {
-            assert_eq!(bytes(number), text);
-        }
-        assert_eq!(bytes(u64::MAX), "18.4 EB");
     }
 
     #[test]

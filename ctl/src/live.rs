@@ -3,7 +3,7 @@
 use crate::human;
 use crate::out::{Colour, Out, complain};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use saas_export_api::{TaskState, TaskSummary};
+use saas_export_api::{TaskState, TaskSummary, size};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -124,8 +124,7 @@ pub fn ending(task: &TaskSummary, colours: bool) -> String {
     let state = Colour::of_state(task.state).paint(task.state.word(), colours);
     let took = human::seconds_between(task.started_at.as_deref(), task.ended_at.as_deref());
     let took = took.map(|seconds| format!(", in {}", human::duration(seconds))).unwrap_or_default();
-    let sums =
-        format!("{} read, {} written", human::many(task.progress.records, "record"), human::bytes(task.progress.bytes));
+    let sums = format!("{} read, {} written", human::many(task.progress.records, "record"), size(task.progress.bytes));
     let why = if task.reason.is_empty() { String::new() } else { format!(" ({})", human::clean(&task.reason)) };
     format!("{} {} {state}: {sums}{took}{why}", human::clean(&task.export), human::clean(&task.id))
 }

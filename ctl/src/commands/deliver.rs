@@ -9,7 +9,7 @@ use crate::human;
 use crate::out::{Colour, Out};
 use crate::table::{Cell, Table};
 use hyper::Method;
-use saas_export_api::{self as api, Delivering, TaskDestination, TaskSummary};
+use saas_export_api::{self as api, Delivering, TaskDestination, TaskSummary, size};
 
 /// Fills a destination back, or releases what one holds.
 pub async fn deliver(args: Deliver, client: &Client, out: Out) -> Result<Exit, Failure> {
@@ -54,7 +54,7 @@ pub fn behind(tasks: &[TaskSummary]) -> Table {
 
 fn cells(place: &TaskDestination) -> [Cell; 6] {
     let files = format!("{}/{}", human::count(place.delivered), human::count(place.files));
-    let sent = if place.sent_bytes > 0 { human::bytes(place.sent_bytes) } else { String::new() };
+    let sent = if place.sent_bytes > 0 { size(place.sent_bytes) } else { String::new() };
     let why = match (&place.error, place.published, place.filling) {
         (Some(error), _, _) => Cell::coloured(human::clean(error), Colour::Yellow),
         (None, true, false) => "published".into(),
@@ -64,7 +64,7 @@ fn cells(place: &TaskDestination) -> [Cell; 6] {
     [
         human::clean(&place.name).into(),
         files.into(),
-        human::bytes(place.delivered_bytes).into(),
+        size(place.delivered_bytes).into(),
         sent.into(),
         place.next_try.as_deref().map(human::moment).unwrap_or_default().into(),
         why,

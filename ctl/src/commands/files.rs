@@ -9,7 +9,7 @@ use crate::human;
 use crate::out::{Colour, Out};
 use crate::table::Table;
 use hyper::Method;
-use saas_export_api::{FileEntry, Files, VerifyReport};
+use saas_export_api::{FileEntry, Files, VerifyReport, size};
 use serde_json::Value;
 
 /// Paths of published data files, one per line and of one destination, so that other programs can take them as they are.
@@ -53,7 +53,7 @@ fn table(files: &[&FileEntry]) -> Table {
             human::clean(&file.stream).into(),
             human::clean(&file.name).into(),
             human::count(file.rows).into(),
-            human::bytes(file.bytes).into(),
+            size(file.bytes).into(),
             human::clean(&file.path).into(),
         ]);
     }
@@ -105,7 +105,7 @@ pub async fn verify(args: Verify, client: &Client, out: Out) -> Result<Exit, Fai
     for name in &report.skipped {
         out.say(&format!("not verified: {}, which lets nothing be read", human::clean(name)));
     }
-    let read = format!("{}, {} read", human::many(report.files, "file"), human::bytes(report.bytes));
+    let read = format!("{}, {} read", human::many(report.files, "file"), size(report.bytes));
     if report.ok {
         let good = Colour::Green.paint(&format!("all as {measure} says"), out.live && out.colours);
         out.say(&format!("{good}: {read}"));

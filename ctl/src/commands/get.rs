@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::out::Out;
-use saas_export_api::TaskDetail;
+use saas_export_api::{TaskDetail, size};
 use saas_export_manifest::{MANIFEST_NAME, Manifest, SUMS_NAME, beside, is_plain_name};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ pub async fn get(args: Get, client: &Client, out: Out) -> Result<Exit, Failure> 
             .hint(format!("exportctl show {task} says why; repeat the command once they are published")));
     }
     let kept = if sum.kept > 0 { format!("; {} there already", human::many(sum.kept, "file")) } else { String::new() };
-    out.say(&format!("{} written, {}{kept}", human::many(sum.written, "file"), human::bytes(sum.bytes)));
+    out.say(&format!("{} written, {}{kept}", human::many(sum.written, "file"), size(sum.bytes)));
     Ok(Exit::Ok)
 }
 

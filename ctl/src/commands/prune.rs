@@ -9,7 +9,7 @@ use crate::human;
 use crate::out::{Colour, Out, complain};
 use crate::table::{Cell, Table};
 use hyper::Method;
-use saas_export_api::{ChainFate, Fate, PruneReport};
+use saas_export_api::{ChainFate, Fate, PruneReport, size};
 use serde_json::Value;
 use std::io::{IsTerminal as _, stdin};
 
@@ -72,7 +72,7 @@ fn show(document: &Value, report: &PruneReport, out: Out) -> Result<Exit, Failur
                 "{} with {} ({})",
                 human::many(chains.len() as u64, "chain"),
                 human::many(files, "file"),
-                human::bytes(bytes)
+                size(bytes)
             ),
         )
     };
@@ -104,7 +104,7 @@ fn table<'a>(chains: impl Iterator<Item = &'a ChainFate>) -> Table {
             human::clean(&chain.chain).into(),
             human::count(chain.tasks.len() as u64).into(),
             human::count(chain.files).into(),
-            human::bytes(chain.bytes).into(),
+            size(chain.bytes).into(),
             fate(chain.fate),
             human::clean(&why).into(),
         ]);

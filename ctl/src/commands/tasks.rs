@@ -10,7 +10,7 @@ use crate::human;
 use crate::out::{Colour, Out};
 use crate::table::{Cell, Table};
 use jiff::Timestamp;
-use saas_export_api::{StreamDetail, TaskDetail, TaskState, TaskSummary};
+use saas_export_api::{StreamDetail, TaskDetail, TaskState, TaskSummary, size};
 use std::fmt::Write as _;
 
 /// The tasks, newest first.
@@ -34,7 +34,7 @@ pub async fn list(args: Tasks, client: &Client, out: Out) -> Result<Exit, Failur
             human::clean(&task.export).into(),
             state(task.state),
             human::count(task.progress.records).into(),
-            human::bytes(task.progress.bytes).into(),
+            size(task.progress.bytes).into(),
             took.map(human::duration).unwrap_or_default().into(),
             human::ago(&task.created_at, now).into(),
             human::why(task).into(),
@@ -62,7 +62,7 @@ pub fn open_table(tasks: &[TaskSummary]) -> Table {
             human::count(progress.records).into(),
             total.map(|total| human::percent(progress.records, total)).unwrap_or_default().into(),
             rate.into(),
-            human::bytes(progress.bytes).into(),
+            size(progress.bytes).into(),
             progress.eta_seconds.map(human::duration).unwrap_or_default().into(),
             human::why(task).into(),
         ]);
@@ -169,7 +169,7 @@ fn stream_table(streams: &[StreamDetail]) -> Table {
             human::count(counts.duplicate + counts.filtered + counts.over_limit).into(),
             human::count(counts.rescued).into(),
             human::count(stream.pages).into(),
-            human::bytes(stream.bytes).into(),
+            size(stream.bytes).into(),
             human::count(stream.segments).into(),
             notes.join("; ").into(),
         ]);

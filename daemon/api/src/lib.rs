@@ -14,6 +14,7 @@ mod plural;
 pub mod prune;
 pub mod schedule;
 pub mod schema;
+mod size;
 pub mod status;
 pub mod task;
 
@@ -28,6 +29,7 @@ pub use plural::plural;
 pub use prune::{ChainFate, Fate, PruneReport};
 pub use schedule::{LastSlot, Schedule, ScheduledTime, SlotOutcome};
 pub use schema::{FieldDiff, SchemaColumn, SchemaDiff, SchemaMisfit, SchemaReport, StreamDiff, StreamSchema};
+pub use size::size;
 pub use status::{
     Access, Caller, CheckReport, LedgerHealth, RateLimit, RateWindow, ReloadReport, SourceRate, StaleStream, Status,
     TaskCounts, Version,

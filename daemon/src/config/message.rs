@@ -287,20 +287,6 @@ impl io::Write for Bounded {
     }
 }
 
-/// Bytes for a person: `12.3 MB`.
-pub fn human_size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "it is rounded to a tenth")]
-    let (mut value, mut unit) = (bytes as f64 / 1000.0, 0);
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        (value, unit) = (value / 1000.0, unit + 1);
-    }
-    format!("{value:.1} {}", UNITS.get(unit).copied().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,15 +326,6 @@ mod tests {
     fn a_text_is_cut_at_a_character() {
         let message = Message { export: "é".repeat(50), ..Message::sample("failed") };
         assert_eq!(fill("{{ export }}", &message, 9).unwrap(), "éééé");
-    }
-
-    #[test]
-    fn sizes_for_people() {
-        for (bytes, text) in
-            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (999_960, "1.0 MB")]
-        {
-            assert_eq!(human_size(bytes), text);
-        }
     }
 
     proptest! {

@@ -117,12 +117,12 @@ pub struct DestinationMeter {
 }
 
 impl DestinationMeter {
-    /// A try failed, at this many microseconds since 1970; whether the one before it had not.
-    pub fn failed(&self, at: i64) -> bool {
+    /// A try failed, at this many microseconds since 1970.
+    pub fn failed(&self, at: i64) {
         self.failures.add(1);
         self.failed_at.store(at, Relaxed);
         self.tried.store(true, Relaxed);
-        !self.away.swap(true, Relaxed)
+        self.away.store(true, Relaxed);
     }
 
     /// A try worked; whether the one before it had failed.
@@ -205,7 +205,8 @@ mod tests {
         let meter = DestinationMeter::default();
         assert_eq!((meter.reachable(), meter.failed_at()), (None, None));
         assert!(!meter.worked());
-        assert!(meter.failed(5_500_000) && !meter.failed(6_500_000));
+        meter.failed(5_500_000);
+        meter.failed(6_500_000);
         assert_eq!((meter.reachable(), meter.failed_at(), meter.failures.get()), (Some(false), Some(6.5), 2));
         assert!(meter.worked() && !meter.worked());
         assert_eq!(meter.reachable(), Some(true));

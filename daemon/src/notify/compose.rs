@@ -3,7 +3,7 @@
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::TaskId;
-use crate::config::message::{FileWords, Message, StreamWords, human_size};
+use crate::config::message::{FileWords, Message, StreamWords};
 use crate::config::settings::{Config, Destination, reached};
 use crate::destinations::{Opener, object_key};
 use crate::host::messages::Message as Told;
@@ -13,6 +13,7 @@ use crate::ledger::rows::{ManifestRow, NoticeRow, TaskRow};
 use crate::model::notice::{Facts, StreamFacts};
 use crate::model::task::TaskState;
 use jiff::{SignedDuration, Timestamp};
+use saas_export_api::size;
 use saas_export_manifest::Manifest;
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ pub fn of_facts(facts: &Facts, event: &str) -> Message {
         records: facts.total.counts.written,
         rejected: facts.total.counts.rejected,
         bytes: facts.total.bytes,
-        size: human_size(facts.total.bytes),
+        size: size(facts.total.bytes),
         file_count: facts.total.files,
         streams: facts.streams.iter().map(stream).collect(),
         previous_task: before.map(|before| before.task.clone()),
@@ -114,7 +115,7 @@ fn stream(facts: &StreamFacts) -> StreamWords {
         records: facts.counts.written,
         rejected: facts.counts.rejected,
         bytes: facts.bytes,
-        size: human_size(facts.bytes),
+        size: size(facts.bytes),
         file_count: facts.files,
         error: facts.error.clone(),
     }
@@ -171,7 +172,7 @@ async fn files(
                 destination: row.destination.clone(),
                 records: segment.rows,
                 bytes: segment.bytes,
-                size: human_size(segment.bytes),
+                size: size(segment.bytes),
                 sha256: segment.sha256.clone(),
                 path: place.location(&key),
                 url,
@@ -245,7 +246,10 @@ async fn recorded(ledger: &Ledger, task: &TaskRow, (found, recipient): (&mut Fou
         ..AuditEntry::default()
     };
     if let Err(error) = ledger.audit(entry).await {
-        tracing::warn!(MESSAGE_ID = Told::LedgerTrouble.id(), EXPORT_TASK = %task.id, "failed to record the links of a notification: {}", Chain(&error));
+        tracing::warn!(
+            MESSAGE_ID = Told::LedgerTrouble.id(), EXPORT_TASK = %task.id,
+            "failed to record the links of a notification: {}", Chain(&error)
+        );
         found.files.iter_mut().for_each(|file| file.url = None);
         found.until = None;
         found.note = Some("Links could not be made; the journal says why.".into());
