@@ -4,7 +4,6 @@
 #   tests/packaging/run.sh                    units, maintainer scripts, lists: seconds, needs no program of ours
 #   tests/packaging/run.sh packages BIN_DIR   builds both packages of these programs, twice, and looks into them (needs root for rpm --root)
 #
-# `PACKAGING_PARTIAL=1` leaves out what packaging/files lists and is not there: for work on the packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # The most that `systemd-analyze security` may find, in tenths.
@@ -86,10 +85,8 @@ contents() { # both packages hold the same, with these modes
   mode usr/lib/tmpfiles.d/saas-export-daemon.conf "644 root"
   mode usr/share/bash-completion/completions/exportctl "644 root"
   mode usr/share/doc/saas-export-daemon/examples/drop-ins/limits.conf "644 root"
-  if [ -z "$partial" ]; then
-    mode usr/share/man/man8/saas-export-daemon.8.gz "644 root"
-    mode usr/lib/systemd/catalog/saas-export-daemon.catalog "644 root"
-  fi
+  mode usr/share/man/man8/saas-export-daemon.8.gz "644 root"
+  mode usr/lib/systemd/catalog/saas-export-daemon.catalog "644 root"
   ! grep -q '^[^#]' "$root/etc/export/auth.env" || fail "the shipped auth.env holds something"
   [ ! -e "$root/etc/export/state-key" ] || fail "a key is shipped: it would be the same everywhere"
   for program in "$root"/usr/bin/*; do
@@ -99,7 +96,7 @@ contents() { # both packages hold the same, with these modes
 }
 
 packages() {
-  local bin=$1 partial=${PACKAGING_PARTIAL:+--partial} name what
+  local bin=$1 name what
   what=all
   have dh "the .deb" || what=rpm
   have rpmbuild "the .rpm" || { [ $what = all ] || return 0; what=deb; }
@@ -110,7 +107,7 @@ packages() {
     (
       umask 022
       [ "$name" = one ] || { umask 077; export TZ=Asia/Tokyo; }
-      TMPDIR=$(mktemp -d -p "$work") packaging/build $what --bin-dir "$bin" --out "$work/$name" ${partial:+$partial}
+      TMPDIR=$(mktemp -d -p "$work") packaging/build $what --bin-dir "$bin" --out "$work/$name"
     ) >"$work/$name.log" 2>&1 || { cat "$work/$name.log"; fail "packaging/build"; }
     sleep 1
   done
@@ -123,7 +120,7 @@ packages() {
     dpkg-deb -f "$work"/one/*.deb Depends
     [ "$(dpkg-deb --ctrl-tarfile "$work"/one/*.deb | tar -xO ./conffiles | sort | paste -sd' ')" = "/etc/export/auth.env /etc/export/config.yaml" ] ||
       fail "the conffiles are others"
-    if [ -z "$partial" ] && have lintian "the .deb, by lintian"; then
+    if have lintian "the .deb, by lintian"; then
       lintian --allow-root --fail-on error,warning "$work"/one/*.deb
     fi
   fi
