@@ -176,7 +176,7 @@ fn put(tx: &Tx<'_>, task: &TaskRow, recipient: &str, (event, facts): (Event, &Fa
         let text = "SELECT id FROM outbox WHERE recipient = ?1 AND state = 'waiting' ORDER BY seq LIMIT 1";
         if let Some(oldest) = one(tx, text, [recipient], |row| row.get::<_, String>(0))? {
             let why = format!("more than {MAX_WAITING} messages wait for {recipient}, and this was the oldest");
-            attempted(tx, &oldest, &Attempt::GivenUp(why), &BTreeMap::new())?;
+            attempted(tx, &oldest, &Attempt::GivenUp(why))?;
         }
     }
     run(
@@ -200,25 +200,17 @@ fn find(sql: &Connection, id: &str) -> Result<Option<NoticeRow>, LedgerError> {
     one(sql, &format!("SELECT {COLUMNS} FROM outbox WHERE id = ?1"), [id], notice_row)
 }
 
-fn attempted(
-    tx: &Tx<'_>,
-    id: &str,
-    attempt: &Attempt,
-    done: &BTreeMap<String, Option<String>>,
-) -> Result<(), LedgerError> {
+fn attempted(tx: &Tx<'_>, id: &str, attempt: &Attempt) -> Result<(), LedgerError> {
     let Some(row) = find(tx, id)?.filter(|row| row.state == NoticeState::Waiting) else { return Ok(()) };
     let (state, next, settled, error) = match attempt {
         Attempt::Sent(error) => (NoticeState::Sent, row.next_at, Some(tx.at), error.clone()),
         Attempt::Later(at, error) => (NoticeState::Waiting, *at, None, Some(error.clone())),
         Attempt::GivenUp(error) => (NoticeState::GivenUp, row.next_at, Some(tx.at), Some(error.clone())),
     };
-    let mut all_done = row.done.clone();
-    all_done.extend(done.iter().map(|(address, why)| (address.clone(), why.clone())));
     run(
         tx,
-        "UPDATE outbox SET state = ?2, next_at = ?3, settled_at = ?4, error = ?5, done = ?6, attempts = attempts + 1
-         WHERE id = ?1",
-        (id, state.word(), At(next), settled.map(At), error.as_deref().map(short), Json(&all_done)),
+        "UPDATE outbox SET state = ?2, next_at = ?3, settled_at = ?4, error = ?5, attempts = attempts + 1 WHERE id = ?1",
+        (id, state.word(), At(next), settled.map(At), error.as_deref().map(short)),
     )?;
     let action = match state {
         NoticeState::Waiting => return Ok(()),
@@ -270,16 +262,10 @@ impl Ledger {
         self.read(move |sql| due(sql, now, &busy)).await
     }
 
-    /// Records what became of an attempt to send a message, and which addresses are settled by it. About a message that
-    /// does not wait any more it changes nothing.
-    pub async fn notice_attempted(
-        &self,
-        id: &str,
-        attempt: Attempt,
-        done: BTreeMap<String, Option<String>>,
-    ) -> Result<(), LedgerError> {
+    /// Records what became of an attempt to send a message. About a message that does not wait any more it changes nothing.
+    pub async fn notice_attempted(&self, id: &str, attempt: Attempt) -> Result<(), LedgerError> {
         let id = id.to_owned();
-        self.write(move |tx| attempted(tx, &id, &attempt, &done)).await
+        self.write(move |tx| attempted(tx, &id, &attempt)).await
     }
 
     /// Records that one address of a message is settled: accepted, or refused for a reason.

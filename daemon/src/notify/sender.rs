@@ -215,17 +215,26 @@ impl Notifier {
                 tracing::info!(EXPORT_TASK = %task, EXPORT_NAME = %export, "told {to} how task {task} ended ({id})");
             }
             Attempt::Sent(Some(lost)) => {
-                tracing::warn!(MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "told {to} how task {task} ended ({id}), but not {lost}");
+                tracing::warn!(
+                    MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export,
+                    "told {to} how task {task} ended ({id}), but not {lost}"
+                );
             }
             Attempt::Later(_, why) if row.attempts == 0 => {
-                tracing::warn!(MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "failed to tell {to} how task {task} ended, this is tried again: {why}");
+                tracing::warn!(
+                    MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export,
+                    "failed to tell {to} how task {task} ended, this is tried again: {why}"
+                );
             }
             Attempt::Later(_, why) => tracing::debug!("failed again to tell {to} how task {task} ended: {why}"),
             Attempt::GivenUp(why) => {
-                tracing::error!(MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export, "failed to tell {to} how task {task} ended, and gave up: {why}; exportctl notifications retry {id}");
+                tracing::error!(
+                    MESSAGE_ID = Told::NotificationFailed.id(), EXPORT_TASK = %task, EXPORT_NAME = %export,
+                    "failed to tell {to} how task {task} ended, and gave up: {why}; exportctl notifications retry {id}"
+                );
             }
         }
-        self.told(|| self.ledger.notice_attempted(&row.id, attempt.clone(), BTreeMap::new())).await;
+        self.told(|| self.ledger.notice_attempted(&row.id, attempt.clone())).await;
     }
 
     /// Tells the ledger until it has taken it: what is sent and not recorded would be sent again.

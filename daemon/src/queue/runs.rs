@@ -262,7 +262,8 @@ impl<E: Engine> Dispatcher<E> {
             let full = what.reason.starts_with(DISK_FULL);
             let message = if full { Message::DiskFull } else { Message::TaskWaits };
             tracing::warn!(
-                MESSAGE_ID = message.id(), EXPORT_TASK = %id, EXPORT_NAME = %run.row.export, "task {id} waits: {}", what.reason
+                MESSAGE_ID = message.id(), EXPORT_TASK = %id, EXPORT_NAME = %run.row.export,
+                "task {id} waits: {}", what.reason
             );
             self.tell_waiting(id, Some(what)).await;
         }
@@ -270,7 +271,10 @@ impl<E: Engine> Dispatcher<E> {
 
     async fn tell_waiting(&self, id: &TaskId, waiting: Option<Waiting>) {
         if let Err(error) = self.ledger.set_waiting(id, waiting).await {
-            tracing::warn!(MESSAGE_ID = Message::LedgerTrouble.id(), EXPORT_TASK = %id, "failed to record why task {id} waits: {}", Chain(&error));
+            tracing::warn!(
+                MESSAGE_ID = Message::LedgerTrouble.id(), EXPORT_TASK = %id,
+                "failed to record why task {id} waits: {}", Chain(&error)
+            );
         }
     }
 

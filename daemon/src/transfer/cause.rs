@@ -1,4 +1,5 @@
-//! What the journal and the metrics are told of a destination: that it fails, of what, and that it works again.
+//! What the journal and the metrics are told of a task on its way: a destination that fails or works again, a schema that is
+//! another one, records that were left out.
 
 use super::TaskRun;
 use super::error::TransferError;

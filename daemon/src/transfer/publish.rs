@@ -165,7 +165,8 @@ async fn point_latest(
         }
         Some(later) => tracing::info!(
             MESSAGE_ID = Message::LatestStays.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
-            EXPORT_STREAM = %manifest.stream, EXPORT_DESTINATION = %name, "{} stays with the newer task {later}", destination.location(&pointer)
+            EXPORT_STREAM = %manifest.stream, EXPORT_DESTINATION = %name,
+            "{} stays with the newer task {later}", destination.location(&pointer)
         ),
         None => {
             let bytes = json(latest(task, manifest, entries).to_bytes())?;

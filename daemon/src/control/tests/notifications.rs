@@ -11,7 +11,7 @@ async fn what_was_told_is_listed_and_tried_again() {
     assert_eq!(fixture.get("/v1/notifications").await.body["result"], json!([]));
     assert!(fixture.get("/v1/status").await.body["result"]["notifications"].is_null());
     let id = give_notice(ledger, "a").await;
-    ledger.notice_attempted(&id, Attempt::GivenUp("the server refuses".into()), BTreeMap::new()).await.unwrap();
+    ledger.notice_attempted(&id, Attempt::GivenUp("the server refuses".into())).await.unwrap();
     let listed = fixture.get("/v1/notifications?state=given_up&recipient=ops").await.body["result"][0].clone();
     assert_eq!(listed["id"], id.as_str());
     assert_eq!((&listed["event"], &listed["error"]), (&json!("first_failure"), &json!("the server refuses")));
@@ -22,7 +22,7 @@ async fn what_was_told_is_listed_and_tried_again() {
     let path = format!("/v1/notifications/{id}/retry");
     let again = fixture.ask(Some(Admin), "POST", &path, "").await.body["result"].clone();
     assert_eq!((&again["state"], &again["attempts"]), (&json!("waiting"), &json!(0)), "{again}");
-    ledger.notice_attempted(&id, Attempt::Sent(None), BTreeMap::new()).await.unwrap();
+    ledger.notice_attempted(&id, Attempt::Sent(None)).await.unwrap();
     assert_eq!(fixture.ask(Some(Admin), "POST", &path, "").await.status, StatusCode::CONFLICT);
     let unknown = fixture.ask(Some(Admin), "POST", "/v1/notifications/msg_none/retry", "").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);

@@ -5,7 +5,6 @@ use crate::base::error::ErrorClass;
 use crate::ledger::rows::NoticeState;
 use crate::ledger::{Attempt, NoticeFilter};
 use crate::model::notice::{Event, Rule};
-use std::collections::BTreeMap;
 
 fn rule(to: &str, on: &[Event]) -> Rule {
     Rule { to: to.into(), on: on.to_vec() }
@@ -107,13 +106,13 @@ async fn messages_to_one_recipient_go_out_in_order_and_survive_a_restart() {
     assert_eq!(ledger.notices_due(now, vec!["hook".into()]).await.unwrap().now.len(), 1);
 
     let (first, next) = (due.now[0].id.clone(), now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap());
-    ledger.notice_attempted(&first, Attempt::Later(next, "silent".into()), BTreeMap::new()).await.unwrap();
+    ledger.notice_attempted(&first, Attempt::Later(next, "silent".into())).await.unwrap();
     let due = ledger.notices_due(now, vec!["ops".into()]).await.unwrap();
     assert_eq!((due.now.len(), due.next), (0, Some(next)), "the second waits behind the first");
     assert_eq!(ledger.notice_trouble(now).await.unwrap(), (1, 0));
     ledger.notice_address(&first, "a@example.com", None).await.unwrap();
-    ledger.notice_attempted(&first, Attempt::Sent(None), BTreeMap::new()).await.unwrap();
-    ledger.notice_attempted(&first, Attempt::GivenUp("late".into()), BTreeMap::new()).await.unwrap();
+    ledger.notice_attempted(&first, Attempt::Sent(None)).await.unwrap();
+    ledger.notice_attempted(&first, Attempt::GivenUp("late".into())).await.unwrap();
     let due = ledger.notices_due(now, vec!["ops".into()]).await.unwrap();
     assert_ne!(due.now[0].id, first);
     let sent = NoticeFilter { recipient: None, state: Some(NoticeState::Sent), limit: 5 };
