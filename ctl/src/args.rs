@@ -3,6 +3,7 @@
 mod examples;
 mod files;
 pub mod groups;
+mod ledger;
 mod logs;
 #[cfg(test)]
 mod manual;
@@ -12,6 +13,7 @@ mod schedule;
 mod schema;
 
 pub use files::{Files, Get, Prune, Url, Verify};
+pub use ledger::{Backup, Ledger};
 pub use logs::Logs;
 pub use notifications::{ListNotifications, Notifications, Notify};
 pub use offsets::Offsets;
@@ -126,6 +128,9 @@ pub enum Command {
     /// Who was told how tasks ended: what was sent, waits or was given up
     #[command(after_help = examples::NOTIFICATIONS)]
     Notifications(Notifications),
+    /// Snapshots of the ledger, and whether it is as it should be
+    #[command(subcommand, after_help = examples::LEDGER)]
+    Ledger(Ledger),
     /// The daemon's configuration
     #[command(subcommand, after_help = examples::CONFIG)]
     Config(Config),
@@ -390,6 +395,10 @@ mod tests {
             "offsets set 2026 -",
             "offsets reset 2026 --stream orders --yes",
             "config check",
+            "ledger backup",
+            "ledger backup -o /mnt/backup/ledger.db --json",
+            "ledger snapshots",
+            "ledger check",
             "check",
             "check crm --param region=eu --json",
             "reload --wait",
@@ -434,6 +443,8 @@ mod tests {
             "verify --dir /srv --destination lake",
             "offsets",
             "schedule --next 0",
+            "ledger",
+            "ledger backup file",
             "check --param region=eu",
             "reload --wait --dry-run",
             "completions csh-but-not-really",

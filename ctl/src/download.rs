@@ -125,7 +125,7 @@ impl<'a> Download<'a> {
     }
 
     async fn write(&self, stream: &str, wanted: &Wanted, path: &Path) -> Result<Wrote, Failure> {
-        let mut part = Part::create(path)?;
+        let mut part = Part::create(path, 0o640)?;
         let (file, shown) = (&mut part.file, self.bar.position());
         let got = match &wanted.content {
             Some(content) => {
@@ -159,21 +159,9 @@ impl<'a> Download<'a> {
         if let Some(destination) = self.destination {
             path.push_str(&format!("?destination={}", encode(destination)));
         }
-        let response = within(self.client.send(Method::GET, &path, None)).await??;
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
-        }
-        let header = response.headers().get(SHA256_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let failed = |error: &io::Error| failed("write", &self.path(stream, name), error);
+        let (got, header) = body(self.client, &path, |piece| take(piece).map_err(|error| failed(&error))).await?;
         let expected = wanted.sha256.clone().or(header);
-        let mut digester = Digester::default();
-        let mut body = response.into_body();
-        while let Some(frame) = within(body.frame()).await? {
-            let frame = frame.map_err(|error| broken(&error))?;
-            let Some(piece) = frame.data_ref() else { continue };
-            take(piece).map_err(|error| failed("write", &self.path(stream, name), &error))?;
-            digester.update(piece);
-        }
-        let got = digester.finish();
         let wrong = match (wanted.bytes, expected) {
             (Some(bytes), _) if bytes != got.bytes => format!("has {} bytes instead of {bytes}", got.bytes),
             (_, Some(sha256)) if sha256 != got.sha256 => format!("has SHA-256 {} instead of {sha256}", got.sha256),
@@ -183,25 +171,64 @@ impl<'a> Download<'a> {
     }
 }
 
+/// Takes the body of an answer piece by piece; what it was, and the SHA-256 that the daemon says it must have.
+async fn body(
+    client: &Client,
+    path: &str,
+    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(Digests, Option<String>), Failure> {
+    let response = within(client.send(Method::GET, path, None)).await??;
+    if !response.status().is_success() {
+        return Err(refusal(response).await);
+    }
+    let header = response.headers().get(SHA256_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut digester = Digester::default();
+    let mut body = response.into_body();
+    while let Some(frame) = within(body.frame()).await? {
+        let frame = frame.map_err(|error| broken(&error))?;
+        let Some(piece) = frame.data_ref() else { continue };
+        take(piece)?;
+        digester.update(piece);
+    }
+    Ok((digester.finish(), header))
+}
+
+/// Refuses a place where something is already.
+pub fn must_be_free(path: &Path) -> Result<(), Failure> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("look at", path, &error)),
+        Ok(_) => Err(taken(path)),
+    }
+}
+
 fn plain(name: &str) -> Wanted {
     Wanted { name: name.to_owned(), bytes: None, sha256: None, content: None }
 }
 
 /// A file on its way, under a name of its own; gone if it does not get its real one.
-struct Part {
+pub struct Part {
     path: PathBuf,
     file: File,
 }
 
 impl Part {
-    fn create(to: &Path) -> Result<Self, Failure> {
+    /// Begins a file that is to be at `to`.
+    pub fn create(to: &Path, mode: u32) -> Result<Self, Failure> {
         Self::sweep(to)?;
         let path = Self::place(to);
-        let open = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path);
+        let open = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
         let file = open.map_err(|error| failed("create", &path, &error))?;
         let part = Self { path, file };
         part.file.try_lock().map_err(|error| failed("lock", &part.path, &error.into()))?;
         Ok(part)
+    }
+
+    /// Writes what the daemon answers to a GET; what that was.
+    pub async fn fill(&mut self, client: &Client, path: &str, to: &Path) -> Result<Digests, Failure> {
+        let file = &mut self.file;
+        let take = |piece: &[u8]| file.write_all(piece).map_err(|error| failed("write", to, &error));
+        Ok(body(client, path, take).await?.0)
     }
 
     fn place(to: &Path) -> PathBuf {
@@ -219,7 +246,7 @@ impl Part {
     }
 
     /// Makes it durable and gives it its name, unless something has that by now.
-    fn finish(self, to: &Path) -> Result<(), Failure> {
+    pub fn finish(self, to: &Path) -> Result<(), Failure> {
         self.file.sync_all().map_err(|error| failed("sync", &self.path, &error))?;
         match fs::hard_link(&self.path, to) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(to)),
@@ -257,7 +284,7 @@ fn same(path: &Path, found: &Digests, sha256: &str) -> Result<(), Failure> {
 
 fn taken(path: &Path) -> Failure {
     Failure::new(Exit::Conflict, format!("another file is already at {}; it was not touched", path.display()))
-        .hint("move it away, or give another directory with -o")
+        .hint("move it away, or give another place with -o")
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {

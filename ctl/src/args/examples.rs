@@ -269,3 +269,31 @@ The message goes out at once, and not through the outbox.
 
 Examples:
   exportctl notifications test ops-mail";
+
+pub const LEDGER: &str = "\
+Examples:
+  exportctl ledger backup
+  exportctl ledger check
+  exportctl ledger snapshots";
+
+pub const LEDGER_BACKUP: &str = "\
+The daemon goes on meanwhile. The snapshot lies in the daemon's state directory; it holds what the ledger knows of your exports,
+but none of their secrets. The daemon takes one by itself every day (daemon.snapshots in its configuration).
+
+Examples:
+  exportctl ledger backup
+  exportctl ledger backup -o /mnt/backup/ledger-$(date +%F).db    also to a file that this user can write
+  exportctl ledger backup --json | jq -r .sha256";
+
+pub const LEDGER_SNAPSHOTS: &str = "\
+Examples:
+  exportctl ledger snapshots
+  exportctl ledger snapshots --json | jq -r '.[0].name'           the newest";
+
+pub const LEDGER_CHECK: &str = "\
+Reads the whole file, its references, the hashes of the audit, and compares what the ledger promises with what is in it.
+Exit code 1 if something is wrong; below each problem stands what to do.
+
+Examples:
+  exportctl ledger check
+  exportctl ledger check --json | jq '.steps[] | select(.problems)'";

@@ -1,6 +1,8 @@
 //! Golden JSON: every wire type reads and writes the documents in `golden/`, which a release adds to and never edits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "golden/ledger.rs"]
+mod ledger;
 #[path = "golden/reload.rs"]
 mod reload;
 #[path = "golden/schedule.rs"]

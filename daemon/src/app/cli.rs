@@ -54,6 +54,30 @@ pub enum Command {
     /// Print the rejected records of a task as NDJSON, also where they are sealed
     #[command(after_help = examples::QUARANTINE)]
     Quarantine(Quarantine),
+    /// The ledger as a file, where no daemon runs
+    #[command(after_help = examples::LEDGER)]
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Look at the whole ledger, or at a copy of it; exit code 1 if something is wrong
+    #[command(after_help = examples::LEDGER_CHECK)]
+    Check(LedgerCheck),
+}
+
+/// The check of `exportctl ledger check`, where no daemon runs. Nothing is written, and a daemon may run meanwhile. Run it as root
+/// or as the daemon's user.
+#[derive(Debug, Args)]
+pub struct LedgerCheck {
+    /// The ledger or snapshot; the configured ledger without it
+    pub file: Option<PathBuf>,
+    /// The daemon's state directory, instead of the configured one
+    #[arg(long, value_name = "PATH", conflicts_with = "file")]
+    pub state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

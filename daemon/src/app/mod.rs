@@ -7,6 +7,7 @@ mod fill;
 mod freshness;
 pub mod hooks;
 pub mod init;
+pub mod ledger;
 pub mod login;
 mod metrics;
 pub mod notifications;

@@ -69,6 +69,8 @@ pub const POINTS: &[&str] = &[
     "prune.object_removed",
     "prune.removed",
     "prune.committed",
+    "snapshot.synced",
+    "snapshot.named",
 ];
 
 /// Dies here if the environment asks for it.

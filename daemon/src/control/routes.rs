@@ -2,7 +2,7 @@
 
 use super::access::Access::{self, Admin, Operate, Read};
 use super::handlers::{
-    daemon, deliver, downloads, events, exports, files, notifications, offsets, prune, schedules, schema, tasks,
+    daemon, deliver, downloads, events, exports, files, ledger, notifications, offsets, prune, schedules, schema, tasks,
 };
 use super::reply::{Failure, Reply};
 use super::service::Call;
@@ -51,6 +51,10 @@ pub static ROUTES: &[Route] = &[
     post("/v1/cancel", Operate, |call| Box::pin(tasks::act_on_all(call, Act::Cancel))),
     get("/v1/prune", Read, |call| Box::pin(prune::plan(call))),
     post("/v1/prune", Admin, |call| Box::pin(prune::prune(call))),
+    get("/v1/ledger/check", Operate, |call| Box::pin(ledger::check(call))),
+    get("/v1/ledger/snapshots", Read, |call| Box::pin(ledger::snapshots(call))),
+    post("/v1/ledger/snapshots", Admin, |call| Box::pin(ledger::backup(call))),
+    get("/v1/ledger/snapshots/{snapshot}", Admin, |call| Box::pin(ledger::download(call))),
     get("/v1/schedules", Read, |call| Box::pin(schedules::list(call))),
     get("/v1/exports", Read, |call| Box::pin(exports::list(call))),
     get("/v1/exports/{export}", Read, |call| Box::pin(exports::show(call))),

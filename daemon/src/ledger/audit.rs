@@ -136,7 +136,7 @@ fn since(sql: &Connection, seq: i64, limit: u32) -> Result<Vec<AuditRow>, Ledger
 }
 
 /// The first row that does not follow from the rows before it.
-fn broken(sql: &Connection) -> Result<Option<i64>, LedgerError> {
+pub(super) fn broken(sql: &Connection) -> Result<Option<i64>, LedgerError> {
     let (mut seq, mut hash) = (0, String::new());
     loop {
         let rows = since(sql, seq, BATCH)?;

@@ -5,6 +5,7 @@ use crate::base::ids::TaskId;
 use crate::model::segment::NotContiguous;
 use crate::model::task::IllegalTransition;
 use rusqlite::ErrorCode;
+use saas_export_api::size;
 use std::path::{Path, PathBuf};
 
 /// Why the ledger refused or failed. Nothing has changed in it, whichever it is.
@@ -72,6 +73,21 @@ pub enum LedgerError {
         /// What SQLite said.
         #[source]
         source: rusqlite::Error,
+    },
+    /// A copy would take the room that the ledger may need.
+    #[error(
+        "copy the ledger to {path}: it takes {}, and as much must stay free, but only {} are; make room there, or \
+         lower daemon.snapshots.keep",
+        size(*bytes),
+        size(*free)
+    )]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+        /// What the copy takes.
+        bytes: u64,
+        /// What is free.
+        free: u64,
     },
     /// SQLite failed.
     #[error("use the ledger")]
@@ -179,7 +195,7 @@ impl Classify for LedgerError {
             Self::Newer { .. } | Self::NetworkFs { .. } | Self::FingerprintChanged { .. } => ErrorClass::Config,
             Self::MarkOfAnother { .. } | Self::Boundary { .. } => ErrorClass::Config,
             Self::NoSuchTask(_) | Self::NotThere { .. } => ErrorClass::Config,
-            Self::Full { .. } => ErrorClass::Full,
+            Self::Full { .. } | Self::NoRoom { .. } => ErrorClass::Full,
             Self::Owned { .. } | Self::Illegal { .. } | Self::NotContiguous { .. } | Self::Refused(_) => {
                 ErrorClass::Conflict
             }

@@ -5,6 +5,7 @@
 //! take effect; none takes effect in part.
 
 mod audit;
+mod check;
 mod codec;
 mod deliveries;
 mod error;
@@ -30,6 +31,7 @@ mod schedules;
 mod schema;
 mod segments;
 mod single;
+mod snapshot;
 mod spooled;
 mod streams;
 mod sweeps;
@@ -37,19 +39,21 @@ mod tasks;
 mod uploads;
 mod writer;
 
+pub use check::{CheckStep, check_file};
 pub use error::LedgerError;
 pub use outbox::{Attempt, Due, NoticeFilter};
 pub use schedules::Slot;
 pub use segments::{Advance, Tail};
+pub use snapshot::{Snapshot, Taken};
 pub use sweeps::SweepClaim;
 
 use crate::base::clock;
 use codec::At;
 use owner::Owner;
 use read::Readers;
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 use writer::{INBOX, Job, Tx, Writer};
@@ -73,6 +77,10 @@ struct Shared {
     path: PathBuf,
     /// Tasks whose files are being removed.
     claims: sweeps::Claims,
+    /// The turn of what reads the whole ledger.
+    care: Arc<tokio::sync::Mutex<()>>,
+    /// Ends a check that is under way.
+    interrupt: Mutex<Option<InterruptHandle>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -99,8 +107,18 @@ impl Ledger {
             .map_err(|source| LedgerError::Io { doing: "start the thread of", path: path.clone(), source })?;
         let readers = Arc::new(Readers::new(path.clone()));
         let thread = Mutex::new(Some(thread));
-        let claims = sweeps::Claims::default();
-        let shared = Shared { jobs, readers, changes: follow, instance, path, claims, thread };
+        let (claims, care) = (sweeps::Claims::default(), Arc::default());
+        let shared = Shared {
+            jobs,
+            readers,
+            changes: follow,
+            instance,
+            path,
+            claims,
+            care,
+            interrupt: Mutex::default(),
+            thread,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -133,6 +151,9 @@ impl Ledger {
     /// on any clone fails with `Closed`.
     pub async fn close(&self) -> Result<(), LedgerError> {
         self.shared.readers.close().await;
+        if let Some(check) = self.shared.interrupt.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            check.interrupt();
+        }
         let (answer, wait) = oneshot::channel();
         self.shared.jobs.send(Job::Close(answer)).await.map_err(|_| LedgerError::Closed)?;
         let closed = wait.await.map_err(|_| LedgerError::Closed)?;

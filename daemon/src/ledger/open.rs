@@ -94,7 +94,17 @@ fn create(path: &Path) -> Result<(), LedgerError> {
 }
 
 /// Refuses what is not a whole ledger of a version known here, without writing a byte.
-fn check(path: &Path) -> Result<(), LedgerError> {
+pub(super) fn check(path: &Path) -> Result<(), LedgerError> {
+    let sql = untouched(path)?;
+    let verdict = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match verdict.map_err(|error| damaged(path, error.into()))?.as_str() {
+        "ok" => Ok(()),
+        verdict => Err(corrupt(path, format!("its check found: {}", verdict.replace('\n', ", ")))),
+    }
+}
+
+/// Opens a ledger of a version known here for looking, without writing a byte. Whether it is whole is still to be checked.
+pub(super) fn untouched(path: &Path) -> Result<Connection, LedgerError> {
     let mut start = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start))
@@ -108,7 +118,7 @@ fn check(path: &Path) -> Result<(), LedgerError> {
     let sql = connect_untouching(path).map_err(|error| damaged(path, error))?;
     let problem = inspect(&sql, path).map_err(|error| damaged(path, error))?;
     match problem {
-        None => Ok(()),
+        None => Ok(sql),
         Some(Found::Newer(found)) => Err(LedgerError::Newer { path: path.to_owned(), found, known: NEWEST }),
         Some(Found::Problem(problem)) => Err(corrupt(path, problem)),
     }
@@ -136,8 +146,7 @@ fn inspect(sql: &Connection, path: &Path) -> Result<Option<Found>, LedgerError> 
     if !logged && torn != 0 {
         return Ok(Some(Found::Problem(format!("its last page is cut off after {torn} bytes"))));
     }
-    let verdict: String = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    Ok((verdict != "ok").then(|| Found::Problem(format!("its check found: {}", verdict.replace('\n', ", ")))))
+    Ok(None)
 }
 
 /// Opens a ledger for looking. Without a log the file alone is the ledger and nothing beside it is created; with a log

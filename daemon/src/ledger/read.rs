@@ -60,6 +60,11 @@ impl Readers {
         Ok(answer)
     }
 
+    /// Whether the ledger is being closed.
+    pub fn closed(&self) -> bool {
+        self.permits.is_closed()
+    }
+
     /// Waits for the questions under way and closes the connections.
     pub async fn close(&self) {
         let _all = self.permits.acquire_many(READERS as u32).await;

@@ -47,3 +47,12 @@ pub const QUARANTINE: &str = "\
 Examples:
   sudo saas-export-daemon quarantine 20261121T0245
   sudo saas-export-daemon quarantine 20261121T0245 orders | jq -r .reason | sort | uniq -c";
+
+pub const LEDGER: &str = "\
+Examples:
+  sudo saas-export-daemon ledger check";
+
+pub const LEDGER_CHECK: &str = "\
+Examples:
+  sudo saas-export-daemon ledger check
+  saas-export-daemon ledger check /mnt/backup/ledger-20261121T024501Z.db";

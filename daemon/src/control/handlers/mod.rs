@@ -6,6 +6,7 @@ pub mod downloads;
 pub mod events;
 pub mod exports;
 pub mod files;
+pub mod ledger;
 pub mod notifications;
 pub mod offsets;
 pub mod prune;

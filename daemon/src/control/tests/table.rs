@@ -7,6 +7,7 @@ use http::Method;
 const LEVELS: [Option<Access>; 4] = [None, Some(Access::Read), Some(Access::Operate), Some(Access::Admin)];
 
 fn filled(path: &str, task: &TaskId, notice: &str) -> String {
+    let path = path.replace("{snapshot}", "ledger-20261121T024501Z.db");
     let path = path.replace("{task}", task.as_str()).replace("{export}", "shop");
     path.replace("{notification}", notice).replace("{recipient}", "ops")
 }

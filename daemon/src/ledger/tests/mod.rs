@@ -1,6 +1,7 @@
 //! The ledger against real files: every promise it makes, and every way in which it must refuse.
 
 mod audit;
+mod check;
 mod delivery;
 mod extraction;
 mod facts;
@@ -13,6 +14,7 @@ mod queue;
 mod replay;
 mod schedules;
 mod single;
+mod snapshot;
 mod speed;
 mod tasks;
 
