@@ -91,7 +91,11 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let sweeper = tokio::spawn(retention::run(pruner));
     let notifying = tokio::spawn(crate::notify::run(notifier, stop.clone()));
     let listening = tokio::spawn(metrics::listen(engine.config(), collector, stop.clone()));
-    let watched = [tokio::spawn(freshness::watch(ledger.clone(), engine.config())), tokio::spawn(repetitions())];
+    let watched = [
+        tokio::spawn(freshness::watch(ledger.clone(), engine.config())),
+        tokio::spawn(repetitions()),
+        tokio::spawn(retention::tend(ledger.clone(), engine.config())),
+    ];
     // Before READY: who sees it may send the next signal at once.
     let (mut asked, mut hangup) = match (Stop::listen(), signal(SignalKind::hangup())) {
         (Ok(asked), Ok(hangup)) => (asked, hangup),

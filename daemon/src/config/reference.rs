@@ -179,6 +179,7 @@ fn plain_name(name: &str) -> Option<&'static str> {
     Some(match name {
         "Size" => "size",
         "Span" => "duration",
+        "SpanOrNever" => "duration or never",
         "Mode" => "file mode",
         "Name" => "name",
         "SecretText" => "secret text",

@@ -91,6 +91,32 @@ impl fmt::Display for Span {
     }
 }
 
+/// A length of time, or `never`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SpanOrNever(pub Option<Duration>);
+
+impl SpanOrNever {
+    /// The word that stands for no length of time.
+    pub const NEVER: &str = "never";
+}
+
+impl TryFrom<String> for SpanOrNever {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            Self::NEVER => Ok(Self(None)),
+            _ => Span::try_from(text).map(|span| Self(Some(span.0))).map_err(|error| format!("{error}, or \"never\"")),
+        }
+    }
+}
+
+impl From<SpanOrNever> for String {
+    fn from(span: SpanOrNever) -> Self {
+        span.0.map_or_else(|| SpanOrNever::NEVER.to_owned(), |span| Span(span).to_string())
+    }
+}
+
 /// File permission bits, written in octal as a string: `"0640"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -148,6 +174,10 @@ text_schema!(Span, "Span", {
     "description": "A length of time with a unit, e.g. `30s`, `500ms` or `1h 30m`.",
     "pattern": "^[0-9][0-9.]* *[a-zA-Zµ].*$",
 });
+text_schema!(SpanOrNever, "SpanOrNever", {
+    "description": "A length of time with a unit, e.g. `12h` or `35d`, or `never`.",
+    "pattern": "^(never|[0-9][0-9.]* *[a-zA-Zµ].*)$",
+});
 text_schema!(Mode, "Mode", {
     "description": "Permission bits of a file in octal and in quotes, e.g. `\"0640\"`.",
     "pattern": "^0[67][0-7]{2}$",
@@ -186,6 +216,12 @@ mod tests {
         }
         for bad in ["", "30", "-3s", "soon"] {
             assert!(Span::try_from(bad.to_owned()).is_err(), "{bad}");
+            assert!(SpanOrNever::try_from(bad.to_owned()).is_err_and(|why| why.contains("never")), "{bad}");
+        }
+        for text in ["never", "35d", "12h"] {
+            let span = SpanOrNever::try_from(text.to_owned()).unwrap();
+            assert_eq!(span.0.is_none(), text == "never");
+            assert_eq!(SpanOrNever::try_from(String::from(span)).unwrap(), span);
         }
     }
 }

@@ -18,6 +18,9 @@ const BATCH: u32 = 10_000;
 /// The most rows that one question returns.
 const MAX_ROWS: u32 = 10_000;
 
+/// What is noted where the audit is cut.
+pub(super) const CUT: &str = "audit_cut";
+
 const COLUMNS: &str = "seq, at, task, export, actor, action, from_state, to_state, reason, detail, hash";
 
 /// A row to append.
@@ -135,12 +138,50 @@ fn since(sql: &Connection, seq: i64, limit: u32) -> Result<Vec<AuditRow>, Ledger
     all(sql, &text, (seq, limit.min(MAX_ROWS)), audit_row)
 }
 
+/// Where the audit begins.
+#[derive(Default)]
+pub(super) struct Anchor {
+    /// The last row that was removed; 0 where none was.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: String,
+    /// The row that says so.
+    pub noted: i64,
+}
+
+/// Where the audit begins; at its first row in a ledger that is too old to be cut.
+pub(super) fn anchor(sql: &Connection) -> Result<Anchor, LedgerError> {
+    let text = "SELECT 1 FROM sqlite_schema WHERE name = 'audit_anchor'";
+    if one(sql, text, [], |_| Ok(()))?.is_none() {
+        return Ok(Anchor::default());
+    }
+    let anchor = one(sql, "SELECT seq, hash, noted FROM audit_anchor", [], |row| {
+        Ok(Anchor { seq: row.get("seq")?, hash: row.get("hash")?, noted: row.get("noted")? })
+    })?;
+    Ok(anchor.unwrap_or_default())
+}
+
+/// Whether the row that notes the beginning of the audit says what it is: it is covered by the hashes, the beginning itself is not.
+fn vouched(sql: &Connection, anchor: &Anchor) -> Result<bool, LedgerError> {
+    if anchor.seq == 0 {
+        return Ok(anchor.hash.is_empty());
+    }
+    let text = "SELECT 1 FROM audit WHERE seq = ?1 AND seq > ?2 AND action = ?3
+                    AND detail ->> 'seq' = ?2 AND detail ->> 'hash' = ?4";
+    Ok(one(sql, text, (anchor.noted, anchor.seq, CUT, &anchor.hash), |_| Ok(()))?.is_some())
+}
+
 /// The first row that does not follow from the rows before it.
 pub(super) fn broken(sql: &Connection) -> Result<Option<i64>, LedgerError> {
-    let (mut seq, mut hash) = (0, String::new());
+    let anchor = anchor(sql)?;
+    if !vouched(sql, &anchor)? {
+        return Ok(Some(anchor.seq + 1));
+    }
+    let (mut seq, mut hash) = (anchor.seq, anchor.hash);
     loop {
         let rows = since(sql, seq, BATCH)?;
         if rows.is_empty() {
+            // What notes a cut is never cut itself, so that something always is behind one.
             return Ok(None);
         }
         for row in rows {
@@ -179,4 +220,27 @@ impl Ledger {
     pub async fn verify_audit(&self) -> Result<Option<i64>, LedgerError> {
         self.read(broken).await
     }
+}
+
+/// Puts every row of the audit into another time, with the hashes that it would have then; the last one's seq.
+#[cfg(test)]
+pub(super) fn age(tx: &Tx<'_>, by: i64) -> Result<i64, LedgerError> {
+    let trigger = "SELECT sql FROM sqlite_schema WHERE name = 'audit_is_not_changed'";
+    let trigger: String = tx.query_row(trigger, [], |row| row.get(0))?;
+    tx.execute_batch("DROP TRIGGER audit_is_not_changed")?;
+    let mut before = anchor(tx)?;
+    loop {
+        let rows = since(tx, before.seq, BATCH)?;
+        if rows.is_empty() {
+            break;
+        }
+        for mut row in rows {
+            let aged = row.at.as_microsecond() - by;
+            row.at = jiff::Timestamp::from_microsecond(aged).unwrap_or(row.at);
+            before = Anchor { seq: row.seq, hash: chained(&before.hash, &row), noted: 0 };
+            run(tx, "UPDATE audit SET at = ?2, hash = ?3 WHERE seq = ?1", (row.seq, aged, &before.hash))?;
+        }
+    }
+    tx.execute_batch(&trigger)?;
+    Ok(before.seq)
 }

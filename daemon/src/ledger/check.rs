@@ -76,13 +76,14 @@ const LOOKS: &[Look] = &[
         name: "sums",
         looked_at: "that every record read is accounted for, and the segments of a stream hold what its sums say",
         remedy: INCONSISTENT,
-        since: 8,
+        since: 9,
         problems: Finder::Sql(
             "SELECT s.task || ' ' || s.stream || ': ' || s.written || ' records written and ' || s.rejected || ' rejected of '
                  || s.read || ' read, but its segments hold ' || coalesce(sum(g.written), 0) || ' and '
                  || coalesce(sum(g.rejected), 0)
              FROM task_streams s LEFT JOIN segments g
                  ON g.task = s.task AND g.stream = s.stream AND NOT g.superseded AND g.role <> 'single'
+             WHERE s.task NOT IN (SELECT id FROM tasks WHERE forgotten_at IS NOT NULL)
              GROUP BY s.task, s.stream
              HAVING coalesce(sum(g.written), 0) <> s.written OR coalesce(sum(g.rejected), 0) <> s.rejected
                  OR s.read <> s.written + s.rejected + s.duplicate + s.filtered + s.over_limit",

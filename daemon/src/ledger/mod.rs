@@ -12,6 +12,7 @@ mod error;
 mod exports;
 pub mod facts;
 mod fill;
+mod history;
 pub mod input;
 mod manifests;
 mod marks;

@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("v6.sql"),
     include_str!("v7.sql"),
     include_str!("v8.sql"),
+    include_str!("v9.sql"),
 ];
 
 /// The newest version known here (`PRAGMA user_version`).

@@ -8,8 +8,8 @@ use super::input::{Change, NewTask};
 use super::marks;
 use super::outbox;
 use super::rows::TaskRow;
-use super::sweeps;
 use super::writer::Tx;
+use super::{history, sweeps};
 use crate::base::ids::{RequestKey, TaskId};
 use crate::model::task::{TaskEvent, TaskState, Waiting};
 use jiff::SignedDuration;
@@ -310,6 +310,7 @@ impl Ledger {
         self.write(move |tx| {
             if event == TaskEvent::Retry {
                 sweeps::unclaimed(&claims, &id)?;
+                history::remembered(tx, &id)?;
             }
             apply(tx, &id, event, &change)
         })

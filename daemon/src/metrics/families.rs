@@ -86,6 +86,7 @@ families! {
     SPOOL_QUOTA = Gauge "saas_export_spool_quota_bytes" "bytes" "The configured quota of the spools, if there is one.";
     LEDGER_SIZE = Gauge "saas_export_ledger_size_bytes" "bytes" "Size of the ledger's file.";
     LEDGER_WAL = Gauge "saas_export_ledger_wal_bytes" "bytes" "Size of the ledger's write-ahead log.";
+    LEDGER_SNAPSHOT = Gauge "saas_export_ledger_snapshot_timestamp_seconds" "seconds" "When the newest snapshot of the ledger was taken, in seconds since 1970.";
     CONVERSIONS = Counter "saas_export_conversions" "" "Pieces of work done by the threads that convert and encode.";
     CONVERTING = Counter "saas_export_conversion_seconds" "seconds" "Time that these threads worked.";
     CONVERTERS = Gauge "saas_export_conversion_threads" "" "Number of these threads.";

@@ -3,13 +3,16 @@
 //! ```text
 //! policy (pure): which chains go ─▶ prune: note it ─▶ manifests ─▶ files ─▶ note that they are gone
 //! unpublished: files of tasks that ended long ago without success
+//! snapshots, history: copies of the ledger, and what it forgets
 //! ```
 
 pub mod error;
+mod history;
 mod places;
 pub mod policy;
 pub mod prune;
 mod remove;
+mod snapshots;
 mod unpublished;
 mod uploads;
 
@@ -17,6 +20,7 @@ pub use prune::Pruner;
 
 use crate::base::clock;
 use crate::base::error::Chain;
+use crate::config::settings::Config;
 use crate::host::messages::Message;
 use crate::ledger::{Ledger, LedgerError};
 use jiff::Timestamp;
@@ -32,6 +36,11 @@ const SOON: Duration = Duration::from_secs(300);
 const UPLOADS_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// What is published within this time after a change of the ledger is looked at together.
 const GATHER: Duration = Duration::from_secs(1);
+
+/// Takes care of the ledger itself, for as long as it is polled: snapshots of it, and what it forgets.
+pub async fn tend(ledger: Ledger, config: watch::Receiver<Arc<Config>>) {
+    tokio::join!(snapshots::run(ledger.clone(), config.clone()), history::run(ledger, config));
+}
 
 /// Looks now, after each publication and every hour, for as long as it is polled.
 pub async fn run(pruner: Arc<Pruner>) {

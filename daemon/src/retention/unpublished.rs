@@ -7,7 +7,7 @@ use super::remove;
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::Name;
-use crate::config::settings::Config;
+use crate::config::settings::{Config, Export};
 use crate::destinations::local::PRIVATE;
 use crate::destinations::{object_dir, object_key};
 use crate::host::messages::Message;
@@ -88,6 +88,11 @@ async fn withdraw(pruner: &Pruner, task: &TaskRow) -> Result<bool, PruneError> {
     }
 }
 
+/// Whether a task has left files that are still to be swept, now or later. Reads directories.
+pub fn left(task: &TaskRow, state_dir: &Path) -> bool {
+    Left::spool(task, state_dir).is_some_and(|(_, spool)| spool.dir().is_dir())
+}
+
 /// A stream of which nothing is published, at a destination.
 struct Unpublished {
     stream: String,
@@ -106,17 +111,23 @@ struct Left {
 impl Left {
     /// What is due of a task; `None` while it is kept, and once it is gone.
     fn of(task: &TaskRow, state_dir: &Path) -> Option<Self> {
-        let config = Config::from_effective(&serde_json::from_str(&task.config).ok()?).ok()?;
-        let (_, export) = config.exports.iter().next()?;
+        let (export, spool) = Self::spool(task, state_dir)?;
         let age = clock::now().duration_since(task.ended_at?);
         if Duration::try_from(age).ok()? < export.keep.unpublished.0 {
             return None;
         }
+        // It goes last, so that whatever is interrupted is done again.
+        spool.dir().is_dir().then(|| Self { destinations: export.to.clone(), spool })
+    }
+
+    /// The export of a task as it was then, and its spool.
+    fn spool(task: &TaskRow, state_dir: &Path) -> Option<(Export, Spool)> {
+        let config = Config::from_effective(&serde_json::from_str(&task.config).ok()?).ok()?;
         let home = spool::home(&config, task.home.as_deref());
         let base = home.map_or(state_dir.to_owned(), |(_, home)| home.root.join(PRIVATE));
         let spool = Spool::new(&base, state_dir, &task.id, 0o640);
-        // It goes last, so that whatever is interrupted is done again.
-        spool.dir().is_dir().then(|| Self { destinations: export.to.clone(), spool })
+        let export = config.exports.into_values().next()?;
+        Some((export, spool))
     }
 
     /// The ledger first: a later retry must find offsets that no longer count on what is deleted here. A destination that does

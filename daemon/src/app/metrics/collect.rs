@@ -130,6 +130,9 @@ impl Collector {
         if let Some(quota) = room.quota() {
             out.add(&f::SPOOL_QUOTA, &[], quota as f64);
         }
+        if let Some(newest) = self.ledger.snapshots().await?.first() {
+            out.add(&f::LEDGER_SNAPSHOT, &[], seconds(newest.taken_at));
+        }
         self.last(&config, out).await
     }
 

@@ -13,6 +13,7 @@ mod http;
 mod incremental;
 mod keep;
 mod layout;
+mod ledger;
 mod limits;
 mod metrics;
 mod notify;
@@ -40,6 +41,7 @@ pub use http::*;
 pub use incremental::*;
 pub use keep::*;
 pub use layout::*;
+pub use ledger::*;
 pub use limits::*;
 pub use metrics::*;
 pub use notify::*;
@@ -54,7 +56,7 @@ pub use stream::*;
 pub use transfer::*;
 pub use transform::*;
 
-use super::units::{SecretText, Size, Span};
+use super::units::{SecretText, Size, Span, SpanOrNever};
 use crate::base::ids::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -117,6 +119,13 @@ pub struct Daemon {
     /// Metrics for monitoring beside `exportctl metrics`; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// Snapshots of the ledger.
+    pub snapshots: Snapshots,
+    /// How long the ledger remembers what is over: tasks that ended before that are forgotten once nothing of them is published
+    /// any more (what is published stays as long as `keep` of its export says), and so are older lines of the audit. `never`
+    /// forgets nothing.
+    #[schemars(extend("x-minimum" = "1d", "x-maximum" = "36500d"))]
+    pub history: SpanOrNever,
     /// How often a running task says in the log how far it is.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1d"))]
     pub progress_every: Span,
@@ -134,6 +143,8 @@ impl Default for Daemon {
             threads: 0,
             signing_key: None,
             metrics: None,
+            snapshots: Snapshots::default(),
+            history: SpanOrNever(Some(Duration::from_secs(400 * 24 * 3600))),
             progress_every: Span(Duration::from_secs(60)),
         }
     }

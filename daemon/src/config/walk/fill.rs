@@ -8,7 +8,7 @@ pub(super) fn stand_in(site: &'static Value) -> Value {
     let shape = Shape::of(site);
     match shape.name {
         Some("Size") => return "1MB".into(),
-        Some("Span") => return "1s".into(),
+        Some("Span" | "SpanOrNever") => return "1s".into(),
         Some("Mode") => return "0640".into(),
         Some("Name") => return "x".into(),
         _ => {}

@@ -5,7 +5,7 @@ use crate::base::ids::Name;
 use crate::config::path::KeyPath;
 use crate::config::problem::Mistake;
 use crate::config::schema::Shape;
-use crate::config::units::{Mode, Size, Span};
+use crate::config::units::{Mode, Size, Span, SpanOrNever};
 use serde_json::Value;
 
 impl Walker {
@@ -49,6 +49,9 @@ fn text(shape: &Shape, value: &Value) -> Result<(), Wrong> {
     let expected = match shape.name {
         Some("Size") if scalar => return Err(mismatch("a size", value, Some("add the unit, e.g. 50MB or 16MiB"))),
         Some("Span") if scalar => return Err(mismatch("a duration", value, Some("add the unit, e.g. 30s or 500ms"))),
+        Some("SpanOrNever") if scalar => {
+            return Err(mismatch("a duration or never", value, Some("write e.g. 35d, or never")));
+        }
         Some("Mode") if scalar => return Err(mismatch("a file mode", value, Some("put it in quotes, e.g. \"0640\""))),
         Some("Name") => "a name",
         _ => "text",
@@ -59,6 +62,10 @@ fn text(shape: &Shape, value: &Value) -> Result<(), Wrong> {
     match shape.name {
         Some("Size") => within(shape, Size::try_from(text.clone()).map_err(|error| (error, None))?),
         Some("Span") => within(shape, Span::try_from(text.clone()).map_err(|error| (error, None))?),
+        Some("SpanOrNever") => match SpanOrNever::try_from(text.clone()).map_err(|error| (error, None))?.0 {
+            Some(span) => within(shape, Span(span)),
+            None => Ok(()),
+        },
         Some("Mode") => Mode::try_from(text.clone()).map(drop).map_err(|error| (error, None)),
         Some("Name") => Name::new(text).map(drop).map_err(|error| (error.to_string(), None)),
         _ => Ok(()),

@@ -203,6 +203,15 @@ messages! {
      offset moves without it, so nothing is lost or exported twice; tasks wait.",
     "`df -h` and `df -i` of the state directory, `dmesg` for errors of the disk; then it goes on by itself, \
      or `systemctl restart saas-export-daemon`.";
+    SnapshotTrouble = "0e729ce875c04989993f79a966a25be4", "A snapshot of the ledger could not be taken",
+    "The daemon takes one every `daemon.snapshots.every`, and could not: the line says why, mostly for want of room. Exports go \
+     on, and it is tried again within the hour.",
+    "Make room below `daemon.state_dir`, or lower `daemon.snapshots.keep`; then `exportctl ledger backup` tries at once. \
+     `exportctl ledger check` tells whether the ledger itself is as it should be.";
+    HistoryTrouble = "7500175fd2654f6797e62409e7e27762", "Old history could not be removed from the ledger",
+    "What ended before `daemon.history` is to be forgotten, and that did not work: the line says why. It is tried again within \
+     the hour, and nothing else waits for it.",
+    "If it repeats: `exportctl ledger check`, and `df -h` of `daemon.state_dir`.";
     ScheduleSkipped = "0f15e6ac1bf74de1bbf48604951f0b0b", "A scheduled run was skipped",
     "When export @EXPORT_NAME@ was due its run before had not ended, or several were missed while the daemon \
      was down: they become one.",

@@ -6,6 +6,7 @@ mod delivery;
 mod extraction;
 mod facts;
 mod fill;
+mod history;
 mod marks;
 mod offsets;
 mod opening;
@@ -177,6 +178,17 @@ impl Ledger {
         let mark = r#"{"kind":"number","value":"7"}"#;
         let sql = Connection::open(self.path()).unwrap();
         sql.execute(text, (&row.export, stream, mark, task.as_str())).unwrap();
+    }
+
+    /// Makes everything older than it is: tasks that have ended, and the audit with its hashes. The last line of the audit.
+    pub(crate) async fn age(&self, by: std::time::Duration) -> i64 {
+        let by = by.as_micros() as i64;
+        self.write(move |tx| {
+            tx.execute("UPDATE tasks SET ended_at = ended_at - ?1 WHERE ended_at IS NOT NULL", [by])?;
+            audit::age(tx, by)
+        })
+        .await
+        .unwrap()
     }
 
     /// Makes every write fail, as on a disk that takes no more, or lets them through again.
