@@ -185,7 +185,7 @@ impl Ledger {
         let by = by.as_micros() as i64;
         self.write(move |tx| {
             tx.execute("UPDATE tasks SET ended_at = ended_at - ?1 WHERE ended_at IS NOT NULL", [by])?;
-            audit::age(tx, by)
+            crate::ledger::audit::age(tx, by)
         })
         .await
         .unwrap()
