@@ -106,9 +106,9 @@ const LOOKS: &[Look] = &[
     },
     Look {
         name: "manifests",
-        looked_at: "that the manifests are the bytes that were composed",
+        looked_at: "that the manifests are the bytes that were composed, and list the segments that the ledger has",
         remedy: DAMAGED,
-        since: 1,
+        since: 8,
         problems: Finder::Code(manifests),
     },
     Look {
@@ -176,9 +176,17 @@ fn manifests(sql: &Connection) -> Result<Vec<String>, LedgerError> {
         let bytes = row.get_ref("bytes")?.as_blob().map_err(rusqlite::Error::from)?;
         if Digests::of(bytes).sha256 != row.get::<_, String>("sha256")? {
             let part = |column| row.get::<_, String>(column);
-            problems.push(format!("{} {} for {}", part("task")?, part("stream")?, part("destination")?));
+            problems.push(format!("{} {} for {} was changed", part("task")?, part("stream")?, part("destination")?));
         }
     }
+    let text = "SELECT m.task || ' ' || m.stream || ' for ' || m.destination || ' lists ' || (j.value ->> 'name')
+             || ', which is not as the ledger has it'
+         FROM (SELECT *, CAST(bytes AS TEXT) AS document FROM manifests WHERE pruned_at IS NULL) m
+         JOIN json_each(CASE WHEN json_valid(m.document) THEN m.document ELSE '{}' END, '$.segments') j
+         LEFT JOIN segments g ON g.task = m.task AND g.stream = m.stream AND g.name = j.value ->> 'name'
+             AND g.sha256 = j.value ->> 'sha256' AND g.bytes = j.value ->> 'bytes'
+         WHERE g.name IS NULL LIMIT ?1";
+    problems.extend(all(sql, text, [MOST as i64], |row| row.get::<_, String>(0))?);
     Ok(problems)
 }
 

@@ -9,6 +9,15 @@ fn wrong(steps: &[CheckStep]) -> Vec<(&'static str, Vec<String>)> {
     wrong.map(|step| (step.name, step.problems.clone())).collect()
 }
 
+/// What a manifest says of the two segments of a task, as far as it is looked at.
+fn manifest() -> String {
+    let listed = |n: u64| {
+        let SealedSegment { name, sha256, bytes, .. } = segment(n, n..n + 1);
+        serde_json::json!({ "name": name, "sha256": sha256, "bytes": bytes })
+    };
+    serde_json::json!({ "segments": [listed(0), listed(1)] }).to_string()
+}
+
 /// A ledger with a published incremental task, one that failed in the middle, and one that is running.
 async fn lived(ledger: &Ledger) -> TaskId {
     let task = extract(ledger, chained_task("shop"), true).await;
@@ -17,7 +26,7 @@ async fn lived(ledger: &Ledger) -> TaskId {
             ledger.delivery_verified(&task, &segment(n, n..n + 1).id, place).await.unwrap();
         }
     }
-    ledger.compose_manifest(&task, STREAM, "lake", b"{}".to_vec()).await.unwrap();
+    ledger.compose_manifest(&task, STREAM, "lake", manifest().into_bytes()).await.unwrap();
     ledger.manifest_published(&task, STREAM, "lake").await.unwrap();
     let failed = running(ledger, "crm").await;
     commit(ledger, &failed, &segment(0, 0..3)).await.unwrap();
@@ -52,6 +61,8 @@ async fn each_mistake_is_found_by_its_step() {
         ("UPDATE task_streams SET read = read + 1 WHERE task = 'T'", "sums"),
         ("UPDATE deliveries SET verified_at = NULL WHERE task = 'T' AND n = 1 AND destination = 'lake'", "published"),
         ("UPDATE manifests SET bytes = x'00' WHERE task = 'T'", "manifests"),
+        ("UPDATE segments SET sha256 = 'other' WHERE task = 'T' AND n = 1", "manifests"),
+        ("UPDATE segments SET name = 'other' WHERE task = 'T' AND n = 0", "manifests"),
         ("DELETE FROM chain_links WHERE task = 'T'", "chains"),
         ("UPDATE chain_links SET chain = 'lost' WHERE task = 'T'", "chains"),
         ("UPDATE marks SET export = 'crm' WHERE task = 'T'", "marks"),
