@@ -62,7 +62,7 @@ async fn what_is_old_and_has_left_nothing_goes() {
     assert!(lines >= 2 * tasks.len() as i64, "{lines}");
     let rest =
         ledger.tasks(&crate::ledger::rows::TaskFilter { export: None, states: vec![], limit: 1000 }).await.unwrap();
-    assert_eq!(rest.into_iter().map(|task| task.id).collect::<Vec<_>>(), [left.clone()]);
+    assert_eq!(rest.iter().map(|task| &task.id).collect::<Vec<_>>(), [left]);
     assert_eq!(ledger.verify_audit().await.unwrap(), None);
     assert_eq!(sweep(&ledger, &daemon).await.unwrap(), (0, 0), "and that was all");
     let (steps, _) = ledger.check().await.unwrap();
