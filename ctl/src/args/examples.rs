@@ -282,7 +282,7 @@ but none of their secrets. The daemon takes one by itself every day (daemon.snap
 
 Examples:
   exportctl ledger backup
-  exportctl ledger backup -o /mnt/backup/ledger-$(date +%F).db    also to a file that this user can write
+  exportctl ledger backup -o /mnt/backup/ledger.db     also to a file that this user can write
   exportctl ledger backup --json | jq -r .sha256";
 
 pub const LEDGER_SNAPSHOTS: &str = "\

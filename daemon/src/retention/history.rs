@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// Tasks that are looked at together.
 const PAGE: u32 = 1000;
 /// Tasks that are noted as forgotten in one transaction.
-const BATCH: usize = 100;
+const BATCH: usize = 50;
 /// Time between two transactions, so that who waits for the writer waits for one at most.
 const PAUSE: Duration = Duration::from_millis(10);
 const DAY: i64 = 24 * 3600;

@@ -256,22 +256,25 @@ async fn many_closed_tasks_hold_the_writer_only_for_moments() {
     let found = ledger.forgettable(cutoff(), 0, count).await.unwrap();
     assert_eq!(found.len(), count as usize - 10, "the newest of each export stays");
     assert!(clock::since(begun) < Duration::from_secs(30), "looking took {:?}", clock::since(begun));
-    let mut slowest = Duration::ZERO;
-    for batch in found.chunks(100) {
+    let (mut noted, mut removed) = (Vec::new(), Vec::new());
+    for batch in found.chunks(50) {
         let ids = batch.iter().map(|(_, task)| task.id.clone()).collect();
         let begun = clock::monotonic();
         ledger.forget(ids, cutoff()).await.unwrap();
-        slowest = slowest.max(clock::since(begun));
-        loop {
+        noted.push(clock::since(begun));
+        let mut done = false;
+        while !done {
             let begun = clock::monotonic();
-            let done = ledger.remove_forgotten().await.unwrap();
-            slowest = slowest.max(clock::since(begun));
-            if done {
-                break;
-            }
+            done = ledger.remove_forgotten().await.unwrap();
+            removed.push(clock::since(begun));
         }
     }
-    println!("{count} tasks: the slowest transaction took {slowest:?}");
-    assert!(slowest < Duration::from_secs(2), "the writer was held for {slowest:?}");
+    for (what, mut times) in [("noting", noted), ("removing", removed)] {
+        times.sort();
+        let at = |part: usize| times[(times.len() - 1) * part / 100];
+        println!("{count} tasks, {what}: half within {:?}, 99 % within {:?}, all within {:?}", at(50), at(99), at(100));
+        // What is promised is less; a machine that does other things beside must not fail the test.
+        assert!(at(50) < Duration::from_millis(250), "{what}: {:?}", at(50));
+    }
     assert_eq!(number(&ledger, "SELECT count(*) FROM tasks"), 10);
 }
