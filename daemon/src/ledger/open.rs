@@ -94,7 +94,7 @@ fn create(path: &Path) -> Result<(), LedgerError> {
 }
 
 /// Refuses what is not a whole ledger of a version known here, without writing a byte.
-fn check(path: &Path) -> Result<(), LedgerError> {
+pub(super) fn check(path: &Path) -> Result<(), LedgerError> {
     let mut start = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start))
@@ -180,6 +180,6 @@ fn corrupt(path: &Path, problem: String) -> LedgerError {
     LedgerError::Corrupt { path: path.to_owned(), problem }
 }
 
-fn io_at(doing: &'static str, path: &Path, source: io::Error) -> LedgerError {
+pub(super) fn io_at(doing: &'static str, path: &Path, source: io::Error) -> LedgerError {
     LedgerError::Io { doing, path: path.to_owned(), source }
 }
