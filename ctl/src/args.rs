@@ -3,6 +3,7 @@
 mod examples;
 mod files;
 pub mod groups;
+mod ledger;
 mod logs;
 #[cfg(test)]
 mod manual;
@@ -12,6 +13,7 @@ mod schedule;
 mod schema;
 
 pub use files::{Files, Get, Prune, Url, Verify};
+pub use ledger::Ledger;
 pub use logs::Logs;
 pub use notifications::{ListNotifications, Notifications, Notify};
 pub use offsets::Offsets;
@@ -126,6 +128,9 @@ pub enum Command {
     /// Who was told how tasks ended: what was sent, waits or was given up
     #[command(after_help = examples::NOTIFICATIONS)]
     Notifications(Notifications),
+    /// Restore the ledger from a snapshot, or make it anew of what is published (runs saas-export-daemon)
+    #[command(subcommand, after_help = examples::LEDGER)]
+    Ledger(Ledger),
     /// The daemon's configuration
     #[command(subcommand, after_help = examples::CONFIG)]
     Config(Config),
@@ -390,6 +395,8 @@ mod tests {
             "offsets set 2026 -",
             "offsets reset 2026 --stream orders --yes",
             "config check",
+            "ledger restore ledger-20261121T024501Z.db --dry-run",
+            "ledger rebuild --from lake --json",
             "check",
             "check crm --param region=eu --json",
             "reload --wait",

@@ -1,7 +1,7 @@
 //! The daemon's entry: command line in, exit code out.
 
 use clap::Parser as _;
-use saas_export_daemon::app::cli::{AuthCommand, Cli, Command};
+use saas_export_daemon::app::cli::{AuthCommand, Cli, Command, LedgerCommand};
 use saas_export_daemon::app::engine::{self, Files};
 use saas_export_daemon::app::{self, EXIT_CONFIG, drop_in};
 use saas_export_daemon::base::crash;
@@ -55,6 +55,12 @@ fn main() -> ExitCode {
         Some(Command::Auth { command: AuthCommand::Login(login) }) => runtime.block_on(app::login::run(files, login)),
         Some(Command::Check(check)) => runtime.block_on(app::preflight::foreground::run(&files, check)),
         Some(Command::Init(init)) => app::init::run(init),
+        Some(Command::Ledger { command: LedgerCommand::Restore(restore) }) => {
+            runtime.block_on(app::adopt::restore(files, restore))
+        }
+        Some(Command::Ledger { command: LedgerCommand::Rebuild(rebuild) }) => {
+            runtime.block_on(app::adopt::rebuild(files, rebuild))
+        }
         Some(Command::Quarantine(wanted)) => app::quarantine::run(&files, wanted),
     };
     // A file operation that hangs on a dead mount must not hold up the end.

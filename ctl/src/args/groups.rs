@@ -8,7 +8,7 @@ pub const GROUPS: [(&str, &[&str]); 4] = [
     ("Look", &["status", "exports", "tasks", "show", "watch", "logs", "schedule", "notifications", "metrics", "check"]),
     ("Act", &["run", "pause", "resume", "cancel", "retry", "deliver"]),
     ("Data", &["files", "get", "url", "verify", "schema", "offsets", "prune"]),
-    ("Administer", &["config", "reload", "waitready", "query", "version", "completions"]),
+    ("Administer", &["config", "ledger", "reload", "waitready", "query", "version", "completions"]),
 ];
 
 /// The command with a help that lists its commands in their groups.

@@ -7,6 +7,7 @@ mod deliver;
 mod exports;
 mod files;
 mod get;
+mod ledger;
 mod logs;
 mod names;
 mod notifications;
@@ -55,6 +56,7 @@ pub async fn run(command: Command, client: &Client, out: Out) -> Result<Exit, Fa
         Command::Offsets(args) => offsets::offsets(args, client, out).await,
         Command::Schema(args) => schema::schema(args, client, out).await,
         Command::Notifications(args) => notifications::notifications(args, client, out).await,
+        Command::Ledger(args) => ledger::ledger(args, out),
         Command::Config(crate::args::Config::Check) => daemon::check_config(client, out).await,
         Command::Reload(args) => daemon::reload(args, client, out).await,
         Command::Version => daemon::version(client, out).await,

@@ -13,6 +13,7 @@ use super::tasks::{self, COLUMNS, apply, task_row};
 use super::writer::Tx;
 use super::{marks, offsets};
 use crate::base::ids::TaskId;
+use crate::model::scope::Scope;
 use crate::model::task::{TaskEvent, TaskState};
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -153,7 +154,7 @@ fn end(tx: &Tx<'_>, order: &Adoption) -> Result<(), LedgerError> {
                 ON CONFLICT (export) DO UPDATE SET task = excluded.task, state = excluded.state, ended_at = excluded.ended_at
                 WHERE excluded.ended_at >= last_ends.ended_at";
     run(tx, text, (&row.export, id, Word(TaskState::Succeeded), At(row.created_at)))?;
-    slot(tx, order, row.created_at)
+    slot(tx, order, &row)
 }
 
 /// Has the stored configuration name the destinations where the task is published, and no others.
@@ -174,14 +175,16 @@ fn goes_to(tx: &Tx<'_>, row: &TaskRow, now: &str) -> Result<(), LedgerError> {
 }
 
 /// Moves the schedule behind a task that has read everything: the slot that it ran for is not run once more.
-fn slot(tx: &Tx<'_>, order: &Adoption, created_at: Timestamp) -> Result<(), LedgerError> {
-    let published: BTreeSet<&str> = order.streams.iter().map(|found| found.manifest.stream.as_str()).collect();
-    if !order.new.streams.iter().all(|stream| published.contains(stream.as_str())) {
+fn slot(tx: &Tx<'_>, order: &Adoption, row: &TaskRow) -> Result<(), LedgerError> {
+    let usual = row.chained && row.scope == Scope::default() && !order.new.streams.is_empty();
+    let text = "SELECT DISTINCT stream FROM manifests WHERE task = ?1 AND published_at IS NOT NULL";
+    let published: Vec<String> = all(tx, text, [order.id.as_str()], |row| row.get(0))?;
+    if !usual || !order.new.streams.iter().all(|stream| published.contains(stream)) {
         return Ok(());
     }
     let text = "UPDATE schedules SET slot = ?2, decided_at = ?3, outcome = 'run', task = ?4
                 WHERE export = ?1 AND coalesce(slot, since) < ?2";
-    run(tx, text, (&order.new.export, At(created_at), At(tx.at), order.id.as_str())).map(drop)
+    run(tx, text, (&order.new.export, At(row.created_at), At(tx.at), order.id.as_str())).map(drop)
 }
 
 /// Cancels every open task but some, the newest first, and sends it back to its start: what it has in the spool and at
