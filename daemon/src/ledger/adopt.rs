@@ -78,8 +78,10 @@ fn adopt(tx: &Tx<'_>, order: &Adoption) -> Result<Option<TaskState>, LedgerError
     for adopted in &order.streams {
         stream::adopt(tx, order, adopted)?;
     }
-    if state != Some(TaskState::Succeeded) {
-        end(tx, order)?;
+    match before.filter(|row| row.state == TaskState::Succeeded) {
+        // It may be filled back to one more: that goes on.
+        Some(row) => goes_to(tx, &row, (&order.new.config, true))?,
+        None => end(tx, order)?,
     }
     run(
         tx,
@@ -149,7 +151,7 @@ fn end(tx: &Tx<'_>, order: &Adoption) -> Result<(), LedgerError> {
     let text = "UPDATE tasks SET state = ?2, reason = ?3, ended_at = ?4, error_class = NULL, waiting_reason = NULL,
                     waiting_until = NULL, not_before = NULL, instance = NULL, extracted = 1, attempt = 0 WHERE id = ?1";
     run(tx, text, (id, Word(TaskState::Succeeded), &order.reason, At(row.created_at)))?;
-    goes_to(tx, &row, &order.new.config)?;
+    goes_to(tx, &row, (&order.new.config, false))?;
     let text = "INSERT INTO last_ends (export, task, state, ended_at) VALUES (?1, ?2, ?3, ?4)
                 ON CONFLICT (export) DO UPDATE SET task = excluded.task, state = excluded.state, ended_at = excluded.ended_at
                 WHERE excluded.ended_at >= last_ends.ended_at";
@@ -157,13 +159,13 @@ fn end(tx: &Tx<'_>, order: &Adoption) -> Result<(), LedgerError> {
     slot(tx, order, &row)
 }
 
-/// Has the stored configuration name the destinations where the task is published, and no others.
-fn goes_to(tx: &Tx<'_>, row: &TaskRow, now: &str) -> Result<(), LedgerError> {
+/// Has the stored configuration name the destinations where the task is published, and no others unless they are to stay.
+fn goes_to(tx: &Tx<'_>, row: &TaskRow, (now, stay): (&str, bool)) -> Result<(), LedgerError> {
     let text =
         "SELECT DISTINCT destination FROM manifests WHERE task = ?1 AND published_at IS NOT NULL ORDER BY destination";
     let names: Vec<String> = all(tx, text, [row.id.as_str()], |row| row.get(0))?;
     let mut stored = Stored::of(row)?;
-    stored.to.retain(|name| names.contains(name));
+    stored.to.retain(|name| stay || names.contains(name));
     let now: Value = serde_json::from_str(now).unwrap_or_default();
     for name in names.into_iter().filter(|name| !stored.to.contains(name)).collect::<Vec<_>>() {
         if let Some(settings) = now.pointer(&format!("/destinations/{name}")) {

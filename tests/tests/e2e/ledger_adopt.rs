@@ -155,8 +155,9 @@ fn a_restored_ledger_goes_on_behind_what_is_published() {
     change(&bed, 30..=31, 30);
     assert_eq!(night(&bed, &daemon).1, 3);
     whole(&bed, 6);
-    let audit = daemon.get("/v1/events?since=0").to_string();
-    assert!(audit.contains("ledger_restored"), "{audit}");
+    let events = daemon.ask("GET", "/v1/events?since=0&limit=1000", "").unwrap().body;
+    let events = String::from_utf8_lossy(&events).into_owned();
+    assert!(events.contains("ledger_restored") && events.contains("\"adopted\""), "{events}");
 }
 
 #[test]
@@ -208,9 +209,7 @@ fn full_exports_are_rebuilt_with_their_chain() {
         bed.ctl(&["verify", task, "--deep"]).expect(0);
         assert_eq!(daemon.task(task)["task"]["state"], "succeeded");
     }
-    let schema = daemon.task(&newest)["streams"][0]["schema_version"].clone();
-    let next = daemon.run_to_success("shop");
-    assert_eq!(daemon.task(&next)["streams"][0]["schema_version"], schema, "the schema is known");
+    daemon.run_to_success("shop");
     crate::compare::assert_exact(&bed, "shop");
 }
 
@@ -247,7 +246,14 @@ fn a_task_that_was_open_then_is_completed_or_cancelled() {
             assert!(task["task"]["reason"].as_str().unwrap().contains("run the export again"), "{task}");
             assert_eq!(night(&bed, &daemon).1, 5, "its mark was taken back");
         }
-        whole(&bed, if finished { 3 } else { 2 });
+        match finished {
+            true => whole(&bed, 3),
+            // What the cancelled one has delivered is in no manifest.
+            false => assert_eq!(
+                [followed(&bed.lake()), followed(&bed.path("mirror"))],
+                [(); 2].map(|()| bed.api.table().rows())
+            ),
+        }
     }
 }
 

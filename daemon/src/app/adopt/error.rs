@@ -52,14 +52,6 @@ pub enum AdoptError {
         "find anything published at {0}: are these the right places? A daemon without a ledger starts an empty one"
     )]
     Nothing(String),
-    /// A request for the export cannot be made of the configuration.
-    #[error("adopt the tasks of export {export}: {why}")]
-    Plan {
-        /// Its name.
-        export: String,
-        /// Why not.
-        why: String,
-    },
 }
 
 impl AdoptError {

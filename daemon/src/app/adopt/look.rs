@@ -83,6 +83,8 @@ pub struct Look<'a> {
     key: Option<PublicKey>,
     known: BTreeMap<(String, String, String), String>,
     starts: BTreeSet<(String, String, String)>,
+    /// Kept open, so that each is connected to once.
+    _open: Vec<Arc<dyn Destination>>,
 }
 
 impl<'a> Look<'a> {
@@ -107,7 +109,10 @@ impl<'a> Look<'a> {
             }
             known.insert((row.task.to_string(), row.stream, row.destination), row.sha256);
         }
-        Ok(Self { engine, config, options, from, key, known, starts })
+        let opener = engine.destinations();
+        // One that cannot be opened is told when something of it is asked for.
+        let open = config.destinations.values().filter_map(|settings| opener.open(settings).ok()).collect();
+        Ok(Self { engine, config, options, from, key, known, starts, _open: open })
     }
 
     /// The configuration in force.

@@ -171,9 +171,9 @@ impl Maker<'_> {
             look.unfinished(self.ledger, row, &mut sight).await?;
         }
         let destinations = std::mem::take(&mut sight.destinations);
-        let seen = plan::orders(self.engine, self.ledger, (sight, &self.actor)).await?;
+        let seen = plan::orders(look.config(), self.ledger, (sight, &self.actor)).await?;
         let own = open.iter().rev().filter(|row| look.knows(&row.id) && !seen.iter().any(|order| order.id == row.id));
-        let mut orders: Vec<Adoption> = own.map(|row| plan::published(self.engine, row, &self.actor)).collect();
+        let mut orders: Vec<Adoption> = own.map(|row| plan::published(look.config(), row, &self.actor)).collect();
         orders.extend(seen);
         Ok((orders, destinations))
     }

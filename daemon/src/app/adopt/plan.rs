@@ -2,20 +2,20 @@
 
 use super::error::AdoptError;
 use super::look::{Seen, Sight};
-use crate::app::engine::AppEngine;
-use crate::base::ids::TaskId;
+use crate::app::engine::streams_of;
+use crate::base::ids::{RequestKey, TaskId};
+use crate::config::settings::Config;
 use crate::ledger::adopt::{AdoptedStream, Adoption};
 use crate::ledger::input::NewTask;
 use crate::ledger::rows::TaskRow;
 use crate::ledger::{Ledger, LedgerError};
-use crate::queue::dispatcher::Engine as _;
-use crate::queue::handle::{Actor, Request, Scope};
+use crate::model::scope::Scope;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
 /// The adoptions of everything that was seen, in the order in which the ledger is to take them.
 pub async fn orders(
-    engine: &AppEngine,
+    config: &Config,
     ledger: &Ledger,
     (sight, actor): (Sight, &str),
 ) -> Result<Vec<Adoption>, AdoptError> {
@@ -26,7 +26,7 @@ pub async fn orders(
     let mut orders = Vec::new();
     for (id, seen) in tasks {
         let row = ledger.task(&id).await?;
-        orders.push(order(engine, row.as_ref(), (id, seen), actor)?);
+        orders.push(order(config, row.as_ref(), (id, seen), actor)?);
     }
     let mut ranks: BTreeMap<TaskId, Timestamp> = orders.iter().map(|order| (order.id.clone(), order.new.at)).collect();
     rank(&mut ranks, &sight.chains);
@@ -57,7 +57,7 @@ fn rank(ranks: &mut BTreeMap<TaskId, Timestamp>, chains: &[Vec<TaskId>]) {
 }
 
 fn order(
-    engine: &AppEngine,
+    config: &Config,
     row: Option<&TaskRow>,
     (id, seen): (TaskId, Vec<Seen>),
     actor: &str,
@@ -73,8 +73,8 @@ fn order(
         None => return Err(LedgerError::Refused(format!("adopt the task {id}: nothing of it was seen")).into()),
     };
     let new = match row {
-        Some(row) => known(engine, row, actor),
-        None => NewTask { format, at: created_at, ..planned(engine, &export, actor)? },
+        Some(row) => known(config, row, actor),
+        None => usual(config, (&export, format, created_at), actor)?,
     };
     let mut streams: BTreeMap<String, AdoptedStream> = BTreeMap::new();
     for Seen { destination, manifest, composed, .. } in seen {
@@ -100,9 +100,9 @@ fn order(
 }
 
 /// An open task of which the ledger itself knows that it is published somewhere.
-pub fn published(engine: &AppEngine, row: &TaskRow, actor: &str) -> Adoption {
+pub fn published(config: &Config, row: &TaskRow, actor: &str) -> Adoption {
     let reason = "adopted: it was published before the ledger was restored".to_owned();
-    Adoption { id: row.id.clone(), new: known(engine, row, actor), streams: Vec::new(), reason }
+    Adoption { id: row.id.clone(), new: known(config, row, actor), streams: Vec::new(), reason }
 }
 
 fn created(id: &TaskId, text: &str) -> Result<Timestamp, AdoptError> {
@@ -111,22 +111,30 @@ fn created(id: &TaskId, text: &str) -> Result<Timestamp, AdoptError> {
     })
 }
 
-/// What the usual request for an export makes.
-fn planned(engine: &AppEngine, export: &str, actor: &str) -> Result<NewTask, AdoptError> {
-    let request = Request {
-        export: export.to_owned(),
-        params: BTreeMap::new(),
-        format: None,
-        scope: Scope::default(),
-        notify: Vec::new(),
-        actor: Actor(actor.to_owned()),
+/// What a request for an export without parameters makes.
+fn usual(config: &Config, (name, format, at): (&str, String, Timestamp), actor: &str) -> Result<NewTask, AdoptError> {
+    let effective = config.effective_for(name);
+    let (Some(export), Some(effective)) = (config.exports.get(name), effective) else {
+        return Err(LedgerError::Refused(format!("adopt the tasks of export {name}: it is not configured")).into());
     };
-    engine.plan(&request).map_err(|refused| AdoptError::Plan { export: export.to_owned(), why: refused.to_string() })
+    Ok(NewTask {
+        export: name.to_owned(),
+        key: RequestKey::new(name, &[], &format, ""),
+        params: Vec::new(),
+        scope: Scope::default(),
+        chained: true,
+        format,
+        config: effective.to_string(),
+        streams: streams_of(export, config).iter().map(ToString::to_string).collect(),
+        notify: Vec::new(),
+        actor: actor.to_owned(),
+        at,
+    })
 }
 
 /// What a task that the ledger knows was made of.
-fn known(engine: &AppEngine, row: &TaskRow, actor: &str) -> NewTask {
-    let now = planned(engine, &row.export, actor).ok();
+fn known(config: &Config, row: &TaskRow, actor: &str) -> NewTask {
+    let now = usual(config, (&row.export, row.format.clone(), row.created_at), actor).ok();
     NewTask {
         export: row.export.clone(),
         key: row.key.clone(),

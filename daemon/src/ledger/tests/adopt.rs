@@ -100,6 +100,8 @@ async fn a_chain_is_adopted_and_gone_on_with() {
     );
     let stream = ledger.streams(&id(2)).await.unwrap().pop().unwrap();
     assert_eq!((stream.counts.read, stream.counts.rejected, stream.bytes, stream.schema_version), (20, 2, 7, 3));
+    let last = ledger.last_schema("shop", STREAM).await.unwrap().unwrap();
+    assert_eq!((last.version, last.schema.fields.len()), (3, 1), "by the number that the manifest gives it");
     let segments = ledger.segments(&id(2), STREAM).await.unwrap();
     assert_eq!((segments.len(), segments[0].counts.written), (1, 18));
     assert_eq!(ledger.verified_at(&id(2), &segments[0].id).await.unwrap(), ["lake"]);
