@@ -4,6 +4,7 @@ mod error;
 mod look;
 mod plan;
 mod report;
+mod spools;
 
 use super::bad_config;
 use super::cli::{Adopt, Rebuild, Restore};
@@ -156,6 +157,9 @@ impl Maker<'_> {
             report.given_up.push(GivenUp { id: row.id, task: row.task.to_string(), recipient: row.recipient });
         }
         self.deliveries(&look, (&destinations, &mut report)).await?;
+        for dir in spools::left(look.config(), self.ledger).await? {
+            report.notes.push(format!("{} belongs to no open task; it may be removed", dir.display()));
+        }
         Ok(report)
     }
 
