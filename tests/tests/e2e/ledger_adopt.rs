@@ -7,14 +7,16 @@ use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::chain::chain;
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
-use saas_export_tests::harness::programs::{Ended, finish};
+use saas_export_tests::harness::programs::{Ended, finish, program, skipped};
 use saas_export_tests::sample::Options;
 use saas_export_tests::sample::table::Change;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A key that signs manifests: test 1 of RFC 8032, section 7.1.
 const MANIFEST_KEY: &str = "MANIFEST_KEY=\"-----BEGIN PRIVATE KEY-----\\n\
@@ -166,7 +168,7 @@ fn a_lost_ledger_is_rebuilt_of_what_is_published() {
     let (_, tasks) = nights(&bed);
     fs::remove_file(bed.path("state/ledger.db")).unwrap();
     let ended = finish(
-        std::process::Command::new(saas_export_tests::harness::programs::program("exportctl"))
+        Command::new(program("exportctl"))
             .args(["ledger", "rebuild", "--json", "--config"])
             .arg(bed.path("config.yaml"))
             .arg("--auth-env")
@@ -356,8 +358,19 @@ fn unsigned_manifests_are_taken_by_order_alone() {
     bed.auth_env += MANIFEST_KEY;
     let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
     assert!(refused.contains("is not signed") && refused.contains("--accept-unsigned"), "{refused}");
+    // Whoever runs it, the daemon's user owns what it makes.
+    let root = nix::unistd::geteuid().is_root();
+    match root {
+        true => std::os::unix::fs::chown(bed.path("state"), Some(4242), Some(4243)).unwrap(),
+        false => skipped("the owner of a restored ledger: only root can give files away"),
+    }
     let report = restore(&bed, &snapshot, &["--accept-unsigned", "--json"]).expect(0).json();
     assert_eq!(adopted(&report), tasks);
+    for name in ["ledger.db", "lock"] {
+        let meta = fs::metadata(bed.path("state").join(name)).unwrap();
+        assert!(!root || (meta.uid(), meta.gid()) == (4242, 4243), "{name} belongs to {}", meta.uid());
+        assert_eq!(meta.mode() & 0o077, 0, "{name} is nobody else's");
+    }
 }
 
 #[test]
