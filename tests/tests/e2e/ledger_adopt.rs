@@ -261,6 +261,38 @@ fn a_task_that_was_open_then_is_completed_or_cancelled() {
 }
 
 #[test]
+fn an_open_task_that_no_list_leads_to_is_found_by_its_id() {
+    // One that nobody ever lists, and one whose chain has been followed by another one since.
+    for (args, full) in [(vec!["--format", "csv"], false), (vec![], true)] {
+        let bed = bed();
+        change(&bed, 1..=20, 10);
+        let daemon = bed.start();
+        night(&bed, &daemon);
+        stop(daemon);
+        change(&bed, 21..=25, 21);
+        let dying = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
+        bed.ctl(&[&["run", "shop"], args.as_slice()].concat());
+        assert_eq!(dying.ended(PATIENCE).0.signal(), Some(9));
+        let snapshot = snapshot(&bed);
+        let daemon = bed.start();
+        let open = daemon.get("/v1/tasks")[0]["id"].as_str().unwrap().to_owned();
+        daemon.wait_for(&open, &["succeeded"], PATIENCE);
+        let mut tasks = vec![open.clone()];
+        if full {
+            bed.ctl(&["run", "shop", "--full", "--wait"]).expect(0);
+            tasks.push(daemon.get("/v1/tasks")[0]["id"].as_str().unwrap().to_owned());
+        }
+        stop(daemon);
+        let report = restore(&bed, &snapshot, &["--json"]).expect(0).json();
+        assert_eq!((adopted(&report), &report["cancelled"]), (tasks, &json!([])));
+        let daemon = bed.start();
+        assert_eq!(daemon.task(&open)["task"]["state"], "succeeded");
+        assert_eq!(night(&bed, &daemon).1, if full { 0 } else { 5 });
+        whole(&bed, 2);
+    }
+}
+
+#[test]
 fn a_destination_that_cannot_be_read_is_left_out_by_order_alone() {
     let bed = bed();
     let (snapshot, tasks) = nights(&bed);
