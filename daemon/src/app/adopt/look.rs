@@ -11,6 +11,7 @@ use crate::config::settings::{Config, Destination as Settings, HttpVerify};
 use crate::destinations::{Destination, LATEST, Small, object_key};
 use crate::ledger::Ledger;
 use crate::ledger::rows::{Composed, TaskRow};
+use jiff::Timestamp;
 use saas_export_manifest::{Digests, Latest, MANIFEST_NAME, Manifest, PublicKey, SIGNATURE_BYTES, SIGNATURE_NAME};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -258,7 +259,7 @@ impl<'a> Look<'a> {
                     continue;
                 }
                 let Some(seen) = self.manifest(&at, &row.id).await? else { continue };
-                if self.was_published(&at, row, &seen.manifest, sight) && !ledger.place_taken(&seen.manifest).await? {
+                if self.was_published(ledger, &at, row, sight).await? && !ledger.place_taken(&seen.manifest).await? {
                     sight.seen.push(seen);
                 }
             }
@@ -267,10 +268,25 @@ impl<'a> Look<'a> {
     }
 
     /// Whether a manifest that no `latest.json` lists was published: nobody ever lists one outside of the chains, and one of a
-    /// chain is listed until another chain takes its place. A manifest whose list was never written stays unpublished.
-    fn was_published(&self, at: &At<'_>, row: &TaskRow, manifest: &Manifest, sight: &Sight) -> bool {
+    /// chain is listed until a newer chain takes its place. A manifest whose list was never written stays unpublished.
+    async fn was_published(
+        &self,
+        ledger: &Ledger,
+        at: &At<'_>,
+        row: &TaskRow,
+        sight: &Sight,
+    ) -> Result<bool, AdoptError> {
+        if !row.chained {
+            return Ok(true);
+        }
         let id = (at.export.to_owned(), at.stream.to_owned(), at.name.to_owned());
-        let newer = |latest: &Latest| latest.chain.id != manifest.chain.id && latest.chain.id > manifest.task;
-        !row.chained || sight.latest.get(&id).is_some_and(newer)
+        let Some(latest) = sight.latest.get(&id) else { return Ok(false) };
+        let first = TaskId::known(&latest.chain.id);
+        // By the times that the tasks themselves know: ids tell seconds alone.
+        let begun: Option<Timestamp> = match sight.seen.iter().find(|seen| seen.task == first) {
+            Some(seen) => seen.manifest.created_at.parse().ok(),
+            None => ledger.task(&first).await?.map(|first| first.created_at),
+        };
+        Ok(begun.is_some_and(|begun| begun > row.created_at))
     }
 }
