@@ -237,7 +237,7 @@ fn a_task_that_was_open_then_is_completed_or_cancelled() {
         let report = restore(&bed, &snapshot, &["--json"]).expect(0).json();
         let daemon = bed.start();
         if finished {
-            assert_eq!(adopted(&report), [open.clone()]);
+            assert_eq!(adopted(&report), [open.as_str()]);
             assert_eq!(report["adopted"][0]["was"], "processing", "{report}");
             assert_eq!(report["notes"], json!([]), "nothing is left in a spool");
             assert_eq!(daemon.task(&open)["task"]["state"], "succeeded");
