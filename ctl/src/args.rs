@@ -128,7 +128,7 @@ pub enum Command {
     /// Who was told how tasks ended: what was sent, waits or was given up
     #[command(after_help = examples::NOTIFICATIONS)]
     Notifications(Notifications),
-    /// Snapshots of the ledger, and whether it is as it should be
+    /// The ledger: snapshots, a check, and how it is brought back from one or from what is published
     #[command(subcommand, after_help = examples::LEDGER)]
     Ledger(Ledger),
     /// The daemon's configuration
@@ -399,6 +399,8 @@ mod tests {
             "ledger backup -o /mnt/backup/ledger.db --json",
             "ledger snapshots",
             "ledger check",
+            "ledger restore ledger-20261121T024501Z.db --dry-run",
+            "ledger rebuild --from lake --json",
             "check",
             "check crm --param region=eu --json",
             "reload --wait",

@@ -56,6 +56,12 @@ fn main() -> ExitCode {
         Some(Command::Check(check)) => runtime.block_on(app::preflight::foreground::run(&files, check)),
         Some(Command::Init(init)) => app::init::run(init),
         Some(Command::Ledger { command: LedgerCommand::Check(wanted) }) => app::ledger::check(&files, wanted),
+        Some(Command::Ledger { command: LedgerCommand::Restore(restore) }) => {
+            runtime.block_on(app::adopt::restore(files, restore))
+        }
+        Some(Command::Ledger { command: LedgerCommand::Rebuild(rebuild) }) => {
+            runtime.block_on(app::adopt::rebuild(files, rebuild))
+        }
         Some(Command::Quarantine(wanted)) => app::quarantine::run(&files, wanted),
     };
     // A file operation that hangs on a dead mount must not hold up the end.

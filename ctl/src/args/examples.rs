@@ -177,6 +177,21 @@ Examples:
   exportctl schema diff shop-nightly
   exportctl schema diff 20261120T0245 20261121T0245";
 
+pub const LEDGER_RESTORE: &str = "\
+It runs saas-export-daemon ledger restore with the same arguments; `saas-export-daemon ledger restore --help` names them.
+
+Examples:
+  sudo systemctl stop saas-export-daemon
+  sudo exportctl ledger restore ledger-20261121T024501Z.db --dry-run   what would be adopted and cancelled?
+  sudo exportctl ledger restore /mnt/backup/ledger.db --skip offsite";
+
+pub const LEDGER_REBUILD: &str = "\
+It runs saas-export-daemon ledger rebuild with the same arguments; `saas-export-daemon ledger rebuild --help` names them.
+
+Examples:
+  sudo exportctl ledger rebuild --dry-run
+  sudo exportctl ledger rebuild --from lake";
+
 pub const CONFIG: &str = "\
 Examples:
   exportctl config check";
@@ -274,7 +289,9 @@ pub const LEDGER: &str = "\
 Examples:
   exportctl ledger backup
   exportctl ledger check
-  exportctl ledger snapshots";
+  exportctl ledger snapshots
+  sudo exportctl ledger restore ledger-20261121T024501Z.db --dry-run
+  sudo exportctl ledger rebuild";
 
 pub const LEDGER_BACKUP: &str = "\
 The daemon goes on meanwhile. The snapshot lies in the daemon's state directory; it holds what the ledger knows of your exports,

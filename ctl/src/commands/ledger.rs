@@ -1,4 +1,6 @@
-//! `ledger`: snapshots of the ledger, and whether it is as it should be.
+//! `ledger`: snapshots of the ledger, whether it is as it should be, and how it is brought back.
+
+mod offline;
 
 use super::{fetch, typed};
 use crate::args::{Backup, Ledger};
@@ -21,6 +23,8 @@ pub async fn ledger(args: Ledger, client: &Client, out: Out) -> Result<Exit, Fai
         Ledger::Backup(args) => backup(args, client, out).await,
         Ledger::Snapshots => snapshots(client, out).await,
         Ledger::Check => check(client, out).await,
+        Ledger::Restore(offline) => offline::become_daemon("restore", offline.args, out),
+        Ledger::Rebuild(offline) => offline::become_daemon("rebuild", offline.args, out),
     }
 }
 

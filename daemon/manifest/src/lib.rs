@@ -12,8 +12,8 @@ mod verify;
 pub use digest::{DigestWriter, Digester, Digests};
 pub use latest::{Latest, LatestEntry};
 pub use manifest::{
-    ChainPosition, Counts, Encryption, LaneOffsets, Manifest, Marks, Mode, ParseError, Segment, crc32c_hex,
-    is_plain_name, sha256sums,
+    BoundaryRecord, ChainPosition, Counts, Encryption, LaneOffsets, Manifest, Marks, Mode, ParseError, Segment,
+    crc32c_hex, is_plain_name, sha256sums,
 };
 pub use names::beside;
 pub use signature::{ALGORITHM, PublicKey, SIGNATURE_BYTES, SignatureError, Signed, SigningKey};

@@ -3,6 +3,8 @@
 use crate::MANIFEST_NAME;
 use crate::digest::Digests;
 use crate::signature::Signed;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -144,6 +146,46 @@ pub struct Marks {
     pub before: Option<Value>,
     /// Where the next incremental task starts; null without incremental reading.
     pub after: Option<Value>,
+    /// Digest of what the stream is (path, paginator, key, cursor field): the mark counts for a stream with the same alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The newest records, which the next task may be given once more: for each the bytes of its cursor value, behind them
+    /// digests of its key and of the record (16 bytes each), as base64, in order. Left out where the files are encrypted, and where
+    /// there are more than 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<Vec<String>>,
+}
+
+/// The most records of a boundary that a manifest lists.
+pub const MAX_BOUNDARY: usize = 1000;
+/// The digests at the end of each of them.
+const BOUNDARY_DIGESTS: usize = 32;
+
+/// A record of a boundary: the bytes of its cursor value, and the digests of its key and content.
+pub type BoundaryRecord = (Vec<u8>, [u8; BOUNDARY_DIGESTS]);
+
+impl Marks {
+    /// Lists the newest records, unless they are too many. The same records give the same list, in whatever order they come.
+    #[must_use]
+    pub fn with_boundary(mut self, records: &[BoundaryRecord]) -> Self {
+        let text = |(cursor, digests): &BoundaryRecord| STANDARD.encode([cursor.as_slice(), digests].concat());
+        let mut sorted: Vec<&BoundaryRecord> = records.iter().collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        self.boundary = (sorted.len() <= MAX_BOUNDARY).then(|| sorted.into_iter().map(text).collect());
+        self
+    }
+
+    /// The newest records, where they are listed. The error names the place in the list.
+    pub fn boundary(&self) -> Result<Option<Vec<BoundaryRecord>>, String> {
+        let record = |(i, text): (usize, &String)| {
+            let bytes = STANDARD.decode(text).ok();
+            let split = bytes.as_deref().and_then(|bytes| bytes.split_last_chunk::<BOUNDARY_DIGESTS>());
+            let (cursor, digests) = split.ok_or_else(|| format!("marks.boundary[{i}] is no record of a boundary"))?;
+            Ok((cursor.to_vec(), *digests))
+        };
+        self.boundary.as_ref().map(|list| list.iter().enumerate().map(record).collect()).transpose()
+    }
 }
 
 /// What became of the records: `read = written + rejected + duplicate + filtered + over_limit`.
@@ -279,6 +321,10 @@ impl Manifest {
         if parts.iter().try_fold(0u64, |sum, part| sum.checked_add(*part)) != Some(c.read) {
             return Err(format!("counts.read is {}, but its parts do not add up to it", c.read));
         }
+        if self.marks.boundary.as_ref().is_some_and(|list| list.len() > MAX_BOUNDARY) {
+            return Err(format!("marks.boundary has more than {MAX_BOUNDARY} records"));
+        }
+        self.marks.boundary()?;
         Ok(())
     }
 }

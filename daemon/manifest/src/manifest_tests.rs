@@ -97,6 +97,24 @@ fn what_encryption_adds_reads_back() {
 }
 
 #[test]
+fn the_boundary_is_listed_in_order_and_reads_back() {
+    let record = |n: u8| (vec![n, 0xff], [n; 32]);
+    let marks = Marks { fingerprint: Some("f00d".into()), ..Marks::default() };
+    let listed = marks.clone().with_boundary(&[record(2), record(1), record(2)]);
+    assert_eq!(listed, marks.clone().with_boundary(&[record(1), record(2)]), "whatever the order");
+    assert_eq!(listed.boundary().unwrap(), Some(vec![record(1), record(2)]));
+    let mut manifest = sample();
+    manifest.marks = listed;
+    assert_eq!(Manifest::parse(&manifest.to_bytes().unwrap()).unwrap(), manifest);
+    // A text of any length may be a cursor value; an empty list is no missing one.
+    assert_eq!(marks.clone().with_boundary(&[]).boundary().unwrap(), Some(vec![]));
+    assert_eq!(marks.boundary().unwrap(), None);
+    let many: Vec<_> = (0..=MAX_BOUNDARY).map(|n| (n.to_be_bytes().to_vec(), [0; 32])).collect();
+    assert_eq!(marks.clone().with_boundary(&many).boundary, None);
+    assert!(marks.with_boundary(&many[1..]).boundary.is_some());
+}
+
+#[test]
 fn errors_name_the_place() {
     let text = String::from_utf8(sample().to_bytes().unwrap()).unwrap();
     let wrong = text.replace("\"pages\": 2,\n  \"source_bytes\"", "\"pages\": \"two\",\n  \"source_bytes\"");
@@ -118,7 +136,9 @@ fn errors_name_the_place() {
 #[test]
 fn what_cannot_be_is_refused() {
     type Change = fn(&mut Manifest);
-    let changes: [(&str, Change); 8] = [
+    let changes: [(&str, Change); 10] = [
+        ("marks.boundary[1]", |m| m.marks.boundary = Some(vec!["A".repeat(44), "AAAA".into()])),
+        ("marks.boundary has more", |m| m.marks.boundary = Some(vec!["A".repeat(44); MAX_BOUNDARY + 1])),
         ("plain_sha256", |m| m.segments[0].plain_sha256 = Some("x".into())),
         ("plain file name", |m| m.segments[1].name = "../part".into()),
         ("twice", |m| m.segments[1].name = m.segments[0].name.clone()),

@@ -60,6 +60,9 @@ fn type_of(site: &Value, order: &mut Vec<String>) -> String {
     match &site["type"] {
         Value::String(kind) if kind == "array" => format!("list of {}", type_of(&site["items"], order)),
         Value::String(kind) => word(kind).into(),
+        Value::Array(kinds) if kinds.first().is_some_and(|kind| kind == "array") => {
+            format!("list of {} or null", type_of(&site["items"], order))
+        }
         Value::Array(kinds) => kinds.iter().map(|kind| word(text(kind))).collect::<Vec<_>>().join(" or "),
         _ => "any JSON".into(),
     }

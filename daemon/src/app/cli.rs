@@ -54,7 +54,7 @@ pub enum Command {
     /// Print the rejected records of a task as NDJSON, also where they are sealed
     #[command(after_help = examples::QUARANTINE)]
     Quarantine(Quarantine),
-    /// The ledger as a file, where no daemon runs
+    /// The ledger as a file, where no daemon runs: look at it, put a snapshot into its place, make it anew of what is published
     #[command(after_help = examples::LEDGER)]
     Ledger {
         #[command(subcommand)]
@@ -67,6 +67,12 @@ pub enum LedgerCommand {
     /// Look at the whole ledger, or at a copy of it; exit code 1 if something is wrong
     #[command(after_help = examples::LEDGER_CHECK)]
     Check(LedgerCheck),
+    /// Go on from a snapshot, and first take in what was published since; the daemon must be stopped
+    #[command(after_help = examples::RESTORE)]
+    Restore(Restore),
+    /// Make the ledger anew of the manifests at the destinations; the daemon must be stopped
+    #[command(after_help = examples::REBUILD)]
+    Rebuild(Rebuild),
 }
 
 /// The check of `exportctl ledger check`, where no daemon runs. Nothing is written, and a daemon may run meanwhile. Run it as root
@@ -85,6 +91,48 @@ pub enum AuthCommand {
     /// Get the first refresh token of a source: a person agrees in a browser
     #[command(after_help = examples::LOGIN)]
     Login(Login),
+}
+
+/// Puts a snapshot into the place of the ledger. What was published since is adopted, so that nothing is published twice; every
+/// other task that was open is cancelled. The ledger that was there is kept as `ledger.db.before-TIME`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Name of a snapshot in the directory snapshots/ of the state directory, or the path of one
+    pub snapshot: PathBuf,
+    #[command(flatten)]
+    pub adopt: Adopt,
+}
+
+/// Makes a ledger of what every `latest.json` leads to: tasks, files, places in chains, marks. What no manifest holds is lost:
+/// the audit, tasks that published nothing or had parameters, chains before the newest. The ledger that was there is kept as
+/// `ledger.db.before-TIME`.
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// Only by what is at this destination; may be repeated
+    #[arg(long, value_name = "DESTINATION")]
+    pub from: Vec<String>,
+    #[command(flatten)]
+    pub adopt: Adopt,
+}
+
+/// How published tasks are taken in.
+#[derive(Debug, Default, Args)]
+pub struct Adopt {
+    /// Go on without this destination, which cannot be read: what is published there alone may be published once more
+    #[arg(long, value_name = "DESTINATION")]
+    pub skip: Vec<String>,
+    /// Take manifests that are not signed, or by another key, although there is a daemon.signing_key
+    #[arg(long)]
+    pub accept_unsigned: bool,
+    /// Only tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON with stable field names
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon's state directory, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Gets the first refresh token of a source that has `grant: { refresh_token: {} }`, and keeps it sealed in the state

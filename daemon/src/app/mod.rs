@@ -1,5 +1,6 @@
 //! Wiring: what is built in which order, and how it ends again.
 
+pub mod adopt;
 pub mod cli;
 pub mod drop_in;
 pub mod engine;

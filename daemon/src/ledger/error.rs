@@ -24,8 +24,8 @@ pub enum LedgerError {
     },
     /// The file is not a whole ledger; it was left as it is.
     #[error(
-        "open the ledger {path}: {problem}; it was left as it is. Restore it from a backup, or move it away \
-         to start anew (finished exports stay where they are, but are no longer known)"
+        "open the ledger {path}: {problem}; it was left as it is. `exportctl ledger restore SNAPSHOT` goes on from a snapshot, \
+         `exportctl ledger rebuild` makes it anew of what is published"
     )]
     Corrupt {
         /// The file.

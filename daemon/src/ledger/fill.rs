@@ -15,13 +15,13 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 /// A task's stored configuration, and the names in its export's `to`.
-struct Stored {
+pub(super) struct Stored {
     config: Value,
-    to: Vec<String>,
+    pub to: Vec<String>,
 }
 
 impl Stored {
-    fn of(task: &TaskRow) -> Result<Self, LedgerError> {
+    pub fn of(task: &TaskRow) -> Result<Self, LedgerError> {
         let config: Value = serde_json::from_str(&task.config).unwrap_or_default();
         let to = config.pointer(&format!("/exports/{}/to", task.export)).and_then(Value::as_array).cloned();
         let to =
@@ -29,8 +29,15 @@ impl Stored {
         Ok(Self { config, to: to.iter().filter_map(Value::as_str).map(str::to_owned).collect() })
     }
 
+    /// Gives a destination that is not known the settings that it has now.
+    pub fn knows(&mut self, name: &str, settings: &Value) {
+        if let Some(all) = self.config.get_mut("destinations").and_then(Value::as_object_mut) {
+            all.entry(name).or_insert_with(|| settings.clone());
+        }
+    }
+
     /// Stores what was changed: the names, and the settings of one of them.
-    fn store(mut self, tx: &Tx<'_>, task: &TaskRow, settings: Option<(&str, &Value)>) -> Result<(), LedgerError> {
+    pub fn store(mut self, tx: &Tx<'_>, task: &TaskRow, settings: Option<(&str, &Value)>) -> Result<(), LedgerError> {
         if let Some(to) = self.config.pointer_mut(&format!("/exports/{}/to", task.export)) {
             *to = json!(self.to);
         }

@@ -147,14 +147,21 @@ pub(super) fn take_back(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> 
     if let Some(later) = later_task(tx, task)? {
         return refused(format!("the task {later} goes on from where it ended"));
     }
+    undo(tx, task)
+}
+
+/// The same, where nobody asks whether it is published, or what came later: a mark that another task has moved since stays.
+pub(super) fn undo(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
     let text = "SELECT stream, mark_before, mark_task, fingerprint FROM task_streams
                 WHERE task = ?1 AND mark_after IS NOT NULL";
     type Before = (String, Option<String>, Option<String>, Option<String>);
     let moved: Vec<Before> =
         all(tx, text, [task.id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     for (stream, mark, by, fingerprint) in moved {
-        let key = (&task.export, &stream);
-        run(tx, "DELETE FROM marks WHERE export = ?1 AND stream = ?2", key)?;
+        let key = (&task.export, &stream, task.id.as_str());
+        if run(tx, "DELETE FROM marks WHERE export = ?1 AND stream = ?2 AND task = ?3", key)? == 0 {
+            continue;
+        }
         if let (Some(mark), Some(by)) = (&mark, &by) {
             let text = "INSERT INTO marks (export, stream, mark, fingerprint, task, updated_at)
                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";

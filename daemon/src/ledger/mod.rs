@@ -4,10 +4,12 @@
 //! Every method that writes is one transaction together with its audit rows. A method whose future is dropped may still
 //! take effect; none takes effect in part.
 
+pub mod adopt;
 mod audit;
 mod check;
 mod codec;
 mod deliveries;
+mod draft;
 mod error;
 mod exports;
 pub mod facts;
@@ -41,6 +43,7 @@ mod uploads;
 mod writer;
 
 pub use check::{CheckStep, check_file};
+pub use draft::Draft;
 pub use error::LedgerError;
 pub use outbox::{Attempt, Due, NoticeFilter};
 pub use schedules::Slot;
@@ -93,8 +96,12 @@ impl Ledger {
     /// `Owned` while another daemon works there, `NetworkFs`, `Corrupt` and `Newer` as they say; the ledger is not
     /// touched then.
     pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
-        let owner = Owner::take(state_dir)?;
-        let path = state_dir.join(FILE);
+        let owner = Arc::new(Owner::take(state_dir)?);
+        Self::start(owner, state_dir.join(FILE))
+    }
+
+    /// Opens a file of a state directory that is ours, and starts its thread.
+    fn start(owner: Arc<Owner>, path: PathBuf) -> Result<Self, LedgerError> {
         let sql = open::writer(&path).map_err(|error| error.located(&path))?;
         let instance = owner.instance.clone();
         let tip = audit::tip(&sql)?.0;

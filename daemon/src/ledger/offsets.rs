@@ -208,6 +208,12 @@ fn reset_stream(
     Ok(moved)
 }
 
+/// Sends a closed task back to its start, with names that no file of its has had.
+pub(super) fn start_over(tx: &Tx<'_>, task: &TaskId, actor: &str, reason: &str) -> Result<(), LedgerError> {
+    let target = OffsetTarget::Task(task.clone());
+    reset(tx, &ResetOffsets { target, stream: None, actor: actor.to_owned(), reason: reason.to_owned() }).map(drop)
+}
+
 struct ResetOffsets {
     target: OffsetTarget,
     stream: Option<String>,

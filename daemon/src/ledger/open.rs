@@ -189,6 +189,6 @@ fn corrupt(path: &Path, problem: String) -> LedgerError {
     LedgerError::Corrupt { path: path.to_owned(), problem }
 }
 
-fn io_at(doing: &'static str, path: &Path, source: io::Error) -> LedgerError {
+pub(super) fn io_at(doing: &'static str, path: &Path, source: io::Error) -> LedgerError {
     LedgerError::Io { doing, path: path.to_owned(), source }
 }

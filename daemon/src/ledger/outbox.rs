@@ -228,6 +228,15 @@ fn attempted(tx: &Tx<'_>, id: &str, attempt: &Attempt) -> Result<(), LedgerError
     })
 }
 
+fn give_up_waiting(tx: &Tx<'_>, why: &str) -> Result<Vec<NoticeRow>, LedgerError> {
+    let text = format!("SELECT {COLUMNS} FROM outbox WHERE state = 'waiting' ORDER BY seq");
+    let waiting = all(tx, &text, [], notice_row)?;
+    for row in &waiting {
+        attempted(tx, &row.id, &Attempt::GivenUp(why.to_owned()))?;
+    }
+    Ok(waiting)
+}
+
 fn due(sql: &Connection, now: Timestamp, busy: &[String]) -> Result<Due, LedgerError> {
     let text = format!(
         "SELECT {COLUMNS} FROM outbox WHERE state = 'waiting'
@@ -304,6 +313,12 @@ impl Ledger {
             Ok(find(tx, &id)?.map(|row| (row, true)))
         })
         .await
+    }
+
+    /// Gives up every message that waits, for one reason; an operator may have each tried again. Those that waited, oldest first.
+    pub async fn give_up_notices(&self, why: &str) -> Result<Vec<NoticeRow>, LedgerError> {
+        let why = why.to_owned();
+        self.write(move |tx| give_up_waiting(tx, &why)).await
     }
 
     /// Messages, newest first.

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 /// The file whose lock means ownership, in the state directory.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 /// The most that is read of a lock file or of a file in `/proc`.
 const MAX_SMALL_FILE: u64 = 1 << 20;
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Pieces of work that may wait for the writer; callers wait beyond that.
@@ -27,7 +28,7 @@ pub(super) struct Writer {
     pub path: PathBuf,
     pub changes: watch::Sender<i64>,
     // Last, so that the lock outlives the connection.
-    pub owner: Owner,
+    pub owner: Arc<Owner>,
 }
 
 /// An open transaction, its time, and the audit rows it made.

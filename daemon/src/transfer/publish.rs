@@ -93,7 +93,8 @@ async fn write_manifest(
         class: ErrorClass::Bug,
     })?;
     let (segments, lanes) = (task.ledger.segments(id, stream).await?, task.ledger.lanes(id, stream).await?);
-    let manifest = Manifest { offsets: lane_offsets(&lanes, &segments), ..manifest(task, row, &segments, link) };
+    let mut manifest = Manifest { offsets: lane_offsets(&lanes, &segments), ..manifest(task, row, &segments, link) };
+    manifest.marks = marks(task, row, manifest.marks).await?;
     let bytes = json(manifest.to_bytes())?;
     let signature = task.spool.protection().signer.as_ref().map(|key| key.sign(&bytes));
     let composed = Composed { bytes, signature };
@@ -261,7 +262,7 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
         limited_by: row.limited.clone(),
         chain,
         offsets: Vec::new(),
-        marks: Marks { before: mark(link.mark_before), after: mark(link.mark_after) },
+        marks: Marks { before: mark(link.mark_before), after: mark(link.mark_after), ..Marks::default() },
         counts: Counts {
             read: row.counts.read,
             written: row.counts.written,
@@ -291,6 +292,20 @@ fn manifest(task: &TaskRun, row: &StreamRow, segments: &[SegmentRow], link: Link
             .collect(),
         daemon_version: env!("CARGO_PKG_VERSION").into(),
     }
+}
+
+/// A mark with what a ledger needs to go on from it that has lost everything else.
+async fn marks(task: &TaskRun, row: &StreamRow, marks: Marks) -> Result<Marks, TransferError> {
+    if marks.after.is_none() {
+        return Ok(marks);
+    }
+    let marks = Marks { fingerprint: row.fingerprint.clone(), ..marks };
+    let protection = task.spool.protection();
+    // Records with few possible values could be guessed by their digests.
+    if matches!(protection.sealing, Sealing::Age(_)) || protection.parquet.is_some() {
+        return Ok(marks);
+    }
+    Ok(marks.with_boundary(&task.ledger.boundary(&task.row.id, &row.stream).await?))
 }
 
 /// From where to where each lane was read, its empty pages at the end included.

@@ -22,6 +22,7 @@ mod journal;
 mod journald;
 mod keep;
 mod lanes;
+mod ledger_adopt;
 mod ledger_keep;
 mod lifecycle;
 mod limits;

@@ -7,6 +7,7 @@ Examples:
   saas-export-daemon init --openapi spec.yaml           a source from an OpenAPI document
   saas-export-daemon once shop-nightly --output ./out   one run in the foreground
   saas-export-daemon auth login shop                    the first refresh token of an OAuth 2.0 source
+  saas-export-daemon ledger restore SNAPSHOT --dry-run  what would become of the ledger?
   saas-export-daemon quarantine 20261121T0245 orders    records that were rejected, also sealed ones
   saas-export-daemon --print-drop-in                    what the unit needs for the configured directories
   systemctl start saas-export-daemon                    as a service; exportctl drives it
@@ -43,14 +44,31 @@ Examples:
   saas-export-daemon init --openapi spec.yaml --output config.yaml
   curl -s https://api.shop.example/openapi.json | saas-export-daemon init --openapi - --source shop";
 
+pub const LEDGER: &str = "\
+Examples:
+  sudo saas-export-daemon ledger check
+  sudo saas-export-daemon ledger restore ledger-20261121T024501Z.db
+  sudo saas-export-daemon ledger rebuild";
+
+pub const RESTORE: &str = "\
+Exit codes: 0 done, 1 refused or failed, with nothing changed, 4 no such snapshot, 7 the daemon runs.
+
+Examples:
+  sudo systemctl stop saas-export-daemon
+  sudo saas-export-daemon ledger restore ledger-20261121T024501Z.db --dry-run
+  sudo saas-export-daemon ledger restore /mnt/backup/ledger.db --skip offsite    offsite is gone for good";
+
+pub const REBUILD: &str = "\
+Exit codes: 0 done, 1 refused or failed, with nothing changed, 7 the daemon runs.
+
+Examples:
+  sudo saas-export-daemon ledger rebuild --dry-run
+  sudo saas-export-daemon ledger rebuild --from lake     lake has everything";
+
 pub const QUARANTINE: &str = "\
 Examples:
   sudo saas-export-daemon quarantine 20261121T0245
   sudo saas-export-daemon quarantine 20261121T0245 orders | jq -r .reason | sort | uniq -c";
-
-pub const LEDGER: &str = "\
-Examples:
-  sudo saas-export-daemon ledger check";
 
 pub const LEDGER_CHECK: &str = "\
 Examples:

@@ -1,5 +1,6 @@
 //! The ledger against real files: every promise it makes, and every way in which it must refuse.
 
+mod adopt;
 mod audit;
 mod check;
 mod delivery;

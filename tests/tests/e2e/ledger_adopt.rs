@@ -1,0 +1,455 @@
+//! A ledger that was restored from a snapshot, or rebuilt: what is published is adopted first, and no night is published twice.
+
+use crate::compare::{sha256, walk};
+use crate::several::tree;
+use nix::sys::signal::Signal;
+use saas_export_tests::harness::bed::{Bed, PATIENCE};
+use saas_export_tests::harness::chain::chain;
+use saas_export_tests::harness::config;
+use saas_export_tests::harness::daemon::Daemon;
+use saas_export_tests::harness::programs::{Ended, finish, program, skipped};
+use saas_export_tests::sample::Options;
+use saas_export_tests::sample::table::Change;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A key that signs manifests: test 1 of RFC 8032, section 7.1.
+const MANIFEST_KEY: &str = "MANIFEST_KEY=\"-----BEGIN PRIVATE KEY-----\\n\
+     MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END PRIVATE KEY-----\"\n";
+
+/// A bed whose export `shop` follows a collection, to two directories.
+fn bed() -> Bed {
+    let mut bed = Bed::new(Options { records: 0, ..Options::default() });
+    bed.stream(
+        "items",
+        json!({
+            "path": "/table/page/items",
+            "records": "$.data[*]",
+            "primary_key": ["id"],
+            "paginate": config::table_pager("page"),
+            "incremental": { "cursor_field": "updated_at", "param": "updated_since", "start": time(0) },
+        }),
+    );
+    bed.config["destinations"]["mirror"] = json!({ "local": { "root": bed.path("mirror") } });
+    let mut export = config::export("shop", "items", "ndjson", "64kB");
+    export["to"] = json!(["lake", "mirror"]);
+    bed.export("shop", export);
+    bed
+}
+
+fn time(at: u64) -> String {
+    format!("2024-01-01T00:{:02}:{:02}Z", at / 60, at % 60)
+}
+
+/// Rows that were changed in second `at`.
+fn change(bed: &Bed, ids: std::ops::RangeInclusive<u64>, at: u64) {
+    bed.api.table().change(ids.map(|id| Change::Put(id, time(at), format!("at {at}"))));
+}
+
+/// Runs the export; the task, and the rows that were written.
+fn night(bed: &Bed, daemon: &Daemon) -> (String, u64) {
+    bed.api.table().forget_queries();
+    let id = daemon.run_to_success("shop");
+    let written = daemon.task(&id)["streams"][0]["counts"]["written"].as_u64().unwrap();
+    (id, written)
+}
+
+fn stop(daemon: Daemon) {
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended(PATIENCE);
+}
+
+/// Files of the ledger, as they are now: those that tell whether a command has changed anything.
+fn ledger(bed: &Bed) -> BTreeMap<PathBuf, String> {
+    let found = walk(&bed.path("state")).into_iter();
+    let own = found.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger.db")));
+    own.map(|path| (path.clone(), sha256(&path))).collect()
+}
+
+/// Copies the ledger of a daemon that is gone, with its log.
+fn snapshot(bed: &Bed) -> PathBuf {
+    let to = bed.path("snapshot.db");
+    for suffix in ["", "-wal"] {
+        let from = bed.path(&format!("state/ledger.db{suffix}"));
+        if from.exists() {
+            fs::copy(from, format!("{}{suffix}", to.display())).unwrap();
+        }
+    }
+    to
+}
+
+fn restore(bed: &Bed, snapshot: &Path, more: &[&str]) -> Ended {
+    let args = [&["ledger", "restore", snapshot.to_str().unwrap()], more].concat();
+    bed.daemon(&args)
+}
+
+/// The rows of the chain at a destination; no version of any row is there twice.
+#[track_caller]
+fn followed(root: &Path) -> BTreeMap<u64, Value> {
+    let rows: Vec<Value> = chain(&root.join("shop/items")).into_iter().flat_map(|(_, rows)| rows).collect();
+    let mut seen: Vec<String> = rows.iter().map(ToString::to_string).collect();
+    seen.sort();
+    let all = seen.len();
+    seen.dedup();
+    assert_eq!(seen.len(), all, "a record was published twice");
+    rows.into_iter().map(|row| (row["id"].as_u64().unwrap(), row)).collect()
+}
+
+/// The lake and the mirror have what the source has, and everything in them is what the ledger says.
+#[track_caller]
+fn whole(bed: &Bed, links: usize) {
+    assert_eq!(chain(&bed.lake().join("shop/items")).len(), links);
+    assert_eq!(followed(&bed.lake()), bed.api.table().rows());
+    assert_eq!(tree(&bed.lake()), tree(&bed.path("mirror")));
+    for task in bed.ctl_json(&["tasks", "--state", "succeeded"]).as_array().unwrap() {
+        bed.ctl(&["verify", task["id"].as_str().unwrap(), "--deep"]).expect(0);
+    }
+}
+
+/// Three nights of one row each after a first one of twenty; a snapshot from behind the first. The last three tasks.
+fn nights(bed: &Bed) -> (PathBuf, Vec<String>) {
+    change(bed, 1..=20, 10);
+    let daemon = bed.start();
+    night(bed, &daemon);
+    stop(daemon);
+    let snapshot = snapshot(bed);
+    let daemon = bed.start();
+    let tasks = (1..=3).map(|n| {
+        change(bed, 20 + n..=20 + n, 20 + n);
+        let (task, written) = night(bed, &daemon);
+        assert_eq!(written, 1);
+        task
+    });
+    let tasks = tasks.collect();
+    stop(daemon);
+    (snapshot, tasks)
+}
+
+fn adopted(report: &Value) -> Vec<String> {
+    let all = report["adopted"].as_array().unwrap();
+    all.iter().map(|task| task["task"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_restored_ledger_goes_on_behind_what_is_published() {
+    let bed = bed();
+    let (snapshot, tasks) = nights(&bed);
+    let before = ledger(&bed);
+    let told = restore(&bed, &snapshot, &["--dry-run", "--json"]).expect(0).json();
+    assert_eq!((adopted(&told), &told["dry_run"]), (tasks.clone(), &json!(true)));
+    assert_eq!(ledger(&bed), before, "a dry run changes nothing");
+
+    let report = restore(&bed, &snapshot, &["--json"]).expect(0).json();
+    assert_eq!(adopted(&report), tasks);
+    assert_eq!((&report["cancelled"], &report["commands"], &report["notes"]), (&json!([]), &json!([]), &json!([])));
+    let kept = PathBuf::from(report["before"].as_str().unwrap());
+    assert_eq!(sha256(&kept), before[&bed.path("state/ledger.db")], "the old one is kept as it was");
+    let daemon = bed.start();
+    assert_eq!(daemon.task(&tasks[2])["task"]["state"], "succeeded");
+    assert_eq!(night(&bed, &daemon).1, 0, "the record at the mark is not written again");
+    assert_eq!(bed.api.table().given(), 1, "although it was given again");
+    change(&bed, 5..=5, 30);
+    change(&bed, 30..=31, 30);
+    assert_eq!(night(&bed, &daemon).1, 3);
+    whole(&bed, 6);
+    let events = daemon.ask("GET", "/v1/events?since=0", "").unwrap().body;
+    let events = String::from_utf8_lossy(&events).into_owned();
+    assert!(events.contains("ledger_restored") && events.contains("\"adopted\""), "{events}");
+}
+
+#[test]
+fn a_lost_ledger_is_rebuilt_of_what_is_published() {
+    let bed = bed();
+    let (_, tasks) = nights(&bed);
+    fs::remove_file(bed.path("state/ledger.db")).unwrap();
+    let ended = finish(
+        Command::new(program("exportctl"))
+            .args(["ledger", "rebuild", "--json", "--config"])
+            .arg(bed.path("config.yaml"))
+            .arg("--auth-env")
+            .arg(bed.path("auth.env")),
+        PATIENCE,
+    );
+    let report = ended.expect(0).json();
+    assert_eq!(adopted(&report).len(), 4);
+    assert_eq!(&adopted(&report)[1..], &tasks);
+    assert_eq!((&report["before"], &report["commands"]), (&Value::Null, &json!([])));
+    let daemon = bed.start();
+    let marks = bed.ctl(&["offsets", "show", "shop"]).expect(0).json();
+    assert_eq!(marks["streams"]["items"]["mark"]["value"], json!(time(23)));
+    assert_eq!(night(&bed, &daemon).1, 0, "the record at the mark is not written again");
+    change(&bed, 40..=40, 40);
+    assert_eq!(night(&bed, &daemon).1, 1);
+    whole(&bed, 6);
+    // Another way of reading would be another mark: what the stream was is known, too.
+    let fingerprint = chain(&bed.lake().join("shop/items")).pop().unwrap().0["marks"]["fingerprint"].clone();
+    assert!(fingerprint.as_str().is_some_and(|text| !text.is_empty()), "{fingerprint}");
+}
+
+#[test]
+fn full_exports_are_rebuilt_with_their_chain() {
+    let mut bed = Bed::with_records(2000);
+    bed.export("single", {
+        let mut export = config::export("shop", "cursor", "csv", "64kB");
+        export["layout"] = json!("single");
+        export
+    });
+    let daemon = bed.start();
+    daemon.run_to_success("shop");
+    let (newest, single) = (daemon.run_to_success("shop"), daemon.run_to_success("single"));
+    stop(daemon);
+    fs::remove_file(bed.path("state/ledger.db")).unwrap();
+    let report = bed.daemon(&["ledger", "rebuild", "--from", "lake", "--json"]).expect(0).json();
+    assert_eq!(adopted(&report), [newest.clone(), single.clone()], "the newest chains alone can be found");
+    let daemon = bed.start();
+    for task in [&newest, &single] {
+        bed.ctl(&["verify", task, "--deep"]).expect(0);
+        assert_eq!(daemon.task(task)["task"]["state"], "succeeded");
+    }
+    daemon.run_to_success("shop");
+    crate::compare::assert_exact(&bed, "shop");
+}
+
+#[test]
+fn a_task_that_was_open_then_is_completed_or_cancelled() {
+    for finished in [true, false] {
+        let bed = bed();
+        change(&bed, 1..=20, 10);
+        let daemon = bed.start();
+        night(&bed, &daemon);
+        stop(daemon);
+        change(&bed, 21..=25, 21);
+        // With its extraction at its end the task has moved the mark.
+        let dying = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
+        let open = dying.run("shop");
+        assert_eq!(dying.ended(PATIENCE).0.signal(), Some(9));
+        let snapshot = snapshot(&bed);
+        if finished {
+            let daemon = bed.start();
+            daemon.wait_for(&open, &["succeeded"], PATIENCE);
+            stop(daemon);
+        }
+        let report = restore(&bed, &snapshot, &["--json"]).expect(0).json();
+        let daemon = bed.start();
+        if finished {
+            assert_eq!(adopted(&report), [open.as_str()]);
+            assert_eq!(report["adopted"][0]["was"], "processing", "{report}");
+            assert_eq!(report["notes"], json!([]), "nothing is left in a spool");
+            assert_eq!(daemon.task(&open)["task"]["state"], "succeeded");
+            assert_eq!(night(&bed, &daemon).1, 0);
+        } else {
+            assert_eq!(report["cancelled"], json!([format!("{open} of shop")]));
+            let task = daemon.task(&open);
+            assert_eq!(task["task"]["state"], "cancelled");
+            assert!(task["task"]["reason"].as_str().unwrap().contains("run the export again"), "{task}");
+            assert_eq!(night(&bed, &daemon).1, 5, "its mark was taken back");
+        }
+        match finished {
+            true => whole(&bed, 3),
+            // What the cancelled one has delivered is in no manifest.
+            false => assert_eq!(
+                [followed(&bed.lake()), followed(&bed.path("mirror"))],
+                [(); 2].map(|()| bed.api.table().rows())
+            ),
+        }
+    }
+}
+
+#[test]
+fn an_open_task_that_no_list_leads_to_is_found_by_its_id() {
+    // One that nobody ever lists, and one whose chain has been followed by another one since.
+    for (args, full) in [(vec!["--format", "csv"], false), (vec![], true)] {
+        let bed = bed();
+        change(&bed, 1..=20, 10);
+        let daemon = bed.start();
+        night(&bed, &daemon);
+        stop(daemon);
+        change(&bed, 21..=25, 21);
+        let dying = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
+        bed.ctl(&[&["run", "shop"], args.as_slice()].concat());
+        assert_eq!(dying.ended(PATIENCE).0.signal(), Some(9));
+        let snapshot = snapshot(&bed);
+        let daemon = bed.start();
+        let open = daemon.get("/v1/tasks")[0]["id"].as_str().unwrap().to_owned();
+        daemon.wait_for(&open, &["succeeded"], PATIENCE);
+        let mut tasks = vec![open.clone()];
+        if full {
+            bed.ctl(&["run", "shop", "--full", "--wait"]).expect(0);
+            tasks.push(daemon.get("/v1/tasks")[0]["id"].as_str().unwrap().to_owned());
+        }
+        stop(daemon);
+        let report = restore(&bed, &snapshot, &["--json"]).expect(0).json();
+        assert_eq!((adopted(&report), &report["cancelled"]), (tasks, &json!([])));
+        let daemon = bed.start();
+        assert_eq!(daemon.task(&open)["task"]["state"], "succeeded");
+        assert_eq!(night(&bed, &daemon).1, if full { 0 } else { 5 });
+        whole(&bed, 2);
+    }
+}
+
+#[test]
+fn a_destination_that_cannot_be_read_is_left_out_by_order_alone() {
+    let bed = bed();
+    let (snapshot, tasks) = nights(&bed);
+    let before = ledger(&bed);
+    fs::rename(bed.path("mirror"), bed.path("away")).unwrap();
+    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
+    assert!(refused.contains("read destination mirror") && refused.contains("--skip mirror"), "{refused}");
+    assert_eq!(ledger(&bed), before);
+    let refused = restore(&bed, &snapshot, &["--skip", "miror"]).expect(2).stderr;
+    assert!(refused.contains("lake, mirror"), "{refused}");
+    let report = restore(&bed, &snapshot, &["--skip", "mirror", "--json"]).expect(0).json();
+    assert_eq!((adopted(&report), &report["skipped"]), (tasks.clone(), &json!(["mirror"])));
+    assert_eq!(report["commands"], json!([]), "nobody knows what the mirror lacks");
+
+    // It comes back as it was: the tasks are delivered there once more, and nothing is sent twice.
+    fs::rename(bed.path("away"), bed.path("mirror")).unwrap();
+    let report = restore(&bed, &bed.path("state/ledger.db"), &["--json"]).expect(0).json();
+    assert_eq!(adopted(&report), tasks, "{report}");
+    let daemon = bed.start();
+    assert_eq!(night(&bed, &daemon).1, 0);
+    whole(&bed, 5);
+}
+
+#[test]
+fn an_adopted_task_is_delivered_where_it_lacks() {
+    let mut bed = bed();
+    bed.config["exports"]["shop"]["to"] = json!(["lake"]);
+    let (_, tasks) = nights(&bed);
+    fs::remove_file(bed.path("state/ledger.db")).unwrap();
+    bed.config["exports"]["shop"]["to"] = json!(["lake", "mirror"]);
+    fs::create_dir_all(bed.path("mirror/other")).unwrap();
+    let report = bed.daemon(&["ledger", "rebuild", "--json"]).expect(0).json();
+    let commands = report["commands"].as_array().unwrap();
+    assert_eq!(commands.len(), 4);
+    assert!(commands.contains(&json!(format!("exportctl deliver {} --to mirror", tasks[0]))), "{report}");
+    let daemon = bed.start();
+    for command in commands {
+        let args: Vec<&str> = command.as_str().unwrap().split(' ').skip(1).collect();
+        bed.ctl(&args).expect(0);
+        crate::several::until(&daemon, args[1], "mirror", crate::several::published);
+    }
+    assert_eq!(night(&bed, &daemon).1, 0);
+    whole(&bed, 5);
+}
+
+#[test]
+fn what_cannot_be_trusted_is_refused_and_changes_nothing() {
+    let mut bed = bed();
+    bed.config["daemon"]["signing_key"] = "${MANIFEST_KEY}".into();
+    bed.auth_env += MANIFEST_KEY;
+    let (snapshot, tasks) = nights(&bed);
+    let before = ledger(&bed);
+    let stays = |ended: Ended, code: i32, says: &str| {
+        let said = ended.expect(code).stderr;
+        assert!(said.contains(says), "{says} is not in {said}");
+        assert_eq!(ledger(&bed), before, "{says}");
+    };
+    stays(restore(&bed, &bed.path("no.db"), &[]), 4, "no.db");
+    let whole = fs::read(&snapshot).unwrap();
+    for (name, bytes) in
+        [("cut.db", &whole[..whole.len() - 700]), ("empty.db", &[]), ("text.db", b"this is no ledger at all")]
+    {
+        fs::write(bed.path(name), bytes).unwrap();
+        stays(restore(&bed, &bed.path(name), &[]), 1, "choose another one");
+    }
+    let mut damaged = whole.clone();
+    damaged[4096..12288].fill(0x5a);
+    fs::write(bed.path("damaged.db"), damaged).unwrap();
+    stays(restore(&bed, &bed.path("damaged.db"), &[]), 1, "damaged.db");
+
+    let at = |name: &str| bed.lake().join(format!("shop/items/{}/{name}", tasks[1]));
+    let spoilt = |name: &str, says: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>, more: &[&str]| {
+        let good = fs::read(at(name)).unwrap();
+        fs::remove_file(at(name)).unwrap();
+        fs::write(at(name), change(good.clone())).unwrap();
+        stays(restore(&bed, &snapshot, more), 1, says);
+        fs::write(at(name), good).unwrap();
+    };
+    let swap = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("2024", "2023").into();
+    spoilt("_manifest.json", "is not this manifest's signature", &swap, &["--accept-unsigned"]);
+    spoilt("_manifest.json.sig", "signature", &|bytes| bytes.into_iter().rev().collect(), &["--accept-unsigned"]);
+    let running = bed.start();
+    let said = restore(&bed, &snapshot, &[]).expect(7).stderr;
+    assert!(said.contains("another daemon"), "{said}");
+    stop(running);
+    restore(&bed, &snapshot, &[]).expect(0);
+}
+
+#[test]
+fn unsigned_manifests_are_taken_by_order_alone() {
+    let mut bed = bed();
+    let (snapshot, tasks) = nights(&bed);
+    // Without a signature the list that readers follow says what a manifest must be.
+    let manifest = bed.lake().join(format!("shop/items/{}/_manifest.json", tasks[1]));
+    let good = fs::read(&manifest).unwrap();
+    fs::remove_file(&manifest).unwrap();
+    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
+    assert!(refused.contains("it is listed, but not there"), "{refused}");
+    fs::write(&manifest, String::from_utf8(good.clone()).unwrap().replace("2024", "2023")).unwrap();
+    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
+    assert!(refused.contains("latest.json says"), "{refused}");
+    fs::write(&manifest, good).unwrap();
+
+    bed.config["daemon"]["signing_key"] = "${MANIFEST_KEY}".into();
+    bed.auth_env += MANIFEST_KEY;
+    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
+    assert!(refused.contains("is not signed") && refused.contains("--accept-unsigned"), "{refused}");
+    // Whoever runs it, the daemon's user owns what it makes.
+    let root = nix::unistd::geteuid().is_root();
+    match root {
+        true => std::os::unix::fs::chown(bed.path("state"), Some(4242), Some(4243)).unwrap(),
+        false => skipped("the owner of a restored ledger: only root can give files away"),
+    }
+    let report = restore(&bed, &snapshot, &["--accept-unsigned", "--json"]).expect(0).json();
+    assert_eq!(adopted(&report), tasks);
+    for name in ["ledger.db", "lock"] {
+        let meta = fs::metadata(bed.path("state").join(name)).unwrap();
+        assert!(!root || (meta.uid(), meta.gid()) == (4242, 4243), "{name} belongs to {}", meta.uid());
+        assert_eq!(meta.mode() & 0o077, 0, "{name} is nobody else's");
+    }
+}
+
+#[test]
+fn killed_anywhere_there_is_a_ledger() {
+    for lost in [false, true] {
+        for point in ["restore.built", "restore.kept", "restore.log_removed", "restore.in_place"] {
+            let bed = bed();
+            change(&bed, 1..=20, 10);
+            let daemon = bed.start();
+            night(&bed, &daemon);
+            stop(daemon);
+            let snapshot = snapshot(&bed);
+            let daemon = bed.start();
+            change(&bed, 21..=21, 21);
+            night(&bed, &daemon);
+            // Its log stays behind.
+            daemon.kill();
+            if lost {
+                fs::write(bed.path("state/ledger.db"), "not a ledger any more").unwrap();
+            }
+            let mut command = bed.daemon_command();
+            command.args(["ledger", "restore"]).arg(&snapshot).env("SAAS_EXPORT_CRASH_AT", point);
+            assert_eq!(finish(&mut command, PATIENCE).code, None, "killed at {point}");
+            assert!(bed.path("state/ledger.db").is_file(), "{point}: one of them is always there");
+            if lost && point != "restore.in_place" {
+                restore(&bed, &snapshot, &[]).expect(0);
+            }
+            let daemon = bed.start();
+            assert_eq!(night(&bed, &daemon).1, 0, "{point}");
+            whole(&bed, 3);
+            stop(daemon);
+            // Whatever it left behind is in nobody's way.
+            restore(&bed, &snapshot, &[]).expect(0);
+            assert!(!bed.path("state/ledger.db.draft").exists());
+            let daemon = bed.start();
+            assert_eq!(night(&bed, &daemon).1, 0, "{point}");
+            whole(&bed, 4);
+        }
+    }
+}
