@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::json;
 
-/// Rows that one transaction removes: some milliseconds of the writer.
-const ROWS: usize = 500;
+/// Rows of tasks that one transaction removes, in a dozen tables: some milliseconds of the writer.
+const ROWS: usize = 200;
+/// Lines of the audit that one transaction removes.
+const LINES: usize = 500;
 
 /// Chains `(chain, stream)` of which something is still needed: it is published somewhere, an open task goes on with it, a mark
 /// was set in it, or the next incremental task will go on with it, because no newer one was begun.
@@ -100,8 +102,9 @@ fn remove(tx: &Tx<'_>) -> Result<usize, LedgerError> {
     let mut left = ROWS;
     for task in &tasks {
         for (table, key) in TABLES {
-            let text =
-                format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE task = ?1 LIMIT ?2)");
+            let text = format!(
+                "DELETE FROM {table} WHERE task = ?1 AND ({key}) IN (SELECT {key} FROM {table} WHERE task = ?1 LIMIT ?2)"
+            );
             left -= run(tx, &text, (task, left as i64))?;
             if left == 0 {
                 return Ok(ROWS);
@@ -191,6 +194,6 @@ impl Ledger {
     pub async fn remove_cut(&self) -> Result<bool, LedgerError> {
         let text = "DELETE FROM audit WHERE seq IN (
                         SELECT seq FROM audit WHERE seq <= (SELECT seq FROM audit_anchor) ORDER BY seq LIMIT ?1)";
-        self.write(move |tx| Ok(run(tx, text, [ROWS as i64])? < ROWS)).await
+        self.write(move |tx| Ok(run(tx, text, [LINES as i64])? < LINES)).await
     }
 }

@@ -170,7 +170,7 @@ async fn a_large_task_goes_in_steps() {
     while !ledger.remove_forgotten().await.unwrap() {
         steps += 1;
     }
-    assert_eq!(steps, 4, "500 rows each");
+    assert_eq!(steps, 10, "200 rows each");
     assert_eq!(number(&ledger, "SELECT count(*) FROM tasks"), 0);
 }
 
