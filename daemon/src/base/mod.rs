@@ -1,4 +1,4 @@
-//! The foundation every other module stands on: ids, clock, secrets, errors, retry, byte budget, durable files, crash points.
+//! The foundation every other module stands on: ids, clock, secrets, errors, retry, byte budget, durable files, threads, crash points.
 
 pub mod budget;
 pub mod clock;
@@ -7,5 +7,6 @@ pub mod error;
 pub mod fault;
 pub mod fsio;
 pub mod ids;
+pub mod pool;
 pub mod retry;
 pub mod secret;

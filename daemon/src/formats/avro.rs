@@ -9,7 +9,9 @@ mod codec;
 mod row;
 mod schema;
 
+use super::blocks::{Block, Blocks};
 use super::{FormatError, SegmentEncoder, batch};
+use crate::base::pool::Pool;
 use crate::config::settings::AvroFormat;
 use crate::record::convert::{Converted, Plan};
 use codec::Codec;
@@ -20,17 +22,22 @@ use std::io::Write;
 /// Bytes of records in a block: readers decompress a whole one, and smaller ones compress worse.
 const BLOCK: usize = 256 << 10;
 
+/// Room for a block, which ends with the record that fills it.
+const ROOM: usize = BLOCK + (BLOCK >> 2);
+
+/// About the bytes of records that become one in the file.
+const RECORDS_PER_BYTE: u64 = 2;
+
 /// Length of the marker behind each block.
 const SYNC: usize = 16;
 
 /// Writes a segment.
 pub struct Encoder {
     writer: Box<dyn Write + Send>,
-    codec: Codec,
+    full: Blocks<Codec>,
     sync: [u8; SYNC],
-    /// Records of the block in the making.
-    block: Vec<u8>,
-    records: i64,
+    /// The block in the making.
+    open: Block<Codec>,
     /// What stands before a block's records.
     frame: Vec<u8>,
     written: u64,
@@ -41,37 +48,35 @@ impl Encoder {
     pub fn new(settings: &AvroFormat, plan: &Plan, mut writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
         let (header, sync) = header(settings, plan)?;
         writer.write_all(&header)?;
-        Ok(Self {
-            writer,
-            codec: Codec::new(settings)?,
-            sync,
-            block: Vec::with_capacity(BLOCK + (BLOCK >> 2)),
-            records: 0,
-            frame: Vec::new(),
-            written: header.len() as u64,
-        })
+        let settings = settings.clone();
+        let mut full = Blocks::new(move || Codec::new(&settings));
+        let open = full.empty(ROOM)?;
+        Ok(Self { writer, full, sync, open, frame: Vec::new(), written: header.len() as u64 })
     }
 
-    fn end_block(&mut self) -> Result<(), FormatError> {
-        if self.records == 0 {
-            return Ok(());
-        }
-        let data = self.codec.pack(&self.block)?;
-        self.frame.clear();
-        push_long(&mut self.frame, self.records);
-        push_long(&mut self.frame, data.len() as i64);
-        for part in [&self.frame, data, &self.sync] {
-            self.writer.write_all(part)?;
-        }
-        self.written += (self.frame.len() + data.len() + SYNC) as u64;
-        self.block.clear();
-        self.records = 0;
-        Ok(())
+    /// Ends the open block. True when there are enough to be written.
+    fn end_block(&mut self) -> Result<bool, FormatError> {
+        let block = std::mem::replace(&mut self.open, self.full.empty(ROOM)?);
+        Ok(self.full.add(block))
+    }
+
+    fn write_blocks(&mut self, pool: &Pool) -> Result<(), FormatError> {
+        let write = |block: &Block<Codec>| {
+            self.frame.clear();
+            push_long(&mut self.frame, block.records);
+            push_long(&mut self.frame, block.packed.len() as i64);
+            for part in [&self.frame, &block.packed, &self.sync[..]] {
+                self.writer.write_all(part)?;
+            }
+            self.written += (self.frame.len() + block.packed.len() + SYNC) as u64;
+            Ok(())
+        };
+        Ok(self.full.write(pool, write)?)
     }
 }
 
 impl SegmentEncoder for Encoder {
-    fn write(&mut self, page: Converted) -> Result<(), FormatError> {
+    fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError> {
         let batch = batch(page, "avro")?;
         let columns = batch.columns().iter().map(Values::new).collect::<Option<Vec<_>>>();
         let columns = columns.ok_or_else(|| FormatError::Encode {
@@ -80,11 +85,11 @@ impl SegmentEncoder for Encoder {
         })?;
         for row in 0..batch.num_rows() {
             for column in &columns {
-                column.push(&mut self.block, row);
+                column.push(&mut self.open.text, row);
             }
-            self.records += 1;
-            if self.block.len() >= BLOCK {
-                self.end_block()?;
+            self.open.records += 1;
+            if self.open.text.len() >= BLOCK && self.end_block()? {
+                self.write_blocks(pool)?;
             }
         }
         Ok(())
@@ -95,11 +100,14 @@ impl SegmentEncoder for Encoder {
     }
 
     fn growing_bytes(&self) -> u64 {
-        self.written + self.block.len() as u64
+        self.written + (self.full.bytes() + self.open.text.len() as u64) / RECORDS_PER_BYTE
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
-        self.end_block()?;
+    fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
+        if self.open.records > 0 {
+            self.end_block()?;
+        }
+        self.write_blocks(pool)?;
         Ok(self.writer.flush()?)
     }
 }

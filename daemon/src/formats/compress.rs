@@ -5,12 +5,17 @@
 
 mod stored;
 
+use super::blocks::{Block, Blocks, Packer};
+use crate::base::pool::Pool;
 use crate::config::settings::{FileLayout, TextCompression, TextFormat};
 use flate2::{Compression, write::GzEncoder};
 use std::io::{self, Write};
 
 /// Text in a member or frame; without compression, text that is gathered before it is written.
 const BLOCK: usize = 1 << 20;
+
+/// About the bytes of text that become one in the file.
+const TEXT_PER_BYTE: u64 = 4;
 
 pub use stored::stored;
 
@@ -27,42 +32,72 @@ pub fn zstd_level(level: Option<u8>) -> i32 {
 /// Takes text, writes it compressed.
 pub struct Output {
     writer: Box<dyn Write + Send>,
-    compressor: Compressor,
+    gathered: Gathered,
     /// The compression of members that stand alone, where the file is to become a part of another.
     apart: Option<TextCompression>,
-    pending: Vec<u8>,
     written: u64,
 }
 
+/// Text that is not yet written.
+enum Gathered {
+    Plain(Vec<u8>),
+    Packed { full: Blocks<Compressor>, open: Block<Compressor> },
+}
+
+/// The compressor of a member or frame.
 enum Compressor {
-    None,
     Gzip(Compression),
     Zstd(Box<zstd::bulk::Compressor<'static>>),
+}
+
+impl Compressor {
+    fn zstd(level: i32) -> io::Result<Self> {
+        let mut compressor = zstd::bulk::Compressor::new(level)?;
+        compressor.include_checksum(true)?;
+        Ok(Self::Zstd(Box::new(compressor)))
+    }
+}
+
+impl Packer for Compressor {
+    fn pack(&mut self, text: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Gzip(level) => {
+                let mut encoder = GzEncoder::new(out, *level);
+                encoder.write_all(text)?;
+                encoder.finish()?;
+            }
+            Self::Zstd(compressor) => {
+                out.reserve(zstd::zstd_safe::compress_bound(text.len()));
+                compressor.compress_to_buffer(text, out)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Output {
     /// An output with the compression of a format's settings.
     pub fn new(settings: &TextFormat, layout: FileLayout, writer: Box<dyn Write + Send>) -> io::Result<Self> {
-        let compressor = match settings.compression {
-            TextCompression::None => Compressor::None,
-            TextCompression::Gzip => Compressor::Gzip(gzip_level(settings.level)),
+        let gathered = match settings.compression {
+            TextCompression::None => Gathered::Plain(Vec::new()),
+            TextCompression::Gzip => {
+                let level = gzip_level(settings.level);
+                Gathered::packed(Blocks::new(move || Ok(Compressor::Gzip(level))))?
+            }
             TextCompression::Zstd => {
-                let mut compressor = zstd::bulk::Compressor::new(zstd_level(settings.level))?;
-                compressor.include_checksum(true)?;
-                Compressor::Zstd(Box::new(compressor))
+                let level = zstd_level(settings.level);
+                Gathered::packed(Blocks::new(move || Compressor::zstd(level)))?
             }
         };
         let single = layout == FileLayout::Single && settings.compression != TextCompression::None;
         let apart = single.then_some(settings.compression);
-        Ok(Self { writer, compressor, apart, pending: Vec::with_capacity(BLOCK), written: 0 })
+        Ok(Self { writer, gathered, apart, written: 0 })
     }
 
     /// Adds text that stands once in a file, at its start or end: apart from the rest where files are to become one.
-    pub fn push_frame(&mut self, text: &[u8]) -> io::Result<()> {
-        let Some(compression) = self.apart else { return self.push(text) };
-        if !self.pending.is_empty() {
-            self.write_block()?;
-        }
+    pub fn push_frame(&mut self, text: &[u8], pool: &Pool) -> io::Result<()> {
+        let Some(compression) = self.apart else { return self.push(text, pool) };
+        self.write_out(pool)?;
         let member = stored(compression, text);
         self.writer.write_all(&member)?;
         self.written += member.len() as u64;
@@ -70,52 +105,91 @@ impl Output {
     }
 
     /// Adds text.
-    pub fn push(&mut self, mut text: &[u8]) -> io::Result<()> {
+    pub fn push(&mut self, mut text: &[u8], pool: &Pool) -> io::Result<()> {
         while !text.is_empty() {
-            let (now, later) = text.split_at(text.len().min(BLOCK - self.pending.len()));
-            self.pending.extend_from_slice(now);
+            let gathered = match &mut self.gathered {
+                // What would be a block by itself is not copied first.
+                Gathered::Plain(gathered) if gathered.is_empty() && text.len() >= BLOCK => {
+                    self.writer.write_all(text)?;
+                    self.written += text.len() as u64;
+                    return Ok(());
+                }
+                Gathered::Plain(gathered) => gathered,
+                Gathered::Packed { open, .. } => &mut open.text,
+            };
+            let (now, later) = text.split_at(text.len().min(BLOCK - gathered.len()));
+            gathered.extend_from_slice(now);
             text = later;
-            if self.pending.len() == BLOCK {
-                self.write_block()?;
+            if gathered.len() == BLOCK && self.end_block()? {
+                self.write_blocks(pool)?;
             }
         }
         Ok(())
     }
 
-    /// Bytes of the file so far; of a compressed one, those of the closed members or frames.
+    /// Bytes of the file so far; of a compressed one, those of the members or frames that are written.
     pub fn counted_bytes(&self) -> u64 {
-        match self.compressor {
-            Compressor::None => self.written + self.pending.len() as u64,
-            Compressor::Gzip(_) | Compressor::Zstd(_) => self.written,
+        match &self.gathered {
+            Gathered::Plain(gathered) => self.written + gathered.len() as u64,
+            Gathered::Packed { .. } => self.written,
+        }
+    }
+
+    /// The same with a guess at what is gathered.
+    pub fn growing_bytes(&self) -> u64 {
+        match &self.gathered {
+            Gathered::Plain(_) => self.counted_bytes(),
+            Gathered::Packed { full, .. } => self.written + full.bytes() / TEXT_PER_BYTE,
         }
     }
 
     /// Writes what is left and flushes the writer. A compressed file has at least one member or frame.
-    pub fn finish(mut self) -> io::Result<()> {
-        if !self.pending.is_empty() || self.written == 0 {
-            self.write_block()?;
+    pub fn finish(mut self, pool: &Pool) -> io::Result<()> {
+        self.write_out(pool)?;
+        if self.written == 0 {
+            self.end_block()?;
+            self.write_blocks(pool)?;
         }
         self.writer.flush()
     }
 
-    fn write_block(&mut self) -> io::Result<()> {
-        let compressed;
-        let block = match &mut self.compressor {
-            Compressor::None => &self.pending,
-            Compressor::Gzip(level) => {
-                let mut encoder = GzEncoder::new(Vec::new(), *level);
-                encoder.write_all(&self.pending)?;
-                compressed = encoder.finish()?;
-                &compressed
+    /// Writes everything that is gathered.
+    fn write_out(&mut self, pool: &Pool) -> io::Result<()> {
+        let (Gathered::Plain(text) | Gathered::Packed { open: Block { text, .. }, .. }) = &self.gathered;
+        if !text.is_empty() {
+            self.end_block()?;
+        }
+        self.write_blocks(pool)
+    }
+
+    /// Ends the open block, whatever is in it. True when there are enough to be written.
+    fn end_block(&mut self) -> io::Result<bool> {
+        match &mut self.gathered {
+            Gathered::Packed { full, open } => {
+                let block = std::mem::replace(open, full.empty(BLOCK)?);
+                Ok(full.add(block))
             }
-            Compressor::Zstd(compressor) => {
-                compressed = compressor.compress(&self.pending)?;
-                &compressed
+            Gathered::Plain(text) => {
+                self.writer.write_all(text)?;
+                self.written += text.len() as u64;
+                text.clear();
+                Ok(false)
             }
-        };
-        self.writer.write_all(block)?;
-        self.written += block.len() as u64;
-        self.pending.clear();
-        Ok(())
+        }
+    }
+
+    fn write_blocks(&mut self, pool: &Pool) -> io::Result<()> {
+        let Gathered::Packed { full, .. } = &mut self.gathered else { return Ok(()) };
+        full.write(pool, |block| {
+            self.written += block.packed.len() as u64;
+            self.writer.write_all(&block.packed)
+        })
+    }
+}
+
+impl Gathered {
+    fn packed(mut full: Blocks<Compressor>) -> io::Result<Self> {
+        let open = full.empty(BLOCK)?;
+        Ok(Self::Packed { full, open })
     }
 }

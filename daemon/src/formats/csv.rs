@@ -4,6 +4,7 @@ mod cell;
 
 use super::compress::Output;
 use super::{FormatError, SegmentEncoder, batch};
+use crate::base::pool::Pool;
 use crate::config::settings::{FileLayout, TextFormat};
 use crate::record::convert::{Converted, Plan};
 use arrow_array::Array as _;
@@ -13,6 +14,8 @@ use std::io::Write;
 /// Writes a segment.
 pub struct Encoder {
     output: Output,
+    /// The header line, until it is written.
+    header: Option<Vec<u8>>,
     /// The lines of a page before they go to the output.
     lines: Vec<u8>,
     quoting: csv_core::Writer,
@@ -26,9 +29,13 @@ impl Encoder {
         plan: &Plan,
         writer: Box<dyn Write + Send>,
     ) -> Result<Self, FormatError> {
-        let mut output = Output::new(settings, layout, writer)?;
-        output.push_frame(&header(plan))?;
-        Ok(Self { output, lines: Vec::new(), quoting: csv_core::Writer::new() })
+        let output = Output::new(settings, layout, writer)?;
+        Ok(Self { output, header: Some(header(plan)), lines: Vec::new(), quoting: csv_core::Writer::new() })
+    }
+
+    fn begin(&mut self, pool: &Pool) -> Result<(), FormatError> {
+        let Some(header) = self.header.take() else { return Ok(()) };
+        Ok(self.output.push_frame(&header, pool)?)
     }
 }
 
@@ -46,7 +53,8 @@ pub fn header(plan: &Plan) -> Vec<u8> {
 }
 
 impl SegmentEncoder for Encoder {
-    fn write(&mut self, page: Converted) -> Result<(), FormatError> {
+    fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError> {
+        self.begin(pool)?;
         let batch = batch(page, "csv")?;
         let columns = batch.columns().iter().map(Cells::new).collect::<Option<Vec<_>>>();
         let columns = columns.ok_or_else(|| FormatError::Encode {
@@ -70,14 +78,19 @@ impl SegmentEncoder for Encoder {
             }
             self.lines.extend_from_slice(b"\r\n");
         }
-        Ok(self.output.push(&self.lines)?)
+        Ok(self.output.push(&self.lines, pool)?)
     }
 
     fn counted_bytes(&self) -> u64 {
         self.output.counted_bytes()
     }
 
-    fn finish(self: Box<Self>) -> Result<(), FormatError> {
-        Ok(self.output.finish()?)
+    fn growing_bytes(&self) -> u64 {
+        self.output.growing_bytes()
+    }
+
+    fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
+        self.begin(pool)?;
+        Ok(self.output.finish(pool)?)
     }
 }

@@ -48,8 +48,9 @@ fn encode(encryption: &ParquetEncryption) -> Result<Vec<u8>, FormatError> {
     let mut encoder = open_encrypted((&settings, &keys), &plan, 1 << 20, Box::new(file.clone()))?;
     let records = [r#"{"id":1,"name":"canary","tags":["canary"]}"#, r#"{"id":"not a number: canary","name":"b"}"#];
     let page = Page::of(&records.map(str::to_owned));
-    encoder.write(plan.convert(&page, None))?;
-    encoder.finish()?;
+    let pool = Pool::new(2);
+    encoder.write(plan.convert(&page, None), &pool)?;
+    encoder.finish(&pool)?;
     let bytes = file.0.lock().unwrap().clone();
     Ok(bytes)
 }

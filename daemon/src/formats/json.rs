@@ -2,6 +2,7 @@
 
 use super::compress::Output;
 use super::{FormatError, SegmentEncoder, lines};
+use crate::base::pool::Pool;
 use crate::config::settings::{FileLayout, TextFormat};
 use crate::record::convert::Converted;
 use std::io::Write;
@@ -23,15 +24,15 @@ impl Encoder {
 }
 
 impl SegmentEncoder for Encoder {
-    fn write(&mut self, page: Converted) -> Result<(), FormatError> {
+    fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError> {
         let [open, between, _] = FRAME;
         // Strings hold no line feeds, so every one of them ends a record.
         for line in lines(page, "json")?.split_inclusive(|byte| *byte == b'\n') {
             match std::mem::take(&mut self.empty) {
-                true => self.output.push_frame(open)?,
-                false => self.output.push(between)?,
+                true => self.output.push_frame(open, pool)?,
+                false => self.output.push(between, pool)?,
             }
-            self.output.push(line.strip_suffix(b"\n").unwrap_or(line))?;
+            self.output.push(line.strip_suffix(b"\n").unwrap_or(line), pool)?;
         }
         Ok(())
     }
@@ -40,9 +41,13 @@ impl SegmentEncoder for Encoder {
         self.output.counted_bytes()
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
+    fn growing_bytes(&self) -> u64 {
+        self.output.growing_bytes()
+    }
+
+    fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
         let [_, _, close] = FRAME;
-        self.output.push_frame(if self.empty { b"[]\n" } else { close })?;
-        Ok(self.output.finish()?)
+        self.output.push_frame(if self.empty { b"[]\n" } else { close }, pool)?;
+        Ok(self.output.finish(pool)?)
     }
 }

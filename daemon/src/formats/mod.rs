@@ -1,6 +1,7 @@
 //! File formats: each encoder turns converted pages into one segment file with deterministic bytes.
 
 mod avro;
+mod blocks;
 mod compress;
 mod csv;
 mod json;
@@ -18,6 +19,7 @@ mod random;
 mod tests;
 
 use crate::base::error::{Classify, ErrorClass, io_class};
+use crate::base::pool::Pool;
 use crate::config::settings::{FileLayout, Format, ParquetFormat};
 use crate::record::convert::{Converted, Data, Layout, Plan};
 use arrow_array::RecordBatch;
@@ -62,8 +64,8 @@ pub fn open_encrypted(
 
 /// Encodes the converted pages of one segment. Same input in the same order gives the same bytes.
 pub trait SegmentEncoder: Send {
-    /// Adds a page.
-    fn write(&mut self, page: Converted) -> Result<(), FormatError>;
+    /// Adds a page. What threads can do side by side is shared out to those of `pool`, and done when this returns.
+    fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError>;
 
     /// Bytes of the file so far, counted at boundaries that rows and input bytes alone decide (promise 4). A segment
     /// ends at the first page end at which this reaches `chunk_size`.
@@ -75,7 +77,7 @@ pub trait SegmentEncoder: Send {
     }
 
     /// Writes what is missing and flushes the writer; syncing is the caller's.
-    fn finish(self: Box<Self>) -> Result<(), FormatError>;
+    fn finish(self: Box<Self>, pool: &Pool) -> Result<(), FormatError>;
 }
 
 /// Why a segment could not be encoded.

@@ -2,6 +2,7 @@
 
 use super::compress::Output;
 use super::{FormatError, SegmentEncoder, lines};
+use crate::base::pool::Pool;
 use crate::config::settings::{FileLayout, TextFormat};
 use crate::record::convert::Converted;
 use std::io::Write;
@@ -17,15 +18,19 @@ impl Encoder {
 }
 
 impl SegmentEncoder for Encoder {
-    fn write(&mut self, page: Converted) -> Result<(), FormatError> {
-        Ok(self.0.push(&lines(page, "ndjson")?)?)
+    fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError> {
+        Ok(self.0.push(&lines(page, "ndjson")?, pool)?)
     }
 
     fn counted_bytes(&self) -> u64 {
         self.0.counted_bytes()
     }
 
-    fn finish(self: Box<Self>) -> Result<(), FormatError> {
-        Ok(self.0.finish()?)
+    fn growing_bytes(&self) -> u64 {
+        self.0.growing_bytes()
+    }
+
+    fn finish(self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
+        Ok(self.0.finish(pool)?)
     }
 }

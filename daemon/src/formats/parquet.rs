@@ -1,17 +1,22 @@
 //! Parquet: row groups that end at page ends, by rows and source bytes alone, so that memory stays flat and the same pages
 //! give the same bytes.
 
+mod group;
 mod splice;
 
 use super::compress::{gzip_level, zstd_level};
 use super::{FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
+use crate::base::pool::Pool;
 use crate::config::settings::{ParquetCompression, ParquetFormat};
 use crate::record::convert::{Converted, Plan};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use arrow_schema::SchemaRef;
+use group::RowGroup;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::writer::SerializedFileWriter;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -31,9 +36,12 @@ const ROW_GROUP_SOURCE: (u64, u64) = (64 << 10, 128 << 20);
 /// after a few thousand rows instead of many: measured, that is both faster and smaller than the library's 1 MiB.
 const DICTIONARY: usize = 128 << 10;
 
-/// Writes a segment.
+/// Writes a segment. The columns of a row group are encoded side by side.
 pub struct Encoder {
-    writer: ArrowWriter<Box<dyn Write + Send>>,
+    writer: SerializedFileWriter<Box<dyn Write + Send>>,
+    columns: ArrowRowGroupWriterFactory,
+    group: Option<RowGroup>,
+    schema: SchemaRef,
     most_rows: u64,
     most_source: u64,
     rows: u64,
@@ -53,17 +61,31 @@ impl Encoder {
             return Err(KeysError::Refused.into());
         }
         let mut properties = properties(settings)?;
+        // Parquet's own types say all that there is to say; a copy of the Arrow schema would only double the footer.
+        let schema = ArrowSchemaConverter::new().convert(plan.arrow_schema()).map_err(refused)?;
         if let Some(keys) = keys {
-            let schema = ArrowSchemaConverter::new().convert(plan.arrow_schema()).map_err(refused)?;
             properties = properties.with_file_encryption_properties(keys.properties(&schema)?);
         }
-        let properties = properties.build();
-        // Parquet's own types say all that there is to say; the copy of the Arrow schema would only double the footer.
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer =
-            ArrowWriter::try_new_with_options(writer, Arc::clone(plan.arrow_schema()), options).map_err(refused)?;
+        let properties = Arc::new(properties.build());
+        let writer = SerializedFileWriter::new(writer, schema.root_schema_ptr(), properties).map_err(refused)?;
+        let schema = Arc::clone(plan.arrow_schema());
+        let columns = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
         let most_source = chunk_size.saturating_mul(SOURCE_PER_BYTE).clamp(ROW_GROUP_SOURCE.0, ROW_GROUP_SOURCE.1);
-        Ok(Self { writer, most_rows: settings.row_group_rows.into(), most_source, rows: 0, source: 0, counted: 0 })
+        let most_rows = settings.row_group_rows.into();
+        Ok(Self { writer, columns, group: None, schema, most_rows, most_source, rows: 0, source: 0, counted: 0 })
+    }
+
+    /// Writes the open row group.
+    fn end_group(&mut self, pool: &Pool) -> Result<(), FormatError> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let mut row_group = self.writer.next_row_group().map_err(refused)?;
+        for chunk in group.finish(pool)? {
+            chunk.append_to_row_group(&mut row_group).map_err(refused)?;
+        }
+        row_group.close().map_err(refused)?;
+        self.counted = self.writer.bytes_written() as u64;
+        (self.rows, self.source) = (0, 0);
+        Ok(())
     }
 }
 
@@ -87,16 +109,23 @@ fn properties(settings: &ParquetFormat) -> Result<WriterPropertiesBuilder, Forma
 }
 
 impl SegmentEncoder for Encoder {
-    fn write(&mut self, page: Converted) -> Result<(), FormatError> {
+    fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError> {
         let source = page.source_bytes;
         let batch = batch(page, "parquet")?;
-        self.writer.write(&batch).map_err(refused)?;
         self.rows += batch.num_rows() as u64;
         self.source += source;
+        if batch.num_rows() > 0 {
+            let group = match &mut self.group {
+                Some(group) => group,
+                none => {
+                    let number = self.writer.flushed_row_groups().len();
+                    none.insert(RowGroup::new(&self.columns, number, &self.schema)?)
+                }
+            };
+            group.write(batch, source, pool)?;
+        }
         if self.rows > 0 && (self.rows >= self.most_rows || self.source >= self.most_source) {
-            self.writer.flush().map_err(refused)?;
-            self.counted = self.writer.bytes_written() as u64;
-            (self.rows, self.source) = (0, 0);
+            self.end_group(pool)?;
         }
         Ok(())
     }
@@ -106,10 +135,11 @@ impl SegmentEncoder for Encoder {
     }
 
     fn growing_bytes(&self) -> u64 {
-        self.counted + self.writer.in_progress_size() as u64
+        self.counted + self.group.as_ref().map_or(0, RowGroup::bytes)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
+    fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
+        self.end_group(pool)?;
         self.writer.finish().map_err(refused)?;
         Ok(self.writer.inner_mut().flush()?)
     }

@@ -1,6 +1,11 @@
 //! Tells the system's allocator to give back what a page or a row group has left.
 
-/// The largest piece that the C library's allocator takes from a heap of its own, and what it keeps free at a heap's end.
+/// The largest piece that the C library's allocator takes from a heap of its own. Smaller ones are the buffers of pages and
+/// columns, which come and go all the time: mapping each anew took a quarter of the processor's time.
+#[cfg(target_env = "gnu")]
+const FROM_HEAP: std::ffi::c_int = 1 << 20;
+
+/// What is kept free at a heap's end.
 #[cfg(target_env = "gnu")]
 const KEPT: std::ffi::c_int = 64 << 10;
 
@@ -10,12 +15,12 @@ const ARENAS: std::ffi::c_int = 2;
 
 /// Fixes the allocator's thresholds. It would raise them with each large piece that is freed, and then keep such pieces
 /// between small ones that live longer, so that a long export's peak is above a short one's (mallopt(3)). Call it before
-/// there are other threads. The price could not be measured: what is large is read and written whole in any case.
+/// there are other threads.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     for (setting, value) in [
         (nix::libc::M_ARENA_MAX, ARENAS),
-        (nix::libc::M_MMAP_THRESHOLD, KEPT),
+        (nix::libc::M_MMAP_THRESHOLD, FROM_HEAP),
         (nix::libc::M_TRIM_THRESHOLD, KEPT),
         (nix::libc::M_TOP_PAD, 0),
     ] {

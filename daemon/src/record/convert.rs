@@ -163,7 +163,7 @@ fn check(raw: &[u8], page_is_utf8: bool, page_bytes: u64) -> Result<(), String> 
 
 /// Where the records of a page go.
 enum Sink<'p> {
-    Lines(Vec<u8>, Option<Box<Columns<'p>>>),
+    Lines { out: Vec<u8>, compact: bool, shadow: Option<Box<Columns<'p>>> },
     Columns(Box<Columns<'p>>),
 }
 
@@ -181,16 +181,21 @@ impl<'p> Sink<'p> {
         if plan.layout == Layout::Lines {
             let size = page.record_bytes() as usize + page.records.len();
             let shadow = plan.shadow.as_ref().map(|shadow| Box::new(Columns::new(shadow, page.records.len())));
-            return Self::Lines(Vec::with_capacity(size), shadow);
+            return Self::Lines { out: Vec::with_capacity(size), compact: page.compact, shadow };
         }
         Self::Columns(Box::new(Columns::new(plan, page.records.len())))
     }
 
     fn add(&mut self, raw: &[u8]) -> Result<(), Unfit> {
         match self {
-            Self::Lines(out, shadow) => {
+            Self::Lines { out, compact, shadow } => {
                 if let Some(columns) = shadow {
                     columns.add(raw)?;
+                }
+                if *compact {
+                    out.extend_from_slice(raw);
+                    out.push(b'\n');
+                    return Ok(());
                 }
                 lines::push(raw, out).map_err(|error| error.to_string().into())
             }
@@ -201,7 +206,7 @@ impl<'p> Sink<'p> {
     fn finish(self) -> Result<(Data, Option<Schema>, u64), ArrowError> {
         match self {
             // What the columns would have rescued stands in the lines.
-            Self::Lines(out, shadow) => Ok((Data::Lines(out), shadow.and_then(|columns| columns.observed()), 0)),
+            Self::Lines { out, shadow, .. } => Ok((Data::Lines(out), shadow.and_then(|columns| columns.observed()), 0)),
             Self::Columns(columns) => columns.finish(),
         }
     }

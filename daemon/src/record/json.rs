@@ -26,12 +26,13 @@ pub struct Scanner<'a> {
     bytes: &'a [u8],
     pos: usize,
     depth: u32,
+    blanks: u32,
 }
 
 impl<'a> Scanner<'a> {
     /// A scanner at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, pos: 0, depth: 0 }
+        Self { bytes, pos: 0, depth: 0, blanks: 0 }
     }
 
     /// A part of the bytes that are scanned.
@@ -50,6 +51,12 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub fn depth(&self) -> u32 {
         self.depth
+    }
+
+    /// How often there was white space so far: where it is the same before and behind a value, there is none in it.
+    #[inline]
+    pub fn blanks(&self) -> u32 {
+        self.blanks
     }
 
     /// What is left.
@@ -77,7 +84,9 @@ impl<'a> Scanner<'a> {
         if byte > b' ' { byte } else { self.skip_blanks() }
     }
 
+    #[inline(never)]
     fn skip_blanks(&mut self) -> u8 {
+        self.blanks = self.blanks.wrapping_add(1);
         let blanks = self.rest().iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
         self.pos = blanks.map_or(self.bytes.len(), |count| self.pos + count);
         self.peek()

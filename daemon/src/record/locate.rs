@@ -35,6 +35,8 @@ pub struct Located {
     pub records: Vec<Range<u32>>,
     /// The first value of each path, in the order of the paths; none where there is none.
     pub values: Vec<Option<Range<u32>>>,
+    /// Whether no white space stands between the tokens of a record; said only where it is known.
+    pub compact: bool,
 }
 
 /// A path that is not JSONPath.
@@ -134,7 +136,7 @@ impl Locator {
                 let mut found = Found::new(self.values.len());
                 targets.walk(body, &mut found)?;
                 self.require(found.reached, body)?;
-                Ok(Located { records: found.records, values: found.slots })
+                Ok(Located { records: found.records, values: found.slots, compact: !found.blanks })
             }
             None => self.locate_in_tree(body),
         }
@@ -168,7 +170,7 @@ impl Locator {
         }
         let mut found = Found::new(first_record + nodes.len());
         targets.walk(body, &mut found)?;
-        let Found { mut slots, mut records, reached } = found;
+        let Found { mut slots, mut records, reached, .. } = found;
         if self.records.direct {
             self.require(reached, body)?;
         } else {
@@ -178,7 +180,7 @@ impl Locator {
             }
         }
         slots.truncate(self.values.len());
-        Ok(Located { records, values: slots })
+        Ok(Located { records, values: slots, compact: false })
     }
 
     /// The record at `range`, or the records in it if it is an array.

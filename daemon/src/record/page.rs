@@ -12,6 +12,8 @@ pub struct Page {
     pub body: Bytes,
     /// Where each record lies in `body`; whole, grammatically valid JSON values of any type.
     pub records: Vec<Range<u32>>,
+    /// Whether no white space stands between the tokens of a record; said only where it is known.
+    pub compact: bool,
     /// Where the lane stands before this page.
     pub offset_before: Offset,
     /// Where the lane stands after this page.
@@ -56,6 +58,14 @@ impl Page {
         };
         let records = records.iter().map(place).collect();
         let at = Offset::start(0);
-        Self { body: body.into(), records, offset_before: at.clone(), offset_after: at, total: None, permit: None }
+        Self {
+            body: body.into(),
+            records,
+            compact: false,
+            offset_before: at.clone(),
+            offset_after: at,
+            total: None,
+            permit: None,
+        }
     }
 }

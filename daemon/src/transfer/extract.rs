@@ -11,6 +11,7 @@ use super::journal::Journal;
 use super::keeper::Keeper;
 use super::pages::{Fetched, Known, Pages};
 use crate::base::budget::ByteBudget;
+use crate::base::pool::Pool;
 use crate::model::partitions::{Partitions, TooMany};
 use crate::record::convert::{Converted, Plan};
 use crate::record::follow::{Follow, Followed};
@@ -103,7 +104,7 @@ impl Pump {
         }
         let (cpu, plan, picker) = (self.cpu.clone(), self.plan.clone(), self.picker.clone());
         let follow = self.follow.clone();
-        let convert = move || {
+        let convert = move |_: &Pool| {
             let followed = follow.map(|follow| follow.page(&page));
             let converted = plan.convert(&page, followed.as_ref());
             let values = picker.map(|picker| picker.pick(&page));

@@ -190,7 +190,15 @@ mod tests {
         }
         let offset = Offset::start(0);
         let body = body.into();
-        Page { body, records: ranges, offset_before: offset.clone(), offset_after: offset, total: None, permit: None }
+        Page {
+            body,
+            records: ranges,
+            compact: false,
+            offset_before: offset.clone(),
+            offset_after: offset,
+            total: None,
+            permit: None,
+        }
     }
 
     #[test]

@@ -326,7 +326,8 @@ fn decode(payload: Vec<u8>) -> Option<Page> {
     if end as usize != body.len() {
         return None;
     }
-    Some(Page { body, records, offset_before: head.before, offset_after: head.after, total: head.total, permit: None })
+    let (offset_before, offset_after) = (head.before, head.after);
+    Some(Page { body, records, compact: false, offset_before, offset_after, total: head.total, permit: None })
 }
 
 trait SliceFrom {

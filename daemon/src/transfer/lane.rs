@@ -10,6 +10,7 @@ use super::pages::Known;
 use super::spool::{OpenSegment, Sealed};
 use super::stream::StreamRun;
 use crate::base::error::ErrorClass;
+use crate::base::pool::Pool;
 use crate::base::{crash, fsio};
 use crate::ledger::rows::LaneRow;
 use crate::ledger::{Advance, Tail};
@@ -162,11 +163,11 @@ impl Lane {
         progress.add_page(converted.counts.read, converted.source_bytes);
         open.last = page.offset_after.clone();
         let (first, target) = (self.first, self.run.task.chunk_size());
-        let work = move || {
+        let work = move |pool: &Pool| {
             if let Some(journal) = journal.filter(|_| first) {
                 open.keeper.adopt(journal);
             }
-            let added = open.segment.add(converted).and_then(|()| {
+            let added = open.segment.add(converted, pool).and_then(|()| {
                 let growth = Growth { bytes: open.segment.growing_bytes(), target };
                 if known == Known::No || !first {
                     open.keeper.add(&page, at, growth, known == Known::Journaled)?;
@@ -231,7 +232,7 @@ impl Lane {
         let Some(open) = self.open.take() else { return Ok(()) };
         let last = open.last;
         drop(open.keeper);
-        let finished = self.run.task.cpu.run(move || open.segment.finish()).await??;
+        let finished = self.run.task.cpu.run(move |pool| open.segment.finish(pool)).await??;
         let sealed = tokio::task::spawn_blocking(move || finished.seal()).await??;
         let id = self.id();
         let delta = CheckpointDelta { from: self.row.offset.clone(), to: last };

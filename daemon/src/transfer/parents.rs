@@ -181,7 +181,7 @@ async fn read_outside_once(task: &TaskRun, family: &Family, name: &Name, told: &
             task.ledger.add_note(id, told, &note).await?;
         }
         let pick = picker.clone();
-        let values = task.cpu.run(move || pick.pick(&page)).await?;
+        let values = task.cpu.run(move |_| pick.pick(&page)).await?;
         values.and_then(|values| taken.add_all(&values)).map_err(|error| picker.too_many(error))?;
         if taken.rows() >= BATCH {
             task.ledger.add_outside_values(id, text, batch, taken.take()).await?;

@@ -4,6 +4,7 @@ use super::error::TransferError;
 use super::protect::{self, Protection};
 use crate::base::error::ErrorClass;
 use crate::base::ids::{Name, TaskId};
+use crate::base::pool::Pool;
 use crate::base::{crash, fsio};
 use crate::config::settings::{Config, Export, FileLayout, Format, LocalDestination};
 use crate::formats::{self, FormatError, SegmentEncoder};
@@ -234,7 +235,7 @@ impl OpenSegment {
     }
 
     /// Adds a page.
-    pub fn add(&mut self, page: Converted) -> Result<(), TransferError> {
+    pub fn add(&mut self, page: Converted, pool: &Pool) -> Result<(), TransferError> {
         self.counts.add(&page.counts);
         self.source_bytes += page.source_bytes;
         for rejected in &page.rejected {
@@ -242,7 +243,7 @@ impl OpenSegment {
         }
         self.pages += 1;
         if page.counts.written > 0 {
-            self.encoder.write(page).map_err(|error| self.named(error))?;
+            self.encoder.write(page, pool).map_err(|error| self.named(error))?;
         }
         crash::point("page.encoded");
         Ok(())
@@ -283,10 +284,10 @@ impl OpenSegment {
     }
 
     /// Ends the file: what the encoder still holds, and the footer.
-    pub fn finish(self) -> Result<FinishedSegment, TransferError> {
+    pub fn finish(self, pool: &Pool) -> Result<FinishedSegment, TransferError> {
         let Self { id, name, path, spool, encoder, file, counts, pages, source_bytes, rejected } = self;
         let spool_error = |source: io::Error| TransferError::Spool { action: "write", path: path.clone(), source };
-        encoder.finish().map_err(|error| match error {
+        encoder.finish(pool).map_err(|error| match error {
             FormatError::Io(source) => spool_error(source),
             other => TransferError::Format(other),
         })?;

@@ -27,6 +27,24 @@ fn records_and_values_in_one_pass() {
 }
 
 #[test]
+fn white_space_counts_only_between_the_tokens_of_a_record() {
+    let compact = |body: &str, path: &str| Locator::new(path, &[]).unwrap().locate(body.as_bytes()).unwrap().compact;
+    for body in [r#" { "d" : [ {"a":"x y","b":[1,2]} , [] ] } "#, "{\"d\":[]}", r#"{"n": 1,"d":[{"a":"\n "}]}"#] {
+        assert!(compact(body, "$.d"), "{body}");
+        assert!(compact(body, "$.d[*]"), "{body}");
+    }
+    for record in
+        [r#"{"a": 1}"#, r#"{"a" :1}"#, r#"{ "a":1}"#, r#"{"a":1 }"#, "[1, 2]", "{ }", "[\n]", r#"{"a":[{"b":{ }}]}"#]
+    {
+        assert!(!compact(&format!(r#"{{"d":[{{"a":1}},{record}]}}"#), "$.d"), "{record}");
+        assert!(!compact(&format!(r#"{{"d":{{"x":{record}}}}}"#), "$.d[*]"), "{record}");
+    }
+    assert!(!compact(r#"{"d":{"a": 1}}"#, "$.d") && compact(r#"{"d": {"a":1}}"#, "$.d"));
+    // Found in a tree, it is not known.
+    assert!(!compact(r#"{"d":[{"a":1}]}"#, "$.d[?@.a == 1]"));
+}
+
+#[test]
 fn what_counts_as_records() {
     let none: Vec<String> = vec![];
     assert_eq!(records("[1,{}]", "$").unwrap(), ["1", "{}"]);

@@ -43,12 +43,14 @@ pub struct Found {
     pub records: Vec<Range<u32>>,
     /// Whether the place of the records is there.
     pub reached: bool,
+    /// Whether white space stands between the tokens of a record.
+    pub blanks: bool,
 }
 
 impl Found {
     /// Nothing found yet, for so many slots.
     pub fn new(slots: usize) -> Self {
-        Self { slots: vec![None; slots], records: Vec::new(), reached: false }
+        Self { slots: vec![None; slots], records: Vec::new(), reached: false, blanks: false }
     }
 }
 
@@ -110,7 +112,7 @@ impl<'a> Walk<'a, '_> {
         let targets = self.targets;
         let wanted = &targets.nodes[node];
         let first = self.scanner.skip_whitespace();
-        let start = self.scanner.pos();
+        let (start, blanks) = (self.scanner.pos(), self.scanner.blanks());
         let mut whole_record = false;
         match first {
             b'{' if !wanted.names.is_empty() || wanted.records == Some(Take::Every) => self.members(wanted)?,
@@ -126,6 +128,7 @@ impl<'a> Walk<'a, '_> {
             self.found.reached |= whole_record || first == b'[' || first == b'{';
         }
         if whole_record {
+            self.found.blanks |= self.scanner.blanks() != blanks;
             self.found.records.push(range.clone());
         }
         for &slot in &wanted.slots {
@@ -170,7 +173,7 @@ impl<'a> Walk<'a, '_> {
     #[inline]
     fn child(&mut self, child: Option<usize>, is_record: bool) -> Result<(), JsonError> {
         self.scanner.skip_whitespace();
-        let start = self.scanner.pos();
+        let (start, blanks) = (self.scanner.pos(), self.scanner.blanks());
         match child {
             Some(child) => {
                 self.forget(child);
@@ -181,6 +184,7 @@ impl<'a> Walk<'a, '_> {
             }
         }
         if is_record {
+            self.found.blanks |= self.scanner.blanks() != blanks;
             let range = self.range(start..self.scanner.pos());
             self.found.records.push(range);
         }

@@ -209,17 +209,17 @@ impl PartitionPages {
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
         self.run.skipped = 0;
-        let (body, mut records) = match rewritten {
-            None => (answer.body, located.records),
+        let (body, mut records, compact) = match rewritten {
+            None => (answer.body, located.records, located.compact),
             Some(rewritten) => {
                 self.note_casts(&rewritten);
-                (rewritten.body, rewritten.records)
+                (rewritten.body, rewritten.records, false)
             }
         };
         records.drain(..records.len().min(overlap as usize));
         let tail = self.tail(identities, records.len());
         self.doubt = self.doubt_of_end(&cursor);
-        self.advance(body, records, cursor, tail)
+        self.advance((body, records, compact), cursor, tail)
     }
 
     /// Says in the task's report which casts left values as they were.
@@ -234,8 +234,7 @@ impl PartitionPages {
     /// Moves on, and makes the page that says so.
     fn advance(
         &mut self,
-        body: Bytes,
-        records: Vec<Range<u32>>,
+        (body, records, compact): (Bytes, Vec<Range<u32>>, bool),
         cursor: PageCursor,
         tail: Option<String>,
     ) -> Result<Page, RestError> {
@@ -251,7 +250,7 @@ impl PartitionPages {
         let before = self.at.clone();
         let after = before.behind(cursor, records.len() as u64, tail);
         let total = self.run.total;
-        let page = Page { body, records, offset_before: before, offset_after: after, total, permit: None };
+        let page = Page { body, records, compact, offset_before: before, offset_after: after, total, permit: None };
         if let Some((came, total)) = page.shortfall().filter(|_| self.reader.spec.exact_total) {
             let (source_name, stream) = (self.reader.source.clone(), self.reader.stream.clone());
             return Err(RestError::Short { source_name, stream, partition: self.at.partition, came, total });
@@ -307,7 +306,7 @@ impl PartitionPages {
 /// What the stream looks for in an answer. No content is an answer without records.
 fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Content, Unreadable> {
     if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
-        let located = Located { records: Vec::new(), values: Vec::new() };
+        let located = Located { records: Vec::new(), values: Vec::new(), compact: true };
         return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default() });
     }
     let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;

@@ -17,6 +17,7 @@ fn page(n: u64, texts: &[String]) -> Page {
         body: body.into(),
         records,
         offset_before: offset(n),
+        compact: false,
         offset_after: offset(n + 1),
         total: Some(9),
         permit: None,

@@ -39,7 +39,7 @@ impl PartitionPages {
         let end = if next.is_none() { "; its partition ends there, for nothing says what comes next" } else { "" };
         let note = format!("page {number} was left out{end}: {error}");
         self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
-        self.advance(Bytes::new(), Vec::new(), next.unwrap_or(PageCursor::End), None)
+        self.advance((Bytes::new(), Vec::new(), true), next.unwrap_or(PageCursor::End), None)
     }
 
     /// Refuses a page with the records of the page before it. Where the daemon itself says which page it wants, one is

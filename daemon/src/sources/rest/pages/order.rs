@@ -157,7 +157,7 @@ impl PartitionPages {
             let doubt = std::mem::take(&mut self.doubt);
             return self.wonder(if self.comparable() { Doubt::Before(None) } else { doubt });
         }
-        self.advance(bytes::Bytes::new(), Vec::new(), PageCursor::End, None).map(Some)
+        self.advance((bytes::Bytes::new(), Vec::new(), true), PageCursor::End, None).map(Some)
     }
 
     /// Whether as many records came as the source said last.
