@@ -7,23 +7,18 @@ use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::chain::chain;
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
-use saas_export_tests::harness::programs::{Ended, finish, program, skipped};
+use saas_export_tests::harness::programs::{Ended, finish, program};
 use saas_export_tests::sample::Options;
 use saas_export_tests::sample::table::Change;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A key that signs manifests: test 1 of RFC 8032, section 7.1.
-const MANIFEST_KEY: &str = "MANIFEST_KEY=\"-----BEGIN PRIVATE KEY-----\\n\
-     MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END PRIVATE KEY-----\"\n";
-
 /// A bed whose export `shop` follows a collection, to two directories.
-fn bed() -> Bed {
+pub fn bed() -> Bed {
     let mut bed = Bed::new(Options { records: 0, ..Options::default() });
     bed.stream(
         "items",
@@ -47,32 +42,32 @@ fn time(at: u64) -> String {
 }
 
 /// Rows that were changed in second `at`.
-fn change(bed: &Bed, ids: std::ops::RangeInclusive<u64>, at: u64) {
+pub fn change(bed: &Bed, ids: std::ops::RangeInclusive<u64>, at: u64) {
     bed.api.table().change(ids.map(|id| Change::Put(id, time(at), format!("at {at}"))));
 }
 
 /// Runs the export; the task, and the rows that were written.
-fn night(bed: &Bed, daemon: &Daemon) -> (String, u64) {
+pub fn night(bed: &Bed, daemon: &Daemon) -> (String, u64) {
     bed.api.table().forget_queries();
     let id = daemon.run_to_success("shop");
     let written = daemon.task(&id)["streams"][0]["counts"]["written"].as_u64().unwrap();
     (id, written)
 }
 
-fn stop(daemon: Daemon) {
+pub fn stop(daemon: Daemon) {
     daemon.signal(Signal::SIGTERM);
     daemon.ended(PATIENCE);
 }
 
 /// Files of the ledger, as they are now: those that tell whether a command has changed anything.
-fn ledger(bed: &Bed) -> BTreeMap<PathBuf, String> {
+pub fn ledger(bed: &Bed) -> BTreeMap<PathBuf, String> {
     let found = walk(&bed.path("state")).into_iter();
     let own = found.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger.db")));
     own.map(|path| (path.clone(), sha256(&path))).collect()
 }
 
 /// Copies the ledger of a daemon that is gone, with its log.
-fn snapshot(bed: &Bed) -> PathBuf {
+pub fn snapshot(bed: &Bed) -> PathBuf {
     let to = bed.path("snapshot.db");
     for suffix in ["", "-wal"] {
         let from = bed.path(&format!("state/ledger.db{suffix}"));
@@ -83,7 +78,7 @@ fn snapshot(bed: &Bed) -> PathBuf {
     to
 }
 
-fn restore(bed: &Bed, snapshot: &Path, more: &[&str]) -> Ended {
+pub fn restore(bed: &Bed, snapshot: &Path, more: &[&str]) -> Ended {
     let args = [&["ledger", "restore", snapshot.to_str().unwrap()], more].concat();
     bed.daemon(&args)
 }
@@ -102,7 +97,7 @@ fn followed(root: &Path) -> BTreeMap<u64, Value> {
 
 /// The lake and the mirror have what the source has, and everything in them is what the ledger says.
 #[track_caller]
-fn whole(bed: &Bed, links: usize) {
+pub fn whole(bed: &Bed, links: usize) {
     assert_eq!(chain(&bed.lake().join("shop/items")).len(), links);
     assert_eq!(followed(&bed.lake()), bed.api.table().rows());
     assert_eq!(tree(&bed.lake()), tree(&bed.path("mirror")));
@@ -112,7 +107,7 @@ fn whole(bed: &Bed, links: usize) {
 }
 
 /// Three nights of one row each after a first one of twenty; a snapshot from behind the first. The last three tasks.
-fn nights(bed: &Bed) -> (PathBuf, Vec<String>) {
+pub fn nights(bed: &Bed) -> (PathBuf, Vec<String>) {
     change(bed, 1..=20, 10);
     let daemon = bed.start();
     night(bed, &daemon);
@@ -130,7 +125,7 @@ fn nights(bed: &Bed) -> (PathBuf, Vec<String>) {
     (snapshot, tasks)
 }
 
-fn adopted(report: &Value) -> Vec<String> {
+pub fn adopted(report: &Value) -> Vec<String> {
     let all = report["adopted"].as_array().unwrap();
     all.iter().map(|task| task["task"].as_str().unwrap().to_owned()).collect()
 }
@@ -336,120 +331,4 @@ fn an_adopted_task_is_delivered_where_it_lacks() {
     }
     assert_eq!(night(&bed, &daemon).1, 0);
     whole(&bed, 5);
-}
-
-#[test]
-fn what_cannot_be_trusted_is_refused_and_changes_nothing() {
-    let mut bed = bed();
-    bed.config["daemon"]["signing_key"] = "${MANIFEST_KEY}".into();
-    bed.auth_env += MANIFEST_KEY;
-    let (snapshot, tasks) = nights(&bed);
-    let before = ledger(&bed);
-    let stays = |ended: Ended, code: i32, says: &str| {
-        let said = ended.expect(code).stderr;
-        assert!(said.contains(says), "{says} is not in {said}");
-        assert_eq!(ledger(&bed), before, "{says}");
-    };
-    stays(restore(&bed, &bed.path("no.db"), &[]), 4, "no.db");
-    let whole = fs::read(&snapshot).unwrap();
-    for (name, bytes) in
-        [("cut.db", &whole[..whole.len() - 700]), ("empty.db", &[]), ("text.db", b"this is no ledger at all")]
-    {
-        fs::write(bed.path(name), bytes).unwrap();
-        stays(restore(&bed, &bed.path(name), &[]), 1, "choose another one");
-    }
-    let mut damaged = whole.clone();
-    damaged[4096..12288].fill(0x5a);
-    fs::write(bed.path("damaged.db"), damaged).unwrap();
-    stays(restore(&bed, &bed.path("damaged.db"), &[]), 1, "damaged.db");
-
-    let at = |name: &str| bed.lake().join(format!("shop/items/{}/{name}", tasks[1]));
-    let spoilt = |name: &str, says: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>, more: &[&str]| {
-        let good = fs::read(at(name)).unwrap();
-        fs::remove_file(at(name)).unwrap();
-        fs::write(at(name), change(good.clone())).unwrap();
-        stays(restore(&bed, &snapshot, more), 1, says);
-        fs::write(at(name), good).unwrap();
-    };
-    let swap = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("2024", "2023").into();
-    spoilt("_manifest.json", "is not this manifest's signature", &swap, &["--accept-unsigned"]);
-    spoilt("_manifest.json.sig", "signature", &|bytes| bytes.into_iter().rev().collect(), &["--accept-unsigned"]);
-    let running = bed.start();
-    let said = restore(&bed, &snapshot, &[]).expect(7).stderr;
-    assert!(said.contains("another daemon"), "{said}");
-    stop(running);
-    restore(&bed, &snapshot, &[]).expect(0);
-}
-
-#[test]
-fn unsigned_manifests_are_taken_by_order_alone() {
-    let mut bed = bed();
-    let (snapshot, tasks) = nights(&bed);
-    // Without a signature the list that readers follow says what a manifest must be.
-    let manifest = bed.lake().join(format!("shop/items/{}/_manifest.json", tasks[1]));
-    let good = fs::read(&manifest).unwrap();
-    fs::remove_file(&manifest).unwrap();
-    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
-    assert!(refused.contains("it is listed, but not there"), "{refused}");
-    fs::write(&manifest, String::from_utf8(good.clone()).unwrap().replace("2024", "2023")).unwrap();
-    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
-    assert!(refused.contains("latest.json says"), "{refused}");
-    fs::write(&manifest, good).unwrap();
-
-    bed.config["daemon"]["signing_key"] = "${MANIFEST_KEY}".into();
-    bed.auth_env += MANIFEST_KEY;
-    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
-    assert!(refused.contains("is not signed") && refused.contains("--accept-unsigned"), "{refused}");
-    // Whoever runs it, the daemon's user owns what it makes.
-    let root = nix::unistd::geteuid().is_root();
-    match root {
-        true => std::os::unix::fs::chown(bed.path("state"), Some(4242), Some(4243)).unwrap(),
-        false => skipped("the owner of a restored ledger: only root can give files away"),
-    }
-    let report = restore(&bed, &snapshot, &["--accept-unsigned", "--json"]).expect(0).json();
-    assert_eq!(adopted(&report), tasks);
-    for name in ["ledger.db", "lock"] {
-        let meta = fs::metadata(bed.path("state").join(name)).unwrap();
-        assert!(!root || (meta.uid(), meta.gid()) == (4242, 4243), "{name} belongs to {}", meta.uid());
-        assert_eq!(meta.mode() & 0o077, 0, "{name} is nobody else's");
-    }
-}
-
-#[test]
-fn killed_anywhere_there_is_a_ledger() {
-    for lost in [false, true] {
-        for point in ["restore.built", "restore.kept", "restore.log_removed", "restore.in_place"] {
-            let bed = bed();
-            change(&bed, 1..=20, 10);
-            let daemon = bed.start();
-            night(&bed, &daemon);
-            stop(daemon);
-            let snapshot = snapshot(&bed);
-            let daemon = bed.start();
-            change(&bed, 21..=21, 21);
-            night(&bed, &daemon);
-            // Its log stays behind.
-            daemon.kill();
-            if lost {
-                fs::write(bed.path("state/ledger.db"), "not a ledger any more").unwrap();
-            }
-            let mut command = bed.daemon_command();
-            command.args(["ledger", "restore"]).arg(&snapshot).env("SAAS_EXPORT_CRASH_AT", point);
-            assert_eq!(finish(&mut command, PATIENCE).code, None, "killed at {point}");
-            assert!(bed.path("state/ledger.db").is_file(), "{point}: one of them is always there");
-            if lost && point != "restore.in_place" {
-                restore(&bed, &snapshot, &[]).expect(0);
-            }
-            let daemon = bed.start();
-            assert_eq!(night(&bed, &daemon).1, 0, "{point}");
-            whole(&bed, 3);
-            stop(daemon);
-            // Whatever it left behind is in nobody's way.
-            restore(&bed, &snapshot, &[]).expect(0);
-            assert!(!bed.path("state/ledger.db.draft").exists());
-            let daemon = bed.start();
-            assert_eq!(night(&bed, &daemon).1, 0, "{point}");
-            whole(&bed, 4);
-        }
-    }
 }

@@ -24,6 +24,7 @@ mod keep;
 mod lanes;
 mod ledger_adopt;
 mod ledger_keep;
+mod ledger_refused;
 mod lifecycle;
 mod limits;
 mod malformed;
