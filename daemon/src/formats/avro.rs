@@ -45,11 +45,16 @@ pub struct Encoder {
 
 impl Encoder {
     /// Starts a file.
-    pub fn new(settings: &AvroFormat, plan: &Plan, mut writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
+    pub fn new(
+        settings: &AvroFormat,
+        plan: &Plan,
+        chunk_size: u64,
+        mut writer: Box<dyn Write + Send>,
+    ) -> Result<Self, FormatError> {
         let (header, sync) = header(settings, plan)?;
         writer.write_all(&header)?;
         let settings = settings.clone();
-        let mut full = Blocks::new(move || Codec::new(&settings));
+        let mut full = Blocks::new(chunk_size, move || Codec::new(&settings));
         let open = full.empty(ROOM)?;
         Ok(Self { writer, full, sync, open, frame: Vec::new(), written: header.len() as u64 })
     }

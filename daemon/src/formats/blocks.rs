@@ -3,9 +3,8 @@
 use crate::base::pool::Pool;
 use std::io;
 
-/// Bytes of text that are gathered before any is packed. It stands for every number of threads, because the counted size of
-/// a file moves when a group is written.
-const GROUP: usize = 8 << 20;
+/// Most bytes of text that are gathered before any is packed.
+const GROUP: u64 = 8 << 20;
 
 /// Compresses one block at a time.
 pub trait Packer: Send + 'static {
@@ -28,14 +27,17 @@ pub struct Block<P> {
 pub struct Blocks<P> {
     full: Vec<Block<P>>,
     idle: Vec<Block<P>>,
-    gathered: usize,
+    gathered: u64,
+    group: u64,
     make: Box<dyn Fn() -> io::Result<P> + Send>,
 }
 
 impl<P: Packer> Blocks<P> {
-    /// None yet; `make` makes the compressor of a block.
-    pub fn new(make: impl Fn() -> io::Result<P> + Send + 'static) -> Self {
-        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, make: Box::new(make) }
+    /// None yet; `make` makes the compressor of a block. The counted size of a file moves when a group is written, so how
+    /// much that is follows from `chunk_size` alone, never from the number of threads, and is little beside it.
+    pub fn new(chunk_size: u64, make: impl Fn() -> io::Result<P> + Send + 'static) -> Self {
+        let group = (chunk_size / 2).min(GROUP);
+        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, group, make: Box::new(make) }
     }
 
     /// An empty block with room for `bytes`.
@@ -48,14 +50,14 @@ impl<P: Packer> Blocks<P> {
 
     /// Bytes of text that wait to be packed.
     pub fn bytes(&self) -> u64 {
-        self.gathered as u64
+        self.gathered
     }
 
     /// Adds a full block. True when there are enough to be written.
     pub fn add(&mut self, block: Block<P>) -> bool {
-        self.gathered += block.text.len();
+        self.gathered += block.text.len() as u64;
         self.full.push(block);
-        self.gathered >= GROUP
+        self.gathered >= self.group
     }
 
     /// Packs all of them and hands them to `write`, in order.

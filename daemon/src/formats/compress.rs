@@ -76,17 +76,22 @@ impl Packer for Compressor {
 }
 
 impl Output {
-    /// An output with the compression of a format's settings.
-    pub fn new(settings: &TextFormat, layout: FileLayout, writer: Box<dyn Write + Send>) -> io::Result<Self> {
+    /// An output with the compression of a format's settings, for a file that is meant to have `chunk_size` bytes.
+    pub fn new(
+        settings: &TextFormat,
+        layout: FileLayout,
+        chunk_size: u64,
+        writer: Box<dyn Write + Send>,
+    ) -> io::Result<Self> {
         let gathered = match settings.compression {
             TextCompression::None => Gathered::Plain(Vec::new()),
             TextCompression::Gzip => {
                 let level = gzip_level(settings.level);
-                Gathered::packed(Blocks::new(move || Ok(Compressor::Gzip(level))))?
+                Gathered::packed(Blocks::new(chunk_size, move || Ok(Compressor::Gzip(level))))?
             }
             TextCompression::Zstd => {
                 let level = zstd_level(settings.level);
-                Gathered::packed(Blocks::new(move || Compressor::zstd(level)))?
+                Gathered::packed(Blocks::new(chunk_size, move || Compressor::zstd(level)))?
             }
         };
         let single = layout == FileLayout::Single && settings.compression != TextCompression::None;

@@ -27,9 +27,10 @@ impl Encoder {
         settings: &TextFormat,
         layout: FileLayout,
         plan: &Plan,
+        chunk_size: u64,
         writer: Box<dyn Write + Send>,
     ) -> Result<Self, FormatError> {
-        let output = Output::new(settings, layout, writer)?;
+        let output = Output::new(settings, layout, chunk_size, writer)?;
         Ok(Self { output, header: Some(header(plan)), lines: Vec::new(), quoting: csv_core::Writer::new() })
     }
 

@@ -18,8 +18,13 @@ pub struct Encoder {
 
 impl Encoder {
     /// Starts a file.
-    pub fn new(settings: &TextFormat, layout: FileLayout, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
-        Ok(Self { output: Output::new(settings, layout, writer)?, empty: true })
+    pub fn new(
+        settings: &TextFormat,
+        layout: FileLayout,
+        chunk_size: u64,
+        writer: Box<dyn Write + Send>,
+    ) -> Result<Self, FormatError> {
+        Ok(Self { output: Output::new(settings, layout, chunk_size, writer)?, empty: true })
     }
 }
 

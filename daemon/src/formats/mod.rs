@@ -45,10 +45,10 @@ pub fn open(
 ) -> Result<Box<dyn SegmentEncoder>, FormatError> {
     Ok(match format {
         Format::Parquet(settings) => Box::new(parquet::Encoder::new((settings, None), plan, chunk_size, writer)?),
-        Format::Avro(settings) => Box::new(avro::Encoder::new(settings, plan, writer)?),
-        Format::Csv(settings) => Box::new(csv::Encoder::new(settings, files, plan, writer)?),
-        Format::Ndjson(settings) => Box::new(ndjson::Encoder::new(settings, writer)?),
-        Format::Json(settings) => Box::new(json::Encoder::new(settings, files, writer)?),
+        Format::Avro(settings) => Box::new(avro::Encoder::new(settings, plan, chunk_size, writer)?),
+        Format::Csv(settings) => Box::new(csv::Encoder::new(settings, files, plan, chunk_size, writer)?),
+        Format::Ndjson(settings) => Box::new(ndjson::Encoder::new(settings, chunk_size, writer)?),
+        Format::Json(settings) => Box::new(json::Encoder::new(settings, files, chunk_size, writer)?),
     })
 }
 

@@ -12,8 +12,8 @@ pub struct Encoder(Output);
 
 impl Encoder {
     /// Starts a file.
-    pub fn new(settings: &TextFormat, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
-        Ok(Self(Output::new(settings, FileLayout::Parts, writer)?))
+    pub fn new(settings: &TextFormat, chunk_size: u64, writer: Box<dyn Write + Send>) -> Result<Self, FormatError> {
+        Ok(Self(Output::new(settings, FileLayout::Parts, chunk_size, writer)?))
     }
 }
 
