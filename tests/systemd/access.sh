@@ -28,6 +28,7 @@ path_of() { # path_of METHOD PATH
   [ "$1" = get ] || { export=no-such-export id=20000101T000000Z-00000000; }
   path=${path//'{export}'/$export} path=${path//'{task}'/$id} path=${path//'{other}'/$task}
   path=${path//'{notification}'/no-such-message} path=${path//'{recipient}'/nobody}
+  path=${path//'{snapshot}'/ledger-20000101T000000Z.db}
   path=${path//'{stream}'/orders} path=${path//'{name}'/part-0-000000.ndjson} path=${path//'{destination}'/lake}
   case $path in
   *'{'*) return 1 ;;

@@ -9,6 +9,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=${CARGO_TARGET_DIR:-target}/debug
 [ "${1:-}" != --bin-dir ] || bin=$2
+for program in saas-export-daemon exportctl sample-api; do
+  [ -x "$bin/$program" ] || { echo "$bin/$program is missing: build the programs first, or name their directory by --bin-dir" >&2; exit 2; }
+done
 export BOX_NAME=packages
 # Records, and how many a page; with a page each 1/20 s a task takes ten seconds, and half of it is the middle.
 records=20000 page=100 per_second=20 middle=100
@@ -264,6 +267,20 @@ begin
 finish "with encrypted secrets"
 box bash -c 'cp -p /root/auth.env /root/state-key /etc/export/ && rm /etc/export/*.cred
   rm -r /etc/systemd/system/saas-export-daemon.service.d && systemctl daemon-reload && systemctl restart saas-export-daemon'
+
+step "an older ledger, and what was published since"
+holds "a snapshot of the running ledger" 'exportctl ledger backup && exportctl ledger check'
+box exportctl run shop --wait >/dev/null
+task=$(box exportctl tasks --limit 1 --json | jq -r '.[0].id')
+holds "a daemon that runs is not restored" '! exportctl ledger restore $(ls /var/lib/saas-export/snapshots | tail -n 1) 2>/dev/null'
+holds "restored, with the task that was published since" "systemctl stop saas-export-daemon.service saas-export-daemon.socket &&
+  exportctl ledger restore \$(ls /var/lib/saas-export/snapshots | tail -n 1) --json | jq -e 'any(.adopted[]; .task == \"$task\")'"
+is "it belongs to the daemon's user" saas-export stat -c %U /var/lib/saas-export/ledger.db
+holds "and is as it should be" 'systemctl start saas-export-daemon && exportctl ledger check'
+finish "after a restore"
+holds "rebuilt of what is published" "systemctl stop saas-export-daemon.service saas-export-daemon.socket &&
+  exportctl ledger rebuild --from lake && systemctl start saas-export-daemon && exportctl ledger check"
+finish "after a rebuild"
 
 step "who may do what"
 tests/systemd/access.sh "$task"
