@@ -150,6 +150,12 @@ pub(super) fn take_back(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> 
     undo(tx, task)
 }
 
+/// Whether a task has moved a mark: it has extracted, or had before its extraction was opened again.
+pub(super) fn moved(sql: &Connection, task: &TaskId) -> Result<bool, LedgerError> {
+    let text = "SELECT 1 FROM task_streams WHERE task = ?1 AND mark_after IS NOT NULL LIMIT 1";
+    Ok(one(sql, text, [task.as_str()], |_| Ok(()))?.is_some())
+}
+
 /// The same, where nobody asks whether it is published, or what came later: a mark that another task has moved since stays.
 pub(super) fn undo(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
     let text = "SELECT stream, mark_before, mark_task, fingerprint FROM task_streams

@@ -148,7 +148,7 @@ pub(super) fn apply(tx: &Tx<'_>, id: &TaskId, event: TaskEvent, change: &Change)
     let state = before.state.next(event).map_err(|source| LedgerError::Illegal { task: id.clone(), source })?;
     let extracted = match event {
         TaskEvent::Retry => prepare_retry(tx, &before)?,
-        TaskEvent::Cancel if before.extracted => {
+        TaskEvent::Cancel if before.extracted || marks::moved(tx, id)? => {
             marks::take_back(tx, &before)?;
             false
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::error::{Classify as _, ErrorClass};
+use crate::ledger::input::OffsetTarget;
 use saas_export_manifest::Mode;
 
 async fn begun(ledger: &Ledger, new: NewTask) -> (TaskId, Result<rows::Begun, LedgerError>) {
@@ -101,6 +102,17 @@ async fn a_cancelled_task_takes_its_mark_back() {
     event(&ledger, &second, TaskEvent::Cancel).await;
     assert_eq!(mark(&ledger).await, Some(day(1)), "back to where it stood before");
     assert_eq!(ledger.boundary(&first, STREAM).await.unwrap().len(), 2, "with the boundary of then");
+}
+
+/// Its extraction is opened again, but the mark stands where its first end has put it.
+#[tokio::test]
+async fn a_task_that_was_sent_back_and_cancelled_takes_its_mark_back() {
+    let (_dir, ledger) = fresh();
+    let first = extract(&ledger, chained_task("shop"), true).await;
+    event(&ledger, &first, TaskEvent::Pause).await;
+    ledger.reset_offsets(OffsetTarget::Task(first.clone()), None, "anna", "").await.unwrap();
+    event(&ledger, &first, TaskEvent::Cancel).await;
+    assert_eq!(mark(&ledger).await, None, "what it had read is nowhere");
 }
 
 #[tokio::test]
