@@ -196,9 +196,8 @@ fn cancel_open(tx: &Tx<'_>, keep: &BTreeSet<TaskId>, change: &Change) -> Result<
         format!("SELECT {COLUMNS} FROM tasks WHERE state IN ('pending', 'processing', 'paused') ORDER BY seq DESC");
     let mut cancelled = Vec::new();
     for row in all(tx, &text, [], task_row)?.into_iter().filter(|row| !keep.contains(&row.id)) {
-        if row.extracted {
-            marks::undo(tx, &row)?;
-        }
+        // Also where its extraction was opened again: its mark stayed where its end had put it.
+        marks::undo(tx, &row)?;
         cancelled.push(apply(tx, &row.id, TaskEvent::Cancel, change)?);
         // A stream of a task that goes on after its end may have composed its manifest.
         run(tx, "DELETE FROM manifests WHERE task = ?1", [row.id.as_str()])?;

@@ -82,7 +82,9 @@ const LOOKS: &[Look] = &[
                  || s.read || ' read, but its segments hold ' || coalesce(sum(g.written), 0) || ' and '
                  || coalesce(sum(g.rejected), 0)
              FROM task_streams s LEFT JOIN segments g
-                 ON g.task = s.task AND g.stream = s.stream AND NOT g.superseded AND g.role <> 'single'
+                 ON g.task = s.task AND g.stream = s.stream AND NOT g.superseded
+                 AND (g.role <> 'single' OR NOT EXISTS (SELECT 1 FROM segments p WHERE p.task = g.task
+                     AND p.stream = g.stream AND p.role = 'part' AND NOT p.superseded))
              WHERE s.task NOT IN (SELECT id FROM tasks WHERE forgotten_at IS NOT NULL)
              GROUP BY s.task, s.stream
              HAVING coalesce(sum(g.written), 0) <> s.written OR coalesce(sum(g.rejected), 0) <> s.rejected

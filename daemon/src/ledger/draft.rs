@@ -12,9 +12,9 @@ use super::{FILE, Ledger};
 use crate::base::{crash, fsio};
 use jiff::Timestamp;
 use rusqlite::Connection;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,12 +50,12 @@ impl Draft {
         let path = state_dir.join(format!("{FILE}{DRAFT}"));
         let draft = Self { state_dir: state_dir.to_owned(), path, _owner: owner.clone() };
         draft.remove()?;
-        if let Some(snapshot) = snapshot {
-            copy(snapshot, &draft.path)?;
-            let log = fsio::sibling(snapshot, "-wal");
-            if log.exists() {
-                copy(&log, &fsio::sibling(&draft.path, "-wal"))?;
-            }
+        if let Some(snapshot) = snapshot
+            && let Err(error) = copy_with_log(snapshot, &draft.path)
+        {
+            // On a full disk what is left of it would stand in everybody's way.
+            draft.remove()?;
+            return Err(error);
         }
         match Ledger::start(owner, draft.path.clone()) {
             Ok(ledger) => Ok((draft, ledger)),
@@ -81,7 +81,7 @@ impl Draft {
         sync_dir()?;
         crash::point("restore.built");
         settle(&path)?;
-        let before = fsio::sibling(&path, &format!("{BEFORE}{}", now.strftime("%Y%m%dT%H%M%SZ")));
+        let before = free_name(&path, now);
         let mut kept = None;
         for suffix in ["", "-wal"] {
             let (from, to) = (fsio::sibling(&path, suffix), fsio::sibling(&before, suffix));
@@ -126,6 +126,23 @@ fn of(error: LedgerError, path: &Path) -> LedgerError {
     }
 }
 
+fn copy_with_log(from: &Path, to: &Path) -> Result<(), LedgerError> {
+    copy(from, to)?;
+    let log = fsio::sibling(from, "-wal");
+    if log.exists() { copy(&log, &fsio::sibling(to, "-wal")) } else { Ok(()) }
+}
+
+/// The name under which the ledger that was there is kept: one that no ledger before it has.
+fn free_name(ledger: &Path, now: Timestamp) -> PathBuf {
+    let time = now.strftime("%Y%m%dT%H%M%SZ");
+    let name = |n: u32| {
+        let count = if n == 0 { String::new() } else { format!("-{n}") };
+        fsio::sibling(ledger, &format!("{BEFORE}{time}{count}"))
+    };
+    let taken = |path: &PathBuf| ["", "-wal"].iter().any(|end| fsio::sibling(path, end).symlink_metadata().is_ok());
+    (0..u32::MAX).map(name).find(|path| !taken(path)).unwrap_or_else(|| name(u32::MAX))
+}
+
 fn copy(from: &Path, to: &Path) -> Result<(), LedgerError> {
     let mut source = File::open(from).map_err(|source| io_at("open", from, source))?;
     let mut file = fsio::create_fresh(to, 0o600).map_err(|source| io_at("create", to, source))?;
@@ -135,7 +152,10 @@ fn copy(from: &Path, to: &Path) -> Result<(), LedgerError> {
 
 /// Gives a file to the owner of the state directory, who need not be the one who repairs it.
 fn own(path: &Path, state_dir: &Path) -> Result<(), LedgerError> {
-    File::open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
         .and_then(|file| fsio::give_to_owner(&file, state_dir))
         .map_err(|source| io_at("give to its owner", path, source))
 }
@@ -162,8 +182,9 @@ fn second_name(from: &Path, to: &Path) -> io::Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    fs::copy(from, to)?;
-    File::open(to)?.sync_all()
+    let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let copied = File::open(from).and_then(|mut file| io::copy(&mut file, &mut copy)).and_then(|_| copy.sync_all());
+    copied.inspect_err(|_| drop(fsio::remove(to)))
 }
 
 /// Removes second names of files that are still in use, left by a replacement that was cut off.

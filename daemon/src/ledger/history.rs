@@ -118,7 +118,7 @@ fn remove(tx: &Tx<'_>) -> Result<usize, LedgerError> {
     Ok(ROWS - left)
 }
 
-/// The last line of the audit that may go: older than `before`, like all in front of it, and none that says what a cancelled task
+/// The last line of the audit that may go: older than `before`, like all in front of it, and none that says what a task without success
 /// has left at destinations. With its hash.
 fn last_to_cut(sql: &Connection, before: Timestamp) -> Result<Option<(i64, String)>, LedgerError> {
     let anchor = audit::anchor(sql)?.seq;
@@ -126,7 +126,7 @@ fn last_to_cut(sql: &Connection, before: Timestamp) -> Result<Option<(i64, Strin
             SELECT min(seq) AS seq FROM (SELECT seq FROM audit WHERE seq > ?1 AND at >= ?2 ORDER BY seq LIMIT 1)
             UNION ALL SELECT max(seq) FROM audit
             UNION ALL SELECT min(a.seq) FROM tasks t JOIN audit a ON a.task = t.id
-                WHERE t.state = 'cancelled' AND t.forgotten_at IS NULL AND a.action = 'manifest_composed'
+                WHERE t.state <> 'succeeded' AND t.forgotten_at IS NULL AND a.action = 'manifest_composed'
                     AND a.seq > coalesce((SELECT max(w.seq) FROM audit w
                         WHERE w.task = t.id AND w.action = 'manifests_withdrawn'), 0))
         WHERE seq IS NOT NULL";

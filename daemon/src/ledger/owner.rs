@@ -40,6 +40,8 @@ impl Owner {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // The directory is the daemon's, and root repairs what is in it: a link must not lead root elsewhere.
+            .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&path)
             .map_err(|source| at("open", &path, source))?;
         let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -149,9 +149,15 @@ fn lanes(tx: &Tx<'_>, order: &Adoption, manifest: &Manifest) -> Result<(), Ledge
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)";
         run(tx, text, (order.id.as_str(), stream, lane.lane, revision, Json(&first), Json(&last), U64(next)))?;
     }
-    for segment in &manifest.segments {
+    for (n, segment) in manifest.segments.iter().enumerate() {
         let role = if is_single(segment) { Role::Single } else { Role::File };
-        insert(tx, &order.id, &sealed(order, stream, segment)?, role)?;
+        let mut sealed = sealed(order, stream, segment)?;
+        if n + 1 == manifest.segments.len() {
+            // Which file they stood beside is not known; the sums of the stream must be those of its files.
+            sealed.counts.rejected = manifest.counts.rejected;
+            sealed.counts.read += manifest.counts.rejected;
+        }
+        insert(tx, &order.id, &sealed, role)?;
     }
     Ok(())
 }
