@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Counts the instructions of each stage of the fast path, per record, and compares them with those that were checked in.
+# Counts the instructions of each stage of the fast path, per record, and compares them with those that `stages.txt` has.
 #
 #   tests/bench/stages.sh [--update] [STAGE [SHAPE]]
 #
-# Instructions do not depend on what else the machine does. Stages that encode count the conversion too. A stage that needs 3 % more than `stages.txt` says has become slower,
-# and the script fails. `--update` writes the file anew. Needs valgrind. The nanoseconds of the same stages, without it:
-# cargo bench --bench stages
+# Instructions do not depend on what else the machine does. Stages that encode count the conversion too. A stage that needs 3 %
+# more than before has become slower, and the script fails. `--update` writes the file, which is kept beside this one. Needs
+# valgrind. The nanoseconds of the same stages, without it: cargo bench --bench stages
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 update=
