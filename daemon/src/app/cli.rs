@@ -118,7 +118,8 @@ pub struct Rebuild {
 /// How published tasks are taken in.
 #[derive(Debug, Default, Args)]
 pub struct Adopt {
-    /// Go on without this destination, which cannot be read: what is published there alone may be published once more
+    /// Go on without this destination, which cannot be read: what is published there alone may be published once more, and
+    /// tasks that were open are cancelled without a look at it
     #[arg(long, value_name = "DESTINATION")]
     pub skip: Vec<String>,
     /// Take manifests that are not signed, or by another key, although there is a daemon.signing_key

@@ -37,7 +37,7 @@ pub struct Encoder {
     full: Blocks<Codec>,
     sync: [u8; SYNC],
     /// The block in the making.
-    open: Block<Codec>,
+    open: Block,
     /// What stands before a block's records.
     frame: Vec<u8>,
     written: u64,
@@ -55,18 +55,18 @@ impl Encoder {
         writer.write_all(&header)?;
         let settings = settings.clone();
         let mut full = Blocks::new(chunk_size, move || Codec::new(&settings));
-        let open = full.empty(ROOM)?;
+        let open = full.empty(ROOM);
         Ok(Self { writer, full, sync, open, frame: Vec::new(), written: header.len() as u64 })
     }
 
     /// Ends the open block. True when there are enough to be written.
     fn end_block(&mut self) -> Result<bool, FormatError> {
-        let block = std::mem::replace(&mut self.open, self.full.empty(ROOM)?);
+        let block = std::mem::replace(&mut self.open, self.full.empty(ROOM));
         Ok(self.full.add(block))
     }
 
     fn write_blocks(&mut self, pool: &Pool) -> Result<(), FormatError> {
-        let write = |block: &Block<Codec>| {
+        let write = |block: &Block| {
             self.frame.clear();
             push_long(&mut self.frame, block.records);
             push_long(&mut self.frame, block.packed.len() as i64);

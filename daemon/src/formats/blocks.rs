@@ -2,6 +2,7 @@
 
 use crate::base::pool::Pool;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most bytes of text that are gathered before any is packed.
 const GROUP: u64 = 8 << 20;
@@ -13,39 +14,54 @@ pub trait Packer: Send + 'static {
 }
 
 /// A block in the making, or on its way.
-pub struct Block<P> {
+#[derive(Default)]
+pub struct Block {
     /// What is packed.
     pub text: Vec<u8>,
     /// Records in it, where somebody counts them.
     pub records: i64,
     /// What it is in the file.
     pub packed: Vec<u8>,
-    packer: P,
+}
+
+/// Compressors, as many as pack at the same time: the state of one may be tens of MB.
+struct Packers<P> {
+    idle: Mutex<Vec<P>>,
+    make: Box<dyn Fn() -> io::Result<P> + Send + Sync>,
+}
+
+impl<P: Packer> Packers<P> {
+    fn pack(&self, block: &mut Block) -> io::Result<()> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // By itself, so that the list is free while one is made.
+        let taken = idle().pop();
+        let mut packer = taken.map_or_else(&self.make, Ok)?;
+        packer.pack(&block.text, &mut block.packed)?;
+        idle().push(packer);
+        Ok(())
+    }
 }
 
 /// The full blocks that are not yet written; buffers and compressors are used again.
 pub struct Blocks<P> {
-    full: Vec<Block<P>>,
-    idle: Vec<Block<P>>,
+    full: Vec<Block>,
+    idle: Vec<Block>,
     gathered: u64,
     group: u64,
-    make: Box<dyn Fn() -> io::Result<P> + Send>,
+    packers: Arc<Packers<P>>,
 }
 
 impl<P: Packer> Blocks<P> {
-    /// None yet; `make` makes the compressor of a block. The counted size of a file moves when a group is written, so how
-    /// much that is follows from `chunk_size` alone, never from the number of threads, and is little beside it.
-    pub fn new(chunk_size: u64, make: impl Fn() -> io::Result<P> + Send + 'static) -> Self {
-        let group = (chunk_size / 2).min(GROUP);
-        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, group, make: Box::new(make) }
+    /// None yet; `make` makes a compressor. The counted size of a file moves when a group is written, so how much that is
+    /// follows from `chunk_size` alone, never from the number of threads, and is little beside it.
+    pub fn new(chunk_size: u64, make: impl Fn() -> io::Result<P> + Send + Sync + 'static) -> Self {
+        let packers = Arc::new(Packers { idle: Mutex::default(), make: Box::new(make) });
+        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, group: (chunk_size / 2).min(GROUP), packers }
     }
 
     /// An empty block with room for `bytes`.
-    pub fn empty(&mut self, bytes: usize) -> io::Result<Block<P>> {
-        if let Some(block) = self.idle.pop() {
-            return Ok(block);
-        }
-        Ok(Block { text: Vec::with_capacity(bytes), records: 0, packed: Vec::new(), packer: (self.make)()? })
+    pub fn empty(&mut self, bytes: usize) -> Block {
+        self.idle.pop().unwrap_or_else(|| Block { text: Vec::with_capacity(bytes), ..Block::default() })
     }
 
     /// Bytes of text that wait to be packed.
@@ -54,18 +70,16 @@ impl<P: Packer> Blocks<P> {
     }
 
     /// Adds a full block. True when there are enough to be written.
-    pub fn add(&mut self, block: Block<P>) -> bool {
+    pub fn add(&mut self, block: Block) -> bool {
         self.gathered += block.text.len() as u64;
         self.full.push(block);
         self.gathered >= self.group
     }
 
     /// Packs all of them and hands them to `write`, in order.
-    pub fn write(&mut self, pool: &Pool, mut write: impl FnMut(&Block<P>) -> io::Result<()>) -> io::Result<()> {
-        let pack = |mut block: Block<P>| {
-            let packed = block.packer.pack(&block.text, &mut block.packed);
-            packed.map(|()| block)
-        };
+    pub fn write(&mut self, pool: &Pool, mut write: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
+        let packers = self.packers.clone();
+        let pack = move |mut block: Block| packers.pack(&mut block).map(|()| block);
         self.gathered = 0;
         for block in pool.share(std::mem::take(&mut self.full), pack) {
             let mut block = block?;
@@ -76,5 +90,48 @@ impl<P: Packer> Blocks<P> {
             self.idle.push(block);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Copy;
+
+    impl Packer for Copy {
+        fn pack(&mut self, text: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            out.extend_from_slice(text);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_more_compressors_are_made_than_pack_at_the_same_time() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let mut blocks = Blocks::new(1 << 20, move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(Copy)
+        });
+        let pool = Pool::new(2);
+        for round in 0..3u8 {
+            for n in 0..40u8 {
+                let mut block = blocks.empty(4);
+                block.text.extend_from_slice(&[round, n]);
+                blocks.add(block);
+            }
+            let mut found = Vec::new();
+            let take = |block: &Block| {
+                found.extend_from_slice(&block.packed);
+                Ok(())
+            };
+            blocks.write(&pool, take).unwrap();
+            assert_eq!(found, (0..40u8).flat_map(|n| [round, n]).collect::<Vec<_>>());
+        }
+        // Whoever shares the work out does some of it, beside both threads.
+        assert!((1..=3).contains(&made.load(Ordering::Relaxed)), "{made:?}");
     }
 }

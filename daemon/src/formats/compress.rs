@@ -41,7 +41,7 @@ pub struct Output {
 /// Text that is not yet written.
 enum Gathered {
     Plain(Vec<u8>),
-    Packed { full: Blocks<Compressor>, open: Block<Compressor> },
+    Packed { full: Blocks<Compressor>, open: Block },
 }
 
 /// The compressor of a member or frame.
@@ -87,11 +87,11 @@ impl Output {
             TextCompression::None => Gathered::Plain(Vec::new()),
             TextCompression::Gzip => {
                 let level = gzip_level(settings.level);
-                Gathered::packed(Blocks::new(chunk_size, move || Ok(Compressor::Gzip(level))))?
+                Gathered::packed(Blocks::new(chunk_size, move || Ok(Compressor::Gzip(level))))
             }
             TextCompression::Zstd => {
                 let level = zstd_level(settings.level);
-                Gathered::packed(Blocks::new(chunk_size, move || Compressor::zstd(level)))?
+                Gathered::packed(Blocks::new(chunk_size, move || Compressor::zstd(level)))
             }
         };
         let single = layout == FileLayout::Single && settings.compression != TextCompression::None;
@@ -171,7 +171,7 @@ impl Output {
     fn end_block(&mut self) -> io::Result<bool> {
         match &mut self.gathered {
             Gathered::Packed { full, open } => {
-                let block = std::mem::replace(open, full.empty(BLOCK)?);
+                let block = std::mem::replace(open, full.empty(BLOCK));
                 Ok(full.add(block))
             }
             Gathered::Plain(text) => {
@@ -193,8 +193,8 @@ impl Output {
 }
 
 impl Gathered {
-    fn packed(mut full: Blocks<Compressor>) -> io::Result<Self> {
-        let open = full.empty(BLOCK)?;
-        Ok(Self::Packed { full, open })
+    fn packed(mut full: Blocks<Compressor>) -> Self {
+        let open = full.empty(BLOCK);
+        Self::Packed { full, open }
     }
 }

@@ -43,6 +43,30 @@ pub struct AdoptedStream {
     pub places: Vec<(String, Composed)>,
 }
 
+/// How the open tasks of a ledger that stands for an earlier time are cancelled.
+#[derive(Clone, Debug, Default)]
+pub struct CancelOpen {
+    /// Those that are adopted instead.
+    pub keep: BTreeSet<TaskId>,
+    /// Manifests that were written and never published: they go, with the files that they list.
+    pub left: Vec<LeftBehind>,
+    /// Destinations that nobody has looked at. Nothing is removed there: it may be published.
+    pub unseen: BTreeSet<String>,
+    /// Why, and who said so.
+    pub change: Change,
+}
+
+/// A manifest that a task has written, and that was not published.
+#[derive(Clone, Debug)]
+pub struct LeftBehind {
+    /// Name of the destination where it lies.
+    pub destination: String,
+    /// What it says.
+    pub manifest: Manifest,
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+}
+
 /// A manifest that the ledger knows to have been published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownManifest {
@@ -190,18 +214,26 @@ fn slot(tx: &Tx<'_>, order: &Adoption, row: &TaskRow) -> Result<(), LedgerError>
 }
 
 /// Cancels every open task but some, the newest first, and sends it back to its start: what it has in the spool and at
-/// destinations need not be what the ledger says, and a retry must not meet it.
-fn cancel_open(tx: &Tx<'_>, keep: &BTreeSet<TaskId>, change: &Change) -> Result<Vec<TaskRow>, LedgerError> {
+/// destinations need not be what the ledger says.
+fn cancel_open(tx: &Tx<'_>, order: &CancelOpen) -> Result<Vec<TaskRow>, LedgerError> {
     let text =
         format!("SELECT {COLUMNS} FROM tasks WHERE state IN ('pending', 'processing', 'paused') ORDER BY seq DESC");
     let mut cancelled = Vec::new();
-    for row in all(tx, &text, [], task_row)?.into_iter().filter(|row| !keep.contains(&row.id)) {
+    for row in all(tx, &text, [], task_row)?.into_iter().filter(|row| !order.keep.contains(&row.id)) {
         // Also where its extraction was opened again: its mark stayed where its end had put it.
         marks::undo(tx, &row)?;
-        cancelled.push(apply(tx, &row.id, TaskEvent::Cancel, change)?);
+        cancelled.push(apply(tx, &row.id, TaskEvent::Cancel, &order.change)?);
         // A stream of a task that goes on after its end may have composed its manifest.
         run(tx, "DELETE FROM manifests WHERE task = ?1", [row.id.as_str()])?;
-        offsets::start_over(tx, &row.id, &change.actor, &change.reason)?;
+        offsets::start_over(tx, &row.id, &order.change.actor, &order.change.reason)?;
+        if !order.unseen.is_empty() {
+            let mut stored = Stored::of(&row)?;
+            stored.to.retain(|name| !order.unseen.contains(name));
+            stored.store(tx, &row, None)?;
+        }
+    }
+    for left in &order.left {
+        stream::leave(tx, left)?;
     }
     Ok(cancelled)
 }
@@ -236,8 +268,8 @@ impl Ledger {
 
     /// Cancels the open tasks of a ledger that stands for an earlier time, but for those that are adopted. They afterwards,
     /// newest first.
-    pub async fn cancel_open(&self, keep: BTreeSet<TaskId>, change: Change) -> Result<Vec<TaskRow>, LedgerError> {
-        self.write(move |tx| cancel_open(tx, &keep, &change)).await
+    pub async fn cancel_open(&self, order: CancelOpen) -> Result<Vec<TaskRow>, LedgerError> {
+        self.write(move |tx| cancel_open(tx, &order)).await
     }
 
     /// Every manifest that was published, also those that retention has removed since.

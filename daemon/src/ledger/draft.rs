@@ -76,6 +76,13 @@ impl Draft {
     pub fn put_in_place(self, now: Timestamp) -> Result<Option<PathBuf>, LedgerError> {
         let path = self.state_dir.join(FILE);
         let sync_dir = || fsio::sync_dir(&self.state_dir).map_err(|source| io_at("sync", &self.state_dir, source));
+        if logged(&self.path) {
+            // Its log would not come along.
+            return Err(LedgerError::Refused(format!(
+                "use {}: another program is reading it; end that",
+                self.path.display()
+            )));
+        }
         own(&self.path, &self.state_dir)?;
         File::open(&self.path).and_then(|file| file.sync_all()).map_err(|source| io_at("sync", &self.path, source))?;
         sync_dir()?;
@@ -160,20 +167,29 @@ fn own(path: &Path, state_dir: &Path) -> Result<(), LedgerError> {
         .map_err(|source| io_at("give to its owner", path, source))
 }
 
-/// Moves the log of the ledger that is to go into its file. One that is damaged keeps its log.
+/// Whether a file has a log with something in it.
+fn logged(path: &Path) -> bool {
+    fs::metadata(fsio::sibling(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// Moves the log of the ledger that is to go into its file, so that a crash before its place is taken loses nothing of it. One
+/// that is damaged, or lies on a disk that cannot be read, keeps its log: it must not stand in the way of what replaces it.
 fn settle(path: &Path) -> Result<(), LedgerError> {
-    let logged = fs::metadata(fsio::sibling(path, "-wal")).is_ok_and(|log| log.len() > 0);
-    if !logged || !path.exists() {
+    if !logged(path) || !path.exists() {
         return Ok(());
     }
     let closed = open::check(path).and_then(|()| {
         let sql = Connection::open(path)?;
-        sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        sql.close().map_err(|(_, error)| LedgerError::from(error))
+        let busy = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))?;
+        sql.close().map_err(|(_, error)| LedgerError::from(error))?;
+        Ok(busy)
     });
-    match closed {
-        Err(LedgerError::Corrupt { .. } | LedgerError::Newer { .. }) => Ok(()),
-        other => other,
+    match closed.map_err(|error| error.located(path)) {
+        Ok(true) => {
+            Err(LedgerError::Refused(format!("replace {}: another program is reading it; end that", path.display())))
+        }
+        Err(full @ LedgerError::Full { .. }) => Err(full),
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 

@@ -14,6 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The tasks whose files are being removed. They stand in memory: this daemon alone owns the ledger, and a removal ends with it.
 pub(super) type Claims = Arc<Mutex<BTreeSet<String>>>;
 
+/// A manifest that may lie at a destination although the ledger has taken it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Name of the stream.
+    pub stream: String,
+    /// Name of the destination.
+    pub destination: String,
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+}
+
 /// A task whose files may be removed: it is not retried for as long as this lives.
 #[derive(Debug)]
 pub struct SweepClaim {
@@ -61,16 +72,24 @@ impl Ledger {
         .await
     }
 
-    /// Streams and destinations for which a task has composed manifests that the ledger has taken back since: they may lie
-    /// there. Nothing once they are noted as withdrawn.
-    pub async fn to_withdraw(&self, task: &TaskId) -> Result<Vec<(String, String)>, LedgerError> {
+    /// Manifests that a task has composed, and that the ledger has taken back since: they may lie at their destinations. None
+    /// once they are noted as withdrawn.
+    pub async fn to_withdraw(&self, task: &TaskId) -> Result<Vec<Withdrawal>, LedgerError> {
         let task = task.clone();
-        let text = "SELECT DISTINCT detail ->> 'stream' AS stream, detail ->> 'destination' AS destination FROM audit
+        let text = "SELECT DISTINCT detail ->> 'stream' AS stream, detail ->> 'destination' AS destination,
+                        detail ->> 'sha256' AS sha256 FROM audit
                     WHERE task = ?1 AND action = 'manifest_composed' AND seq > coalesce(
                         (SELECT max(seq) FROM audit WHERE task = ?1 AND action = 'manifests_withdrawn'), 0)
                         AND detail ->> 'stream' NOT IN (SELECT stream FROM manifests WHERE task = ?1)
                     ORDER BY stream, destination";
-        self.read(move |sql| all(sql, text, [task.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))).await
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok(Withdrawal {
+                stream: row.get("stream")?,
+                destination: row.get("destination")?,
+                sha256: row.get::<_, Option<String>>("sha256")?.unwrap_or_default(),
+            })
+        };
+        self.read(move |sql| all(sql, text, [task.as_str()], row)).await
     }
 
     /// Notes that the manifests that a task had composed are gone from their destinations.

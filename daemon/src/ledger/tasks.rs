@@ -253,6 +253,20 @@ fn prepare_retry(tx: &Tx<'_>, task: &TaskRow) -> Result<bool, LedgerError> {
     Ok(task.extracted && !open)
 }
 
+/// Refuses to go on with a task that ended before the ledger was restored: what it did behind the snapshot is not known, and its
+/// names may be taken.
+fn not_restored(sql: &Connection, task: &TaskId) -> Result<(), LedgerError> {
+    let text = "SELECT 1 FROM audit WHERE action = 'ledger_restored' AND seq > coalesce(
+                    (SELECT max(seq) FROM audit WHERE task = ?1 AND to_state IN ('failed', 'cancelled')), 0) LIMIT 1";
+    match one(sql, text, [task.as_str()], |_| Ok(()))? {
+        None => Ok(()),
+        Some(()) => Err(LedgerError::Refused(format!(
+            "retry the task {task}: the ledger was restored since it ended, and what the task has delivered behind the snapshot is \
+             not known; run its export again"
+        ))),
+    }
+}
+
 /// Why a pending task of this export does not start, if an operator paused the export.
 fn held(sql: &Connection, export: &str) -> Result<Option<Waiting>, LedgerError> {
     let paused = one(sql, "SELECT 1 FROM paused_exports WHERE export = ?1", [export], |_| Ok(()))?;
@@ -299,7 +313,7 @@ impl Ledger {
     /// * `Start` counts an attempt and ties the task to this start of the daemon.
     /// * `Pause` of a running task takes its attempt back; `Resume` goes to the head of the queue.
     /// * `Retry` goes to the end of the queue with no attempt made and no stream failed; refused while an equal request
-    ///   is open, and while files of the task are removed.
+    ///   is open, while files of the task are removed, and once the ledger was restored.
     /// * `TryAgain` and `Recover` keep the place in the queue.
     /// * Who becomes pending while the export is paused waits for that.
     ///
@@ -311,6 +325,7 @@ impl Ledger {
             if event == TaskEvent::Retry {
                 sweeps::unclaimed(&claims, &id)?;
                 history::remembered(tx, &id)?;
+                not_restored(tx, &id)?;
             }
             apply(tx, &id, event, &change)
         })

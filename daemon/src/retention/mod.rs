@@ -8,7 +8,7 @@
 
 pub mod error;
 mod history;
-mod places;
+pub mod places;
 pub mod policy;
 pub mod prune;
 mod remove;

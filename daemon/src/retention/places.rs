@@ -46,7 +46,7 @@ impl<'a> Places<'a> {
 
 /// The settings by which a stored destination may be opened: those of now where they mean the same place, else the stored ones,
 /// unless these would hand to the old server a secret that belongs to another one by now.
-pub(super) fn settings<'a>(name: &str, stored: &'a Settings, now: &'a Config) -> Result<&'a Settings, PruneError> {
+pub fn settings<'a>(name: &str, stored: &'a Settings, now: &'a Config) -> Result<&'a Settings, PruneError> {
     let current = now.destinations.get(name);
     let settings = reached(stored, current);
     // One and the same is what is in force, whose secrets are its own.

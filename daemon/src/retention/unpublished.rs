@@ -72,10 +72,12 @@ async fn withdraw(pruner: &Pruner, task: &TaskRow) -> Result<bool, PruneError> {
     let _claim = ledger.claim_sweep(task).await?;
     let mut places = Places::new(ledger, pruner.opener(), pruner.config());
     let mut failed = None;
-    for (stream, name) in &written {
+    // A restore has taken the destinations out that it did not look at.
+    let goes_to = Left::spool(task, pruner.state_dir()).map(|(export, _)| export.to).unwrap_or_default();
+    for manifest in written.iter().filter(|row| goes_to.iter().any(|name| name.as_str() == row.destination)) {
         let removed = async {
-            let destination = places.open(&task.id, name).await?;
-            remove::manifest(&*destination, task, stream).await
+            let destination = places.open(&task.id, &manifest.destination).await?;
+            remove::manifest(&*destination, task, &manifest.stream).await
         };
         failed = removed.await.err().or(failed);
     }

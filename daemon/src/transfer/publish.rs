@@ -305,7 +305,13 @@ async fn marks(task: &TaskRun, row: &StreamRow, marks: Marks) -> Result<Marks, T
     if matches!(protection.sealing, Sealing::Age(_)) || protection.parquet.is_some() {
         return Ok(marks);
     }
-    Ok(marks.with_boundary(&task.ledger.boundary(&task.row.id, &row.stream).await?))
+    let newest = task.ledger.boundary(&task.row.id, &row.stream).await?;
+    // A later task that moves the mark may forget what this one knew. Asked afterwards: the one goes with the other.
+    let set = task.ledger.marks(&task.row.export).await?;
+    match set.iter().any(|mark| mark.stream == row.stream && mark.task == task.row.id) {
+        true => Ok(marks.with_boundary(&newest)),
+        false => Ok(marks),
+    }
 }
 
 /// From where to where each lane was read, its empty pages at the end included.

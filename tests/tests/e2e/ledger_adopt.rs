@@ -125,6 +125,21 @@ pub fn nights(bed: &Bed) -> (PathBuf, Vec<String>) {
     (snapshot, tasks)
 }
 
+/// A first night of twenty rows, and a task of five more, asked for with `body`, that was killed at the end of its extraction: it
+/// has moved the mark. The task, and a snapshot of that moment.
+fn opened(bed: &Bed, body: &str) -> (String, PathBuf) {
+    change(bed, 1..=20, 10);
+    let daemon = bed.start();
+    night(bed, &daemon);
+    stop(daemon);
+    change(bed, 21..=25, 21);
+    let dying = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
+    let asked = dying.ask("POST", "/v1/exports/shop/run", body).unwrap().json();
+    let open = asked["result"]["task"].as_str().unwrap().to_owned();
+    assert_eq!(dying.ended(PATIENCE).0.signal(), Some(9));
+    (open, snapshot(bed))
+}
+
 pub fn adopted(report: &Value) -> Vec<String> {
     let all = report["adopted"].as_array().unwrap();
     all.iter().map(|task| task["task"].as_str().unwrap().to_owned()).collect()
@@ -214,16 +229,7 @@ fn full_exports_are_rebuilt_with_their_chain() {
 fn a_task_that_was_open_then_is_completed_or_cancelled() {
     for finished in [true, false] {
         let bed = bed();
-        change(&bed, 1..=20, 10);
-        let daemon = bed.start();
-        night(&bed, &daemon);
-        stop(daemon);
-        change(&bed, 21..=25, 21);
-        // With its extraction at its end the task has moved the mark.
-        let dying = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
-        let open = dying.run("shop");
-        assert_eq!(dying.ended(PATIENCE).0.signal(), Some(9));
-        let snapshot = snapshot(&bed);
+        let (open, snapshot) = opened(&bed, "");
         if finished {
             let daemon = bed.start();
             daemon.wait_for(&open, &["succeeded"], PATIENCE);
@@ -258,19 +264,10 @@ fn a_task_that_was_open_then_is_completed_or_cancelled() {
 #[test]
 fn an_open_task_that_no_list_leads_to_is_found_by_its_id() {
     // One that nobody ever lists, and one whose chain has been followed by another one since.
-    for (args, full) in [(vec!["--format", "csv"], false), (vec![], true)] {
+    for (body, full) in [(r#"{"format":"csv"}"#, false), ("", true)] {
         let bed = bed();
-        change(&bed, 1..=20, 10);
+        let (open, snapshot) = opened(&bed, body);
         let daemon = bed.start();
-        night(&bed, &daemon);
-        stop(daemon);
-        change(&bed, 21..=25, 21);
-        let dying = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
-        bed.ctl(&[&["run", "shop"], args.as_slice()].concat());
-        assert_eq!(dying.ended(PATIENCE).0.signal(), Some(9));
-        let snapshot = snapshot(&bed);
-        let daemon = bed.start();
-        let open = daemon.get("/v1/tasks")[0]["id"].as_str().unwrap().to_owned();
         daemon.wait_for(&open, &["succeeded"], PATIENCE);
         let mut tasks = vec![open.clone()];
         if full {
@@ -331,4 +328,67 @@ fn an_adopted_task_is_delivered_where_it_lacks() {
     }
     assert_eq!(night(&bed, &daemon).1, 0);
     whole(&bed, 5);
+}
+
+/// What the configuration does not have any more is published all the same: put back, it is not published again.
+#[test]
+fn what_is_not_configured_any_more_is_adopted_as_well() {
+    let mut bed = bed();
+    let (snapshot, tasks) = nights(&bed);
+    let (export, to) = (bed.config["exports"]["shop"].clone(), json!(["lake"]));
+    for whole_export in [true, false] {
+        let was = bed.config.clone();
+        if whole_export {
+            // The sources stay, and another export, so that the configuration still means something.
+            bed.config["exports"] = json!({ "other": export });
+        } else {
+            bed.config["exports"]["shop"]["to"] = to.clone();
+            bed.config["destinations"].as_object_mut().unwrap().remove("mirror");
+        }
+        let report = restore(&bed, &snapshot, &["--json"]).expect(0).json();
+        assert_eq!(adopted(&report), tasks);
+        let places = &report["adopted"][0]["streams"][0]["destinations"];
+        assert_eq!(places, &json!(["lake", "mirror"]), "{report}");
+        bed.config = was;
+    }
+    // Where that cannot be read it is to be said, under the name that it had.
+    bed.config["exports"]["shop"]["to"] = to;
+    let mirror = bed.config["destinations"].as_object_mut().unwrap().remove("mirror").unwrap();
+    fs::rename(bed.path("mirror"), bed.path("away")).unwrap();
+    let refused = restore(&bed, &snapshot, &[]).expect(1).stderr;
+    assert!(refused.contains("read destination mirror") && refused.contains("--skip mirror"), "{refused}");
+    let told = restore(&bed, &snapshot, &["--skip", "mirror", "--dry-run", "--json"]).expect(0).json();
+    assert_eq!(adopted(&told), tasks);
+    fs::rename(bed.path("away"), bed.path("mirror")).unwrap();
+    restore(&bed, &snapshot, &[]).expect(0);
+
+    bed.config["destinations"]["mirror"] = mirror;
+    bed.config["exports"]["shop"] = export;
+    let daemon = bed.start();
+    assert_eq!(night(&bed, &daemon).1, 0);
+    change(&bed, 30..=30, 30);
+    assert_eq!(night(&bed, &daemon).1, 1);
+    whole(&bed, 6);
+}
+
+#[test]
+fn what_a_restore_cancelled_is_not_retried() {
+    let bed = bed();
+    let (open, snapshot) = opened(&bed, "");
+    // Behind the snapshot it writes a manifest that no reader is led to.
+    let dying = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", "manifest.written")]);
+    assert_eq!(dying.ended(PATIENCE).0.signal(), Some(9));
+    let written = |root: PathBuf| root.join(format!("shop/items/{open}/_manifest.json")).exists();
+    assert!(written(bed.lake()) || written(bed.path("mirror")));
+    let report = restore(&bed, &snapshot, &["--json"]).expect(0).json();
+    assert_eq!((adopted(&report), &report["cancelled"]), (vec![], &json!([format!("{open} of shop")])));
+    let daemon = bed.start();
+    let refused = bed.ctl(&["retry", &open]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("the ledger was restored since it ended"), "{}", refused.stderr);
+    let events = daemon.ask("GET", "/v1/events?since=0", "").unwrap().body;
+    let events = String::from_utf8_lossy(&events).into_owned();
+    let noted = |line: &str| line.contains("manifest_composed") && line.contains(&open);
+    assert!(events.lines().any(noted), "what it wrote is known, and goes: {events}");
+    assert_eq!(night(&bed, &daemon).1, 5);
 }

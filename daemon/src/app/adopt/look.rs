@@ -1,8 +1,9 @@
 //! Looks at what is published: the chains that every `latest.json` leads to, and manifests of tasks that the ledger has as open.
 
 use super::error::AdoptError;
+use super::spots::{Spot, Spots, Then};
 use crate::app::cli::Adopt;
-use crate::app::engine::{AppEngine, streams_of};
+use crate::app::engine::AppEngine;
 use crate::app::protect;
 use crate::app::verify::object::{Place, asked};
 use crate::base::error::Chain;
@@ -10,7 +11,10 @@ use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Destination as Settings, HttpVerify};
 use crate::destinations::{Destination, LATEST, Small, object_key};
 use crate::ledger::Ledger;
+use crate::ledger::adopt::LeftBehind;
 use crate::ledger::rows::{Composed, TaskRow};
+use crate::model::task::TaskState;
+use crate::retention::places;
 use jiff::Timestamp;
 use saas_export_manifest::{Digests, Latest, MANIFEST_NAME, Manifest, PublicKey, SIGNATURE_BYTES, SIGNATURE_NAME};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,14 +46,18 @@ pub struct Sight {
     pub chains: Vec<Vec<TaskId>>,
     /// The destinations that were looked at.
     pub destinations: BTreeSet<String>,
-    /// What readers are led to, by export, stream and destination.
-    latest: BTreeMap<(String, String, String), Latest>,
+    /// Manifests of open tasks that were written and never published.
+    pub left: Vec<LeftBehind>,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+    /// What readers are led to.
+    latest: BTreeMap<Spot, Latest>,
 }
 
 /// A stream at a destination.
 struct At<'a> {
     name: &'a str,
-    settings: &'a Settings,
+    settings: Settings,
     destination: Arc<dyn Destination>,
     export: &'a str,
     stream: &'a str,
@@ -82,8 +90,11 @@ pub struct Look<'a> {
     options: &'a Adopt,
     from: &'a [String],
     key: Option<PublicKey>,
+    /// Digests of manifests by task, stream and destination.
     known: BTreeMap<(String, String, String), String>,
-    starts: BTreeSet<(String, String, String)>,
+    /// Where the ledger has a chain begun, and by which task.
+    starts: BTreeMap<Spot, TaskId>,
+    spots: Spots,
     /// Kept open, so that each is connected to once.
     _open: Vec<Arc<dyn Destination>>,
 }
@@ -92,28 +103,28 @@ impl<'a> Look<'a> {
     /// A look at the destinations `from`, or at all, past those that are skipped.
     pub async fn new(
         engine: &'a AppEngine,
-        ledger: &Ledger,
+        (ledger, open): (&Ledger, &[TaskRow]),
         (options, from): (&'a Adopt, &'a [String]),
     ) -> Result<Self, AdoptError> {
         let (config, _) = engine.in_force();
-        for name in options.skip.iter().chain(from) {
-            if !config.destinations.contains_key(name.as_str()) {
-                let names: Vec<&str> = config.destinations.keys().map(Name::as_str).collect();
-                return Err(AdoptError::NoDestination(name.clone(), names.join(", ")));
-            }
-        }
         let key = protect::signing_key(engine)?.map(|key| key.public());
-        let (mut known, mut starts) = (BTreeMap::new(), BTreeSet::new());
+        let (mut known, mut starts) = (BTreeMap::new(), BTreeMap::new());
         for row in ledger.known_manifests().await? {
             if row.starts {
-                starts.insert((row.export, row.stream.clone(), row.destination.clone()));
+                starts.insert((row.export, row.stream.clone(), row.destination.clone()), row.task.clone());
             }
             known.insert((row.task.to_string(), row.stream, row.destination), row.sha256);
         }
+        let spots = Spots::find(&config, (ledger, open), &starts).await?;
+        let mut names: BTreeSet<&str> = config.destinations.keys().map(Name::as_str).collect();
+        names.extend(spots.iter().map(|((_, _, name), _)| name.as_str()));
+        if let Some(name) = options.skip.iter().chain(from).find(|name| !names.contains(name.as_str())) {
+            return Err(AdoptError::NoDestination(name.clone(), names.into_iter().collect::<Vec<_>>().join(", ")));
+        }
         let opener = engine.destinations();
         // One that cannot be opened is told when something of it is asked for.
-        let open = config.destinations.values().filter_map(|settings| opener.open(settings).ok()).collect();
-        Ok(Self { engine, config, options, from, key, known, starts, _open: open })
+        let opened = config.destinations.values().filter_map(|settings| opener.open(settings).ok()).collect();
+        Ok(Self { engine, config, options, from, key, known, starts, spots, _open: opened })
     }
 
     /// The configuration in force.
@@ -131,45 +142,60 @@ impl<'a> Look<'a> {
         !named(&self.options.skip) && (self.from.is_empty() || named(self.from))
     }
 
-    fn at<'b>(&self, name: &'b str, settings: &'b Settings, what: (&'b str, &'b str)) -> Result<At<'b>, AdoptError> {
+    /// The places that are looked at.
+    pub fn spots(&self) -> &Spots {
+        &self.spots
+    }
+
+    /// A stream at a destination, with the settings of now, or as they were `then`.
+    fn at<'b>(&self, (export, stream, name): &'b Spot, then: Option<&Then>) -> Result<At<'b>, AdoptError> {
         let unreadable = |why: String| AdoptError::Unreadable { name: name.to_owned(), why };
+        let stored = then.and_then(|then| then.config.destinations.get(name.as_str()));
+        let settings = match (self.config.destinations.get(name.as_str()), stored) {
+            (Some(now), None) => now,
+            (_, Some(stored)) => places::settings(name, stored, &self.config)
+                .map_err(|error| unreadable(format!("failed to {}", Chain(&error))))?,
+            (None, None) => return Err(unreadable("the configuration does not have it".into())),
+        };
         if matches!(settings, Settings::Http(http) if http.verify == HttpVerify::None) {
             return Err(unreadable("it lets nothing be read (verify: none)".into()));
         }
         let opened = self.engine.destinations().open(settings);
         let destination = opened.map_err(|error| unreadable(format!("failed to {}", Chain(&error))))?;
-        Ok(At { name, settings, destination, export: what.0, stream: what.1 })
+        Ok(At { name, settings: settings.clone(), destination, export, stream })
     }
 
-    /// Looks at every stream of every export, at each of its destinations.
+    /// Looks at every stream of every export at each of its destinations, and where the ledger has published besides.
     pub async fn around(&self) -> Result<Sight, AdoptError> {
         let mut sight = Sight::default();
-        for (export, settings) in &self.config.exports {
-            for name in settings.to.iter().filter(|name| self.looked_at(name.as_str())) {
-                let Some(place) = self.config.destinations.get(name) else { continue };
-                sight.destinations.insert(name.to_string());
-                for stream in streams_of(settings, &self.config) {
-                    let at = self.at(name.as_str(), place, (export.as_str(), stream.as_str()))?;
-                    self.chain(&at, &mut sight).await?;
-                }
+        let mut lacking = Vec::new();
+        for (spot, then) in self.spots.iter().filter(|((_, _, name), _)| self.looked_at(name)) {
+            sight.destinations.insert(spot.2.clone());
+            let at = self.at(spot, then)?;
+            if !self.chain(&at, spot, &mut sight).await? && self.starts.contains_key(spot) {
+                let missing = at.destination.location(&format!("{}/{}/{LATEST}", at.export, at.stream));
+                lacking.push((spot, then.is_some(), missing));
             }
+        }
+        let read: BTreeSet<String> = sight.latest.keys().map(|(_, _, name)| name.clone()).collect();
+        for ((export, stream, name), unused, missing) in lacking {
+            // Somebody may have removed what nothing uses any more; a place where nothing else is either is not mounted.
+            if !unused || !read.contains(name) {
+                let why = format!("the ledger has published there, but there is no {missing}");
+                return Err(AdoptError::Unreadable { name: name.clone(), why });
+            }
+            sight.notes.push(format!(
+                "the ledger has published stream {stream} of {export} at {name}, where the configuration does not have it any \
+                 more, and there is no {missing}: what was published there since is not known"
+            ));
         }
         Ok(sight)
     }
 
-    /// Follows the `latest.json` of a stream.
-    async fn chain(&self, at: &At<'_>, sight: &mut Sight) -> Result<(), AdoptError> {
+    /// Follows the `latest.json` of a stream; whether there is one.
+    async fn chain(&self, at: &At<'_>, spot: &Spot, sight: &mut Sight) -> Result<bool, AdoptError> {
         let key = format!("{}/{}/{LATEST}", at.export, at.stream);
-        let id = (at.export.to_owned(), at.stream.to_owned(), at.name.to_owned());
-        let Some(found) = at.read(&key, MAX_LATEST).await? else {
-            return match self.starts.contains(&id) {
-                true => Err(AdoptError::Unreadable {
-                    name: at.name.to_owned(),
-                    why: format!("the ledger has published there, but there is no {}", at.destination.location(&key)),
-                }),
-                false => Ok(()),
-            };
-        };
+        let Some(found) = at.read(&key, MAX_LATEST).await? else { return Ok(false) };
         let latest = Latest::parse(&found.bytes).map_err(|error| at.untrusted(&key, format!("failed to {error}")))?;
         if (latest.export.as_str(), latest.stream.as_str()) != (at.export, at.stream) {
             let why = format!("it belongs to stream {} of export {}", latest.stream, latest.export);
@@ -197,8 +223,8 @@ impl<'a> Look<'a> {
             sight.seen.push(seen);
         }
         sight.chains.push(latest.manifests.iter().map(|entry| TaskId::known(&entry.task)).collect());
-        sight.latest.insert(id, latest);
-        Ok(())
+        sight.latest.insert(spot.clone(), latest);
+        Ok(true)
     }
 
     fn known(&self, at: &At<'_>, task: &TaskId) -> Option<&String> {
@@ -247,20 +273,35 @@ impl<'a> Look<'a> {
     /// Looks for what a task that the ledger does not have as succeeded has published outside of the chains that readers are
     /// led to: it has parameters, or its chain has been followed by a newer one.
     pub async fn unfinished(&self, ledger: &Ledger, row: &TaskRow, sight: &mut Sight) -> Result<(), AdoptError> {
-        let Some((export, settings)) = self.config.exports.get_key_value(row.export.as_str()) else { return Ok(()) };
-        for name in settings.to.iter().filter(|name| self.looked_at(name.as_str())) {
-            let Some(place) = self.config.destinations.get(name) else { continue };
+        let then = Then::of(row);
+        let goes_to = |config: &Config| config.exports.get(row.export.as_str()).map(|export| export.to.clone());
+        let mut names: BTreeSet<Name> = goes_to(&self.config).unwrap_or_default().into_iter().collect();
+        names.extend(then.as_ref().and_then(|then| goes_to(&then.config)).unwrap_or_default());
+        let going = match row.state {
+            TaskState::Cancelled => ledger.to_withdraw(&row.id).await?,
+            _ => Vec::new(),
+        };
+        for name in names.into_iter().filter(|name| self.looked_at(name.as_str())) {
             for stream in ledger.streams(&row.id).await? {
-                let at = self.at(name.as_str(), place, (export.as_str(), stream.stream.as_str()))?;
+                let spot = (row.export.clone(), stream.stream, name.to_string());
+                let at = self.at(&spot, then.as_deref())?;
                 let same = |seen: &Seen| {
-                    (&seen.task, seen.destination.as_str(), &seen.manifest.stream) == (&row.id, at.name, &stream.stream)
+                    (&seen.task, seen.destination.as_str(), seen.manifest.stream.as_str())
+                        == (&row.id, at.name, at.stream)
                 };
                 if self.known(&at, &row.id).is_some() || sight.seen.iter().any(same) {
                     continue;
                 }
                 let Some(seen) = self.manifest(&at, &row.id).await? else { continue };
+                let (destination, sha256) = (name.to_string(), Digests::of(&seen.composed.bytes).sha256);
+                // It was cancelled with this very manifest, which is only not removed yet.
+                if going.iter().any(|row| row.destination == destination && row.sha256 == sha256) {
+                    continue;
+                }
                 if self.was_published(ledger, &at, row, sight).await? && !ledger.place_taken(&seen.manifest).await? {
                     sight.seen.push(seen);
+                } else {
+                    sight.left.push(LeftBehind { destination, manifest: seen.manifest, sha256 });
                 }
             }
         }

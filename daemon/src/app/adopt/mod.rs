@@ -5,21 +5,23 @@ mod look;
 mod plan;
 mod report;
 mod spools;
+mod spots;
 
 use super::bad_config;
 use super::cli::{Adopt, Rebuild, Restore};
 use super::engine::{AppEngine, Files, load};
 use crate::base::clock;
 use crate::base::error::Chain;
+use crate::base::ids::TaskId;
 use crate::host::log;
 use crate::host::peer::Peer;
-use crate::ledger::adopt::Adoption;
+use crate::ledger::adopt::{Adoption, CancelOpen, LeftBehind};
 use crate::ledger::input::{AuditEntry, Change};
-use crate::ledger::rows::TaskFilter;
+use crate::ledger::rows::{TaskFilter, TaskRow};
 use crate::ledger::{Draft, Ledger};
 use crate::model::task::TaskState;
 use error::AdoptError;
-use look::Look;
+use look::{Look, Sight};
 use report::{Adopted, AdoptedStream, GivenUp, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -127,7 +129,10 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     async fn make(&self, snapshot: Option<&Path>) -> Result<Report, AdoptError> {
-        let look = Look::new(self.engine, self.ledger, (self.order.options, self.order.from)).await?;
+        let open = vec![TaskState::Pending, TaskState::Processing, TaskState::Paused];
+        let open = self.ledger.tasks(&TaskFilter { export: None, states: open, limit: OPEN_MOST }).await?;
+        let options = (self.order.options, self.order.from);
+        let look = Look::new(self.engine, (self.ledger, &open), options).await?;
         let written = self.ledger.last_written().await?.map(|at| format!("{at:.0}"));
         let mut report = Report {
             dry_run: self.order.options.dry_run,
@@ -136,21 +141,22 @@ impl Maker<'_> {
             skipped: self.order.options.skip.clone(),
             ..Report::default()
         };
-        let (orders, destinations) = self.orders(&look).await?;
+        let mut sight = self.sight(&look, &open).await?;
+        let destinations = std::mem::take(&mut sight.destinations);
+        let (left, notes) = (std::mem::take(&mut sight.left), std::mem::take(&mut sight.notes));
+        report.notes = notes;
+        let orders = self.orders(&look, &open, sight).await?;
         if orders.is_empty() && snapshot.is_none() {
             return Err(AdoptError::Nothing(destinations.into_iter().collect::<Vec<_>>().join(", ")));
         }
+        report.cancelled = self.cancel(&orders, left, written.as_deref()).await?;
+        // Behind the cancelled tasks: nothing that ended before this line is retried.
         self.begin(snapshot, &orders, &report).await?;
-        let keep: BTreeSet<_> = orders.iter().map(|order| order.id.clone()).collect();
-        let at = written.unwrap_or_default();
-        let reason = format!("the ledger was restored from a snapshot of {at}; run the export again");
-        let change = Change { reason, actor: self.actor.clone(), ..Change::default() };
-        let cancelled = self.ledger.cancel_open(keep, change).await?;
-        report.cancelled = cancelled.into_iter().map(|row| format!("{} of {}", row.id, row.export)).collect();
-        self.notes(&orders, &mut report);
+        self.marks_unknown(&orders, &mut report);
         for order in orders {
             report.adopted.push(self.adopt(order).await?);
         }
+        self.streams_lost(&mut report).await?;
         let why = "the ledger was restored: it may have been sent since the snapshot was taken";
         for row in self.ledger.give_up_notices(why).await? {
             report.commands.push(format!("exportctl notifications retry {}", row.id));
@@ -163,23 +169,43 @@ impl Maker<'_> {
         Ok(report)
     }
 
-    /// Everything that is to be adopted, in order, and the destinations that were looked at.
-    async fn orders(&self, look: &Look<'_>) -> Result<(Vec<Adoption>, BTreeSet<String>), AdoptError> {
+    /// What is published, and what the open tasks, or closed ones that were retried since, have written besides.
+    async fn sight(&self, look: &Look<'_>, open: &[TaskRow]) -> Result<Sight, AdoptError> {
         let mut sight = look.around().await?;
-        let tasks =
-            async |states: Vec<TaskState>, limit| self.ledger.tasks(&TaskFilter { export: None, states, limit }).await;
-        let open = vec![TaskState::Pending, TaskState::Processing, TaskState::Paused];
-        let open = tasks(open, OPEN_MOST).await?;
-        let closed = tasks(vec![TaskState::Failed, TaskState::Cancelled], CLOSED_MOST).await?;
+        let states = vec![TaskState::Failed, TaskState::Cancelled];
+        let closed = self.ledger.tasks(&TaskFilter { export: None, states, limit: CLOSED_MOST }).await?;
         for row in open.iter().chain(&closed) {
             look.unfinished(self.ledger, row, &mut sight).await?;
         }
-        let destinations = std::mem::take(&mut sight.destinations);
-        let seen = plan::orders(look.config(), self.ledger, (sight, &self.actor)).await?;
+        Ok(sight)
+    }
+
+    /// Everything that is to be adopted, in order.
+    async fn orders(&self, look: &Look<'_>, open: &[TaskRow], sight: Sight) -> Result<Vec<Adoption>, AdoptError> {
+        let seen = plan::orders(look, self.ledger, (sight, &self.actor)).await?;
         let own = open.iter().rev().filter(|row| look.knows(&row.id) && !seen.iter().any(|order| order.id == row.id));
         let mut orders: Vec<Adoption> = own.map(|row| plan::published(look.config(), row, &self.actor)).collect();
         orders.extend(seen);
-        Ok((orders, destinations))
+        Ok(orders)
+    }
+
+    /// Cancels every open task that is not adopted; those, newest first.
+    async fn cancel(
+        &self,
+        orders: &[Adoption],
+        mut left: Vec<LeftBehind>,
+        written: Option<&str>,
+    ) -> Result<Vec<String>, AdoptError> {
+        let keep: BTreeSet<_> = orders.iter().map(|order| order.id.clone()).collect();
+        left.retain(|left| !keep.iter().any(|task| task.as_str() == left.manifest.task));
+        let reason = match written {
+            Some(at) => format!("the ledger was restored from a snapshot of {at}; run the export again"),
+            None => "the ledger was restored; run the export again".to_owned(),
+        };
+        let change = Change { reason, actor: self.actor.clone(), ..Change::default() };
+        let unseen = self.order.options.skip.iter().cloned().collect();
+        let cancelled = self.ledger.cancel_open(CancelOpen { keep, left, unseen, change }).await?;
+        Ok(cancelled.into_iter().map(|row| format!("{} of {}", row.id, row.export)).collect())
     }
 
     async fn begin(&self, snapshot: Option<&Path>, orders: &[Adoption], report: &Report) -> Result<(), AdoptError> {
@@ -216,7 +242,7 @@ impl Maker<'_> {
     }
 
     /// Tells of marks whose records are not known: the next task may write those once more.
-    fn notes(&self, orders: &[Adoption], report: &mut Report) {
+    fn marks_unknown(&self, orders: &[Adoption], report: &mut Report) {
         let mut newest = BTreeMap::new();
         for found in orders.iter().flat_map(|order| &order.streams).filter(|found| found.manifest.marks.after.is_some())
         {
@@ -230,6 +256,28 @@ impl Maker<'_> {
         }
     }
 
+    /// Tells of streams that no later task reads: those that a task with parameters had not published.
+    async fn streams_lost(&self, report: &mut Report) -> Result<(), AdoptError> {
+        let mut notes = Vec::new();
+        for adopted in &report.adopted {
+            let id = TaskId::known(&adopted.task);
+            if self.ledger.task(&id).await?.is_none_or(|row| row.chained) {
+                continue;
+            }
+            let streams = self.ledger.streams(&id).await?.into_iter().filter(|row| row.error.is_some());
+            let streams: Vec<String> = streams.map(|row| row.stream).collect();
+            if !streams.is_empty() {
+                notes.push(format!(
+                    "task {id} of {} has parameters and published nothing of {}, which no later task reads: run it again",
+                    adopted.export,
+                    streams.join(", ")
+                ));
+            }
+        }
+        report.notes.extend(notes);
+        Ok(())
+    }
+
     /// Names the adopted tasks that some destination of their export lacks.
     async fn deliveries(
         &self,
@@ -238,7 +286,7 @@ impl Maker<'_> {
     ) -> Result<(), AdoptError> {
         for adopted in &report.adopted {
             let Some(export) = look.config().exports.get(adopted.export.as_str()) else { continue };
-            let id = crate::base::ids::TaskId::known(&adopted.task);
+            let id = TaskId::known(&adopted.task);
             let manifests = self.ledger.manifests(&id).await?;
             let streams = self.ledger.streams(&id).await?.into_iter().filter(|row| row.error.is_none()).count();
             for name in export.to.iter().filter(|name| looked.contains(name.as_str())) {

@@ -1,7 +1,7 @@
 //! What is adopted in which order: what was seen, by task and stream, so that each chain grows from its start.
 
 use super::error::AdoptError;
-use super::look::{Seen, Sight};
+use super::look::{Look, Seen, Sight};
 use crate::app::engine::streams_of;
 use crate::base::ids::{RequestKey, TaskId};
 use crate::config::settings::Config;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 /// The adoptions of everything that was seen, in the order in which the ledger is to take them.
 pub async fn orders(
-    config: &Config,
+    look: &Look<'_>,
     ledger: &Ledger,
     (sight, actor): (Sight, &str),
 ) -> Result<Vec<Adoption>, AdoptError> {
@@ -26,7 +26,7 @@ pub async fn orders(
     let mut orders = Vec::new();
     for (id, seen) in tasks {
         let row = ledger.task(&id).await?;
-        orders.push(order(config, row.as_ref(), (id, seen), actor)?);
+        orders.push(order(look, row.as_ref(), (id, seen), actor)?);
     }
     let mut ranks: BTreeMap<TaskId, Timestamp> = orders.iter().map(|order| (order.id.clone(), order.new.at)).collect();
     rank(&mut ranks, &sight.chains);
@@ -57,7 +57,7 @@ fn rank(ranks: &mut BTreeMap<TaskId, Timestamp>, chains: &[Vec<TaskId>]) {
 }
 
 fn order(
-    config: &Config,
+    look: &Look<'_>,
     row: Option<&TaskRow>,
     (id, seen): (TaskId, Vec<Seen>),
     actor: &str,
@@ -72,10 +72,16 @@ fn order(
         }
         None => return Err(LedgerError::Refused(format!("adopt the task {id}: nothing of it was seen")).into()),
     };
-    let new = match row {
-        Some(row) => known(config, row, actor),
-        None => usual(config, (&export, format, created_at), actor)?,
+    let (config, spots) = (look.config(), look.spots());
+    let mut new = match (row, spots.then(&export)) {
+        (Some(row), _) => known(config, row, actor),
+        // What the configuration does not have any more, a task of it has stored.
+        (None, Some(then)) if !config.exports.contains_key(export.as_str()) => {
+            usual(&then.config, (&export, format, created_at), actor)?
+        }
+        (None, _) => usual(config, (&export, format, created_at), actor)?,
     };
+    new.config = spots.with_destinations(&new.config, (&export, &places));
     let mut streams: BTreeMap<String, AdoptedStream> = BTreeMap::new();
     for Seen { destination, manifest, composed, .. } in seen {
         let place = (destination, composed);

@@ -7,7 +7,7 @@ use super::super::segments::insert;
 use super::super::streams::{add_note, ensure, newest_schema};
 use super::super::writer::Tx;
 use super::super::{marks, tasks};
-use super::{AdoptedStream, Adoption, refused};
+use super::{AdoptedStream, Adoption, LeftBehind, refused};
 use crate::base::ids::TaskId;
 use crate::model::mark::Mark;
 use crate::model::offset::Offset;
@@ -83,19 +83,19 @@ fn clear(tx: &Tx<'_>, id: &TaskId, stream: &str) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn of<T: DeserializeOwned>(order: &Adoption, what: &str, value: &Value) -> Result<T, LedgerError> {
+fn of<T: DeserializeOwned>(task: &TaskId, what: &str, value: &Value) -> Result<T, LedgerError> {
     serde_json::from_value(value.clone())
-        .map_err(|error| refused(&order.id, &format!("the {what} in its manifest is not understood: {error}")))
+        .map_err(|error| refused(task, &format!("the {what} in its manifest is not understood: {error}")))
 }
 
 fn mark(order: &Adoption, value: Option<&Value>) -> Result<Option<Mark>, LedgerError> {
-    value.map(|value| of(order, "mark", value)).transpose()
+    value.map(|value| of(&order.id, "mark", value)).transpose()
 }
 
 fn fill(tx: &Tx<'_>, order: &Adoption, manifest: &Manifest) -> Result<(), LedgerError> {
     let (id, stream, counts) = (&order.id, manifest.stream.as_str(), &manifest.counts);
     ensure(tx, id, stream)?;
-    let schema: Option<Schema> = of(order, "schema", &manifest.schema)?;
+    let schema: Option<Schema> = of(&order.id, "schema", &manifest.schema)?;
     let version = schema.as_ref().map_or(Ok(0), |schema| version(tx, order, manifest, schema))?;
     tx.prepare_cached(
         "UPDATE task_streams SET fingerprint = :fingerprint, schema = :schema, schema_version = :version, observed = NULL,
@@ -141,7 +141,8 @@ fn version(tx: &Tx<'_>, order: &Adoption, manifest: &Manifest, schema: &Schema) 
 fn lanes(tx: &Tx<'_>, order: &Adoption, manifest: &Manifest) -> Result<(), LedgerError> {
     let stream = manifest.stream.as_str();
     for lane in &manifest.offsets {
-        let (first, last): (Offset, Offset) = (of(order, "offset", &lane.first)?, of(order, "offset", &lane.last)?);
+        let id = &order.id;
+        let (first, last): (Offset, Offset) = (of(id, "offset", &lane.first)?, of(id, "offset", &lane.last)?);
         let own = || manifest.segments.iter().filter(|segment| segment.lane == lane.lane && !is_single(segment));
         let next = own().map(|segment| segment.n + 1).max().unwrap_or(0);
         let revision = own().map(|segment| segment.revision).max().unwrap_or(0);
@@ -151,7 +152,7 @@ fn lanes(tx: &Tx<'_>, order: &Adoption, manifest: &Manifest) -> Result<(), Ledge
     }
     for (n, segment) in manifest.segments.iter().enumerate() {
         let role = if is_single(segment) { Role::Single } else { Role::File };
-        let mut sealed = sealed(order, stream, segment)?;
+        let mut sealed = sealed(&order.id, stream, segment)?;
         if n + 1 == manifest.segments.len() {
             // Which file they stood beside is not known; the sums of the stream must be those of its files.
             sealed.counts.rejected = manifest.counts.rejected;
@@ -168,15 +169,15 @@ fn is_single(segment: &Segment) -> bool {
     !segment.name.starts_with(id.file_name("").trim_end_matches('.'))
 }
 
-fn sealed(order: &Adoption, stream: &str, segment: &Segment) -> Result<SealedSegment, LedgerError> {
+fn sealed(task: &TaskId, stream: &str, segment: &Segment) -> Result<SealedSegment, LedgerError> {
     let (from, to): (Offset, Offset) =
-        (of(order, "offset", &segment.first_offset)?, of(order, "offset", &segment.last_offset)?);
+        (of(task, "offset", &segment.first_offset)?, of(task, "offset", &segment.last_offset)?);
     let id = match is_single(segment) {
         true => SegmentId::single(stream, segment.revision),
         false => SegmentId { stream: stream.to_owned(), lane: segment.lane, n: segment.n, revision: segment.revision },
     };
     let crc32c = u32::from_str_radix(&segment.crc32c, 16)
-        .map_err(|_| refused(&order.id, &format!("the CRC-32C of {} is none", segment.name)))?;
+        .map_err(|_| refused(task, &format!("the CRC-32C of {} is none", segment.name)))?;
     let plain = segment.plain_sha256.clone().map(|sha256| Plain { bytes: segment.plain_bytes.unwrap_or(0), sha256 });
     Ok(SealedSegment {
         id,
@@ -192,6 +193,26 @@ fn sealed(order: &Adoption, stream: &str, segment: &Segment) -> Result<SealedSeg
         cut: CutReason::End,
         delta: CheckpointDelta { from, to },
     })
+}
+
+/// Notes the files of a manifest that was never published, so that they are removed with those that the ledger knows of its task.
+pub(super) fn leave(tx: &Tx<'_>, left: &LeftBehind) -> Result<(), LedgerError> {
+    let (task, stream) = (TaskId::known(left.manifest.task.clone()), left.manifest.stream.as_str());
+    for segment in &left.manifest.segments {
+        let sealed = sealed(&task, stream, segment)?;
+        let text = "INSERT INTO lanes (task, stream, lane, start, \"offset\") VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING";
+        run(tx, text, (task.as_str(), stream, sealed.id.lane, Json(&sealed.delta.from)))?;
+        let text = "SELECT 1 FROM segments WHERE task = ?1 AND stream = ?2 AND (name = ?3 OR (lane = ?4 AND n = ?5
+                        AND revision = ?6))";
+        let key = (task.as_str(), stream, &segment.name, sealed.id.lane, U64(sealed.id.n), sealed.id.revision);
+        if one(tx, text, key, |_| Ok(()))?.is_none() {
+            insert(tx, &task, &sealed, Role::File)?;
+            let text = "UPDATE segments SET superseded = 1 WHERE task = ?1 AND stream = ?2 AND name = ?3";
+            run(tx, text, (task.as_str(), stream, &segment.name))?;
+        }
+    }
+    let detail = json!({ "stream": stream, "destination": left.destination, "sha256": left.sha256 });
+    tx.audit_task(&task, "manifest_composed", detail)
 }
 
 fn link(tx: &Tx<'_>, order: &Adoption, manifest: &Manifest) -> Result<(), LedgerError> {

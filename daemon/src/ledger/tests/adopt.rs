@@ -1,12 +1,12 @@
 //! Adoption: what a manifest says becomes what the ledger knows, once, and never beside something else.
 
 use super::*;
-use crate::ledger::adopt::{AdoptedStream, Adoption};
+use crate::ledger::adopt::{AdoptedStream, Adoption, CancelOpen, LeftBehind};
+use crate::ledger::input::AuditEntry;
 use crate::ledger::rows::Composed;
 use jiff::Timestamp;
 use saas_export_manifest::{ChainPosition, Counts as Sums, LaneOffsets, Manifest, Marks, Mode, Segment, crc32c_hex};
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// A time at which a task of a day is created.
 fn created(n: u64) -> Timestamp {
@@ -135,7 +135,10 @@ async fn what_was_open_is_completed_and_the_rest_cancelled() {
     let key = RequestKey("f".repeat(64));
     let (pending, _) = ledger.create_task(NewTask { key, ..chained_task("shop") }).await.unwrap();
     let change = Change { reason: "restored".into(), actor: "anna".into(), ..Change::default() };
-    let cancelled = ledger.cancel_open(BTreeSet::from([open.clone()]), change.clone()).await.unwrap();
+    let cancelled = ledger
+        .cancel_open(CancelOpen { keep: [open.clone()].into(), change: change.clone(), ..CancelOpen::default() })
+        .await
+        .unwrap();
     assert_eq!(cancelled.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [pending]);
     assert_eq!(ledger.adopt(order(2)).await.unwrap().map(|state| state.word()), Some("processing"));
     let row = ledger.task(&open).await.unwrap().unwrap();
@@ -146,11 +149,44 @@ async fn what_was_open_is_completed_and_the_rest_cancelled() {
 
     let third = extract(&ledger, chained_task("shop"), true).await;
     assert_eq!(mark(&ledger).await.unwrap().1, third);
-    ledger.cancel_open(BTreeSet::new(), change).await.unwrap();
+    ledger.cancel_open(CancelOpen { change, ..CancelOpen::default() }).await.unwrap();
     assert_eq!(mark(&ledger).await, Some((day(2), id(2))), "the mark is taken back");
     assert!(ledger.link(&third, STREAM).await.unwrap().is_none(), "and the place");
     let segments = ledger.segments(&third, STREAM).await.unwrap();
     assert!(!segments.is_empty() && segments.iter().all(|row| row.superseded), "a retry has other names");
+}
+
+#[tokio::test]
+async fn what_a_cancelled_task_left_behind_is_known_to_go() {
+    let (_dir, ledger) = fresh();
+    let config = order(1).new.config;
+    let (task, _) = ledger.create_task(NewTask { at: created(1), config, ..chained_task("shop") }).await.unwrap();
+    assert_eq!(task, id(1));
+    let left = LeftBehind { destination: "lake".into(), manifest: manifest(1), sha256: "ab".repeat(32) };
+    let change = Change { reason: "restored".into(), actor: "anna".into(), ..Change::default() };
+    let unseen = ["offsite".to_owned()].into();
+    let order = CancelOpen { left: vec![left], unseen, change, ..CancelOpen::default() };
+    assert_eq!(ledger.cancel_open(order).await.unwrap().len(), 1);
+    let written = ledger.to_withdraw(&task).await.unwrap();
+    assert_eq!((written.len(), written[0].destination.as_str()), (1, "lake"));
+    let files = ledger.segments(&task, STREAM).await.unwrap();
+    assert_eq!(
+        files.iter().map(|row| (row.name.as_str(), row.superseded)).collect::<Vec<_>>(),
+        [("part-0-000000.csv", true)]
+    );
+    let row = ledger.task(&task).await.unwrap().unwrap();
+    let stored: serde_json::Value = serde_json::from_str(&row.config).unwrap();
+    assert_eq!(stored["exports"]["shop"]["to"], json!(["lake"]), "nothing goes where nobody has looked");
+    assert!(ledger.check().await.unwrap().0.into_iter().all(|step| step.problems.is_empty()));
+
+    let restored = AuditEntry { action: "ledger_restored".into(), ..AuditEntry::default() };
+    ledger.audit(restored).await.unwrap();
+    let refused = ledger.task_event(&task, TaskEvent::Retry, Change::default()).await.unwrap_err().to_string();
+    assert!(refused.contains("was restored since") && refused.contains("run its export again"), "{refused}");
+    // What ends afterwards is as any other.
+    let (next, _) = ledger.create_task(chained_task("shop")).await.unwrap();
+    ledger.task_event(&next, TaskEvent::Cancel, Change::default()).await.unwrap();
+    ledger.task_event(&next, TaskEvent::Retry, Change::default()).await.unwrap();
 }
 
 #[tokio::test]
