@@ -1,5 +1,6 @@
-//! Encodes a lane's pages into segments and seals each; `stream.rs` commits it, then the lane goes on behind it.
+//! Encodes a lane's pages into segments; each is closed and committed while the next one is encoded.
 
+use super::closing::{Closing, Underway};
 use super::error::TransferError;
 use super::extract::{Feed, Item, Pump, Work};
 use super::family::{Taken, too_many};
@@ -7,16 +8,16 @@ use super::follow::Gathered;
 use super::keeper::{Growth, Keeper};
 use super::limit::Left;
 use super::pages::Known;
-use super::spool::{OpenSegment, Sealed};
+use super::spool::OpenSegment;
 use super::stream::StreamRun;
 use crate::base::error::ErrorClass;
 use crate::base::pool::Pool;
 use crate::base::{crash, fsio};
+use crate::ledger::Tail;
 use crate::ledger::rows::LaneRow;
-use crate::ledger::{Advance, Tail};
 use crate::model::offset::Offset;
 use crate::model::schema::Schema;
-use crate::model::segment::{CheckpointDelta, CutReason, SealedSegment, SegmentId};
+use crate::model::segment::{CheckpointDelta, CutReason, SegmentId};
 use crate::record::convert::Failed;
 use crate::record::page::Page;
 use saas_export_api::plural;
@@ -33,6 +34,8 @@ pub struct Lane {
     run: Arc<StreamRun>,
     row: LaneRow,
     open: Option<Open>,
+    /// The segment before it, until it is committed.
+    closing: Option<Underway>,
     /// The journal's keeper of the segment that comes first, if the sample has begun one.
     keeper: Option<Keeper>,
     /// Whether the first segment of this run is still to be sealed: [`Work::known`] is said of it alone.
@@ -64,7 +67,8 @@ impl Lane {
     pub fn new(run: Arc<StreamRun>, row: LaneRow) -> Self {
         let taken = run.picker.as_ref().map(|picker| picker.taken());
         let left = run.left;
-        Self { run, row, open: None, keeper: None, first: true, observed: None, total: None, newest: None, taken, left }
+        let (open, closing, keeper) = (None, None, None);
+        Self { run, row, open, closing, keeper, first: true, observed: None, total: None, newest: None, taken, left }
     }
 
     fn id(&self) -> SegmentId {
@@ -86,6 +90,8 @@ impl Lane {
         let pump = AbortOnDrop(tokio::spawn(pump.run(feed.sampled, feed.pages, out)));
         let result = self.read(pages).await;
         drop(pump);
+        let settled = self.settle().await;
+        let result = result.and(settled);
         if let Some(mut open) = self.open.take() {
             let synced = open.keeper.sync();
             open.segment.discard();
@@ -104,6 +110,7 @@ impl Lane {
             let item = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(TransferError::Stopped),
+                closed = closed(&mut self.closing) => { self.closing = None; closed?; continue }
                 item = pages.recv() => item,
                 () = tokio::time::sleep(idle) => { self.sync_journal().await?; continue }
             };
@@ -227,42 +234,45 @@ impl Lane {
         synced
     }
 
-    /// Seals the open segment and commits it: segment, offset and audit in one transaction.
+    /// Begins to close the open segment; the lane stands behind it from now on.
     async fn seal(&mut self, cut: CutReason) -> Result<(), TransferError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let last = open.last;
-        drop(open.keeper);
-        let finished = self.run.task.cpu.run(move |pool| open.segment.finish(pool)).await??;
-        let sealed = tokio::task::spawn_blocking(move || finished.seal()).await??;
-        let id = self.id();
-        let delta = CheckpointDelta { from: self.row.offset.clone(), to: last };
-        let done = cut != CutReason::Size;
-        let bytes = sealed.bytes;
-        let segment = sealed_segment(id, sealed, cut, delta);
-        crash::point("segment.before_commit");
+        self.settle().await?;
+        let Some(Open { segment, keeper, last }) = self.open.take() else { return Ok(()) };
+        drop(keeper);
         let fresh = self.run.picker.as_ref().map(|picker| picker.taken());
-        let values = std::mem::replace(&mut self.taken, fresh).map(|mut taken| taken.take());
-        let newest = self.newest.take().and_then(|gathered| gathered.finish(&self.run));
-        let observed = self.observed.take();
-        let step = Advance {
-            lane_done: done,
-            observed: observed.as_ref(),
+        let closing = Closing {
+            run: self.run.clone(),
+            id: self.id(),
+            segment,
+            cut,
+            delta: CheckpointDelta { from: self.row.offset.clone(), to: last.clone() },
+            journal: self.journal_path(),
+            observed: self.observed.take(),
             total: self.total,
-            values: values.as_ref(),
-            newest: newest.as_ref(),
-            ..Advance::default()
+            values: std::mem::replace(&mut self.taken, fresh).map(|mut taken| taken.take()),
+            newest: self.newest.take().and_then(|gathered| gathered.finish(&self.run)),
         };
-        self.run.advance(&segment, step).await?;
-        crash::point("segment.committed");
-        let path = self.journal_path();
-        fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
-        crash::point("journal.removed");
+        self.closing = Some(closing.begin());
+        self.run.task.progress.closing(self.row.lane);
         self.first = false;
-        self.run.task.progress.committed(self.row.lane, bytes);
-        self.row.offset = segment.delta.to;
+        self.row.offset = last;
         self.row.next_n += 1;
-        self.row.done = done;
+        self.row.done = cut != CutReason::Size;
+        if self.row.done || self.run.task.room.quota().is_some() {
+            // With a quota a lane has booked the room of one segment, not of two.
+            return self.settle().await;
+        }
         Ok(())
+    }
+
+    /// Waits until the segment that is being closed is committed.
+    async fn settle(&mut self) -> Result<(), TransferError> {
+        let closed = match &mut self.closing {
+            Some(underway) => underway.ended().await,
+            None => Ok(()),
+        };
+        self.closing = None;
+        closed
     }
 
     /// The lane has no more pages, or may read no more: its last segment, or only its last offset.
@@ -271,6 +281,7 @@ impl Lane {
         if counts.written + counts.rejected > 0 {
             self.seal(why).await?;
         } else {
+            self.settle().await?;
             let to = self.open.as_ref().map_or(&self.row.offset, |open| &open.last).clone();
             let delta = CheckpointDelta { from: self.row.offset.clone(), to };
             self.run.finish_lane(self.row.lane, Tail { delta, counts }).await?;
@@ -285,19 +296,11 @@ impl Lane {
     }
 }
 
-fn sealed_segment(id: SegmentId, sealed: Sealed, cut: CutReason, delta: CheckpointDelta) -> SealedSegment {
-    SealedSegment {
-        id,
-        name: sealed.name,
-        bytes: sealed.bytes,
-        sha256: sealed.sha256,
-        crc32c: sealed.crc32c,
-        plain: sealed.plain,
-        counts: sealed.counts,
-        pages: sealed.pages,
-        source_bytes: sealed.source_bytes,
-        cut,
-        delta,
+/// Waits for the segment that is being closed; for ever where there is none.
+async fn closed(closing: &mut Option<Underway>) -> Result<(), TransferError> {
+    match closing {
+        Some(underway) => underway.ended().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 
 mod cause;
+pub mod closing;
 pub mod cpu;
 pub mod deliver;
 pub mod error;

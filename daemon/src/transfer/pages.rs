@@ -7,6 +7,7 @@ use super::spool::Spool;
 use crate::base::{clock, crash, fsio};
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::Offset;
+use crate::model::segment::SegmentId;
 use crate::record::page::Page;
 use crate::sources::{PageStream, SourceError};
 use std::collections::VecDeque;
@@ -65,8 +66,10 @@ impl Pages {
             Found::Replay(found) if found.header.segment == segment && found.header.from == row.offset => Some(*found),
             _ => None,
         };
-        if replay.is_none() {
-            fsio::remove(&path).map_err(TransferError::spool("remove", &path))?;
+        // A crash while the segment was closed may have left the journal of the one behind it, whose pages come again.
+        let next = spool.journal(&SegmentId { n: segment.n + 1, ..segment });
+        for stale in [replay.is_none().then_some(path), Some(next)].into_iter().flatten() {
+            fsio::remove(&stale).map_err(TransferError::spool("remove", &stale))?;
         }
         Ok(Self::new(stream, row.lane, row.offset.clone(), open, replay))
     }

@@ -27,7 +27,8 @@ pub struct Counters {
     pages: AtomicU64,
     sampled: Sampled,
     committed: AtomicU64,
-    open: Mutex<BTreeMap<u32, u64>>,
+    /// Bytes of open segments by lane, and of those that are being closed.
+    open: Mutex<BTreeMap<(u32, bool), u64>>,
     totals: Mutex<Totals>,
     readings: Mutex<Vec<(Instant, u64)>>,
     source: OnceLock<Arc<SourceStats>>,
@@ -128,12 +129,19 @@ impl Counters {
 
     /// Bytes of a lane's open segment.
     pub fn open_bytes(&self, lane: u32, bytes: u64) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(lane, bytes);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert((lane, false), bytes);
     }
 
-    /// A lane's segment was committed.
+    /// A lane's open segment is being closed.
+    pub fn closing(&self, lane: u32) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = open.remove(&(lane, false)).unwrap_or(0);
+        open.insert((lane, true), bytes);
+    }
+
+    /// The segment of a lane that was being closed was committed.
     pub fn committed(&self, lane: u32, bytes: u64) {
-        self.open_bytes(lane, 0);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(lane, true));
         self.committed.fetch_add(bytes, Relaxed);
     }
 
