@@ -3,6 +3,7 @@
 
 mod group;
 mod splice;
+mod whole;
 
 use super::compress::{gzip_level, zstd_level};
 use super::{FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
@@ -22,6 +23,8 @@ use std::sync::Arc;
 
 pub use splice::splice;
 
+use whole::{Columns, WholeGroup};
+
 /// The name and version of the writer, in the form that readers look for.
 const CREATED_BY: &str = concat!("saas-export-daemon version ", env!("CARGO_PKG_VERSION"));
 
@@ -36,17 +39,33 @@ const ROW_GROUP_SOURCE: (u64, u64) = (64 << 10, 128 << 20);
 /// after a few thousand rows instead of many: measured, that is both faster and smaller than the library's 1 MiB.
 const DICTIONARY: usize = 128 << 10;
 
+/// Columns from which on a row group is encoded only when it is whole.
+const MANY: usize = 256;
+
+/// The bound of its source bytes then: its values wait in memory as they are.
+const WHOLE_SOURCE: u64 = 64 << 20;
+
 /// Writes a segment. The columns of a row group are encoded side by side.
 pub struct Encoder {
     writer: SerializedFileWriter<Box<dyn Write + Send>>,
     columns: ArrowRowGroupWriterFactory,
-    group: Option<RowGroup>,
+    /// What encodes whole row groups, where there are many columns.
+    whole: Option<Arc<Columns>>,
+    group: Option<Group>,
     schema: SchemaRef,
     most_rows: u64,
     most_source: u64,
     rows: u64,
     source: u64,
     counted: u64,
+}
+
+/// The open row group.
+enum Group {
+    /// Encoded while it grows.
+    Growing(RowGroup),
+    /// Encoded once it is whole.
+    Whole(WholeGroup),
 }
 
 impl Encoder {
@@ -61,25 +80,35 @@ impl Encoder {
             return Err(KeysError::Refused.into());
         }
         let mut properties = properties(settings)?;
+        let apart = properties.clone();
         // Parquet's own types say all that there is to say; a copy of the Arrow schema would only double the footer.
-        let schema = ArrowSchemaConverter::new().convert(plan.arrow_schema()).map_err(refused)?;
+        let parquet_schema = ArrowSchemaConverter::new().convert(plan.arrow_schema()).map_err(refused)?;
         if let Some(keys) = keys {
-            properties = properties.with_file_encryption_properties(keys.properties(&schema)?);
+            properties = properties.with_file_encryption_properties(keys.properties(&parquet_schema)?);
         }
         let properties = Arc::new(properties.build());
-        let writer = SerializedFileWriter::new(writer, schema.root_schema_ptr(), properties).map_err(refused)?;
+        let root = parquet_schema.root_schema_ptr();
+        let writer = SerializedFileWriter::new(writer, root, properties).map_err(refused)?;
         let schema = Arc::clone(plan.arrow_schema());
         let columns = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
-        let most_source = chunk_size.saturating_mul(SOURCE_PER_BYTE).clamp(ROW_GROUP_SOURCE.0, ROW_GROUP_SOURCE.1);
+        // An encrypted column is bound to its place in the file, which only the writer of the whole file knows.
+        let whole = keys.is_none() && parquet_schema.num_columns() >= MANY;
+        let whole = whole.then(|| Arc::new(Columns::new(schema.clone(), parquet_schema.root_schema_ptr(), apart)));
+        let most = if whole.is_some() { WHOLE_SOURCE } else { ROW_GROUP_SOURCE.1 };
+        let most_source = chunk_size.saturating_mul(SOURCE_PER_BYTE).clamp(ROW_GROUP_SOURCE.0, most);
         let most_rows = settings.row_group_rows.into();
-        Ok(Self { writer, columns, group: None, schema, most_rows, most_source, rows: 0, source: 0, counted: 0 })
+        Ok(Self { writer, columns, whole, group: None, schema, most_rows, most_source, rows: 0, source: 0, counted: 0 })
     }
 
     /// Writes the open row group.
     fn end_group(&mut self, pool: &Pool) -> Result<(), FormatError> {
         let Some(group) = self.group.take() else { return Ok(()) };
         let mut row_group = self.writer.next_row_group().map_err(refused)?;
-        for chunk in group.finish(pool)? {
+        let chunks = match group {
+            Group::Growing(group) => group.finish(pool)?,
+            Group::Whole(group) => group.finish(pool)?,
+        };
+        for chunk in chunks {
             chunk.append_to_row_group(&mut row_group).map_err(refused)?;
         }
         row_group.close().map_err(refused)?;
@@ -117,12 +146,18 @@ impl SegmentEncoder for Encoder {
         if batch.num_rows() > 0 {
             let group = match &mut self.group {
                 Some(group) => group,
-                none => {
-                    let number = self.writer.flushed_row_groups().len();
-                    none.insert(RowGroup::new(&self.columns, number, &self.schema)?)
-                }
+                none => none.insert(match &self.whole {
+                    Some(columns) => Group::Whole(WholeGroup::new(columns.clone())),
+                    None => {
+                        let number = self.writer.flushed_row_groups().len();
+                        Group::Growing(RowGroup::new(&self.columns, number, &self.schema)?)
+                    }
+                }),
             };
-            group.write(batch, source, pool)?;
+            match group {
+                Group::Growing(group) => group.write(batch, source, pool)?,
+                Group::Whole(group) => group.write(batch, source),
+            }
         }
         if self.rows > 0 && (self.rows >= self.most_rows || self.source >= self.most_source) {
             self.end_group(pool)?;
@@ -135,7 +170,12 @@ impl SegmentEncoder for Encoder {
     }
 
     fn growing_bytes(&self) -> u64 {
-        self.counted + self.group.as_ref().map_or(0, RowGroup::bytes)
+        let open = match &self.group {
+            Some(Group::Growing(group)) => group.bytes(),
+            Some(Group::Whole(group)) => group.bytes(),
+            None => 0,
+        };
+        self.counted + open
     }
 
     fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
