@@ -21,13 +21,42 @@ pub struct Object<'p> {
 struct Guess<'p> {
     member: usize,
     key: &'p [u8],
+    /// Its first eight bytes, and which bits of them count: most keys are compared without a call.
+    head: u64,
+    mask: u64,
+}
+
+impl<'p> Guess<'p> {
+    fn new(member: usize, key: &'p [u8]) -> Self {
+        let mut head = [0; 8];
+        let short = key.len().min(8);
+        head[..short].copy_from_slice(&key[..short]);
+        let mask = u64::MAX.checked_shr(64 - 8 * short as u32).unwrap_or(0);
+        Self { member, key, head: u64::from_le_bytes(head), mask }
+    }
+
+    /// Whether the key stands at the start of `text`.
+    #[inline]
+    fn is_at(&self, text: &[u8]) -> bool {
+        let Some(head) = text.first_chunk() else { return !self.key.is_empty() && text.starts_with(self.key) };
+        if u64::from_le_bytes(*head) & self.mask != self.head {
+            return false;
+        }
+        match self.key.len() {
+            0 => false,
+            1..=8 => true,
+            // Overlapping the first eight.
+            length @ 9..=16 => eight(text, length) == eight(self.key, length),
+            _ => text.starts_with(self.key),
+        }
+    }
 }
 
 impl<'p> Object<'p> {
     /// Empty columns with room for `rows`.
     pub fn new(plan: &'p ObjectPlan, rows: usize) -> Self {
         let columns: Vec<_> = plan.kinds.iter().map(|kind| Column::new(kind, rows)).collect();
-        let after = (0..=columns.len()).map(|member| Guess { member, key: plan.key(member) }).collect();
+        let after = (0..=columns.len()).map(|member| Guess::new(member, plan.key(member))).collect();
         Self { plan, columns, after }
     }
 
@@ -39,11 +68,12 @@ impl<'p> Object<'p> {
         let mut previous = 0;
         loop {
             scanner.skip_whitespace();
-            let guess = self.after[previous];
-            let member = if !guess.key.is_empty() && scanner.rest().starts_with(guess.key) {
+            let guess = &self.after[previous];
+            let member = if guess.is_at(scanner.rest()) {
+                let member = guess.member;
                 scanner.advance(guess.key.len());
                 scanner.colon()?;
-                guess.member
+                member
             } else {
                 self.other_member(previous, scanner, context)?
             };
@@ -81,7 +111,7 @@ impl<'p> Object<'p> {
         let key = scanner.key()?;
         let name = key.decode(&mut context.scratch).ok();
         if let Some(member) = name.and_then(|name| self.plan.find(name)) {
-            self.after[previous] = Guess { member, key: self.plan.key(member) };
+            self.after[previous] = Guess::new(member, self.plan.key(member));
             return Ok(member);
         }
         let value = scanner.skip_value()?;
@@ -102,5 +132,33 @@ impl<'p> Object<'p> {
     /// The arrays of the columns, filled up to `rows`.
     pub fn finish(self, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
         self.columns.into_iter().map(|column| column.finish(rows)).collect()
+    }
+}
+
+/// The eight bytes that end at `end`.
+#[inline]
+fn eight(text: &[u8], end: usize) -> Option<u64> {
+    text.get(end - 8..end)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_where_it_stands_and_nowhere_else() {
+        for length in 2..40 {
+            let key: Vec<u8> = (0..length).map(|n| b'a' + n % 26).collect();
+            let guess = Guess::new(0, &key);
+            let text = [&key[..], b":1,\"more of the text\""].concat();
+            assert!(guess.is_at(&text) && guess.is_at(&key), "{length}");
+            for wrong in 0..key.len() {
+                let mut other = text.clone();
+                other[wrong] ^= 1;
+                assert!(!guess.is_at(&other), "{length} {wrong}");
+            }
+            assert!(!guess.is_at(&text[..key.len() - 1]) && !guess.is_at(b""));
+        }
+        assert!(!Guess::new(0, b"").is_at(b"anything at all") && !Guess::new(0, b"").is_at(b""));
     }
 }
