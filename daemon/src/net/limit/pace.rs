@@ -184,7 +184,7 @@ impl Pace {
         self.refused += u64::from(told.refused);
         let Some(adaptive) = &mut self.adaptive else { return };
         if !told.refused {
-            adaptive.accepted(now);
+            adaptive.accepted(now, sent);
         } else if let Some(wait) = adaptive.refused(now, sent) {
             self.pause(Held { until: now + wait, why: Why::Refused });
         }

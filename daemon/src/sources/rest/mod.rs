@@ -12,6 +12,7 @@ mod lane;
 mod link;
 mod pages;
 mod paginate;
+mod peek;
 mod request;
 mod run;
 mod spec;

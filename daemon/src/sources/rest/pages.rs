@@ -17,6 +17,7 @@ use order::Doubt;
 
 use super::error::RestError;
 use super::paginate::{Lead, Pager, Seen};
+use super::peek::Hint;
 use super::request::Request;
 use super::run::{Run, digest};
 use super::spec::StreamSpec;
@@ -91,6 +92,10 @@ pub struct PartitionPages {
     doubt: Doubt,
     /// Whether other partitions come after it: what may be asked in vain is then better asked of those.
     others: bool,
+    /// Where the page under way probably leads.
+    hint: Hint,
+    /// Whether such hints were right so far.
+    hints: bool,
 }
 
 impl PartitionPages {
@@ -102,10 +107,11 @@ impl PartitionPages {
         finished: &Arc<Notify>,
     ) -> Result<Self, RestError> {
         let run = Run::open(reader, partitions, at.partition)?;
-        let window = Window::new(weight, finished.clone());
+        let (window, hint) = (Window::new(weight, finished.clone()), Hint::new(finished.clone()));
         let (reader, others) = (reader.clone(), partitions.len() > 1);
         let doubt = Doubt::None;
-        let mut pages = Self { reader, at, window, run, ready: VecDeque::new(), failed: None, doubt, others };
+        let (ready, failed, hints) = (VecDeque::new(), None, true);
+        let mut pages = Self { reader, at, window, run, ready, failed, doubt, others, hint, hints };
         pages.doubt = pages.doubt_at_start();
         Ok(pages)
     }
@@ -148,6 +154,7 @@ impl PartitionPages {
     pub fn settle(&mut self) {
         while self.failed.is_none() && self.at.cursor != PageCursor::End {
             if self.window.drop_unless_front(&self.wanted()) {
+                self.hints = false;
                 // Pages of uneven size: one at a time, until some in a row are of the same size again.
                 self.run.pages = 0;
                 self.run.uneven = true;
@@ -204,7 +211,7 @@ impl PartitionPages {
         let cursor = match lead {
             Lead::End => PageCursor::End,
             Lead::Cursor(cursor) => cursor,
-            Lead::Reference(reference) => self.resolve(&answer, &reference)?,
+            Lead::Reference(reference) => resolve(&self.reader, &self.run.request, &answer, &reference)?,
         };
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
@@ -272,20 +279,6 @@ impl PartitionPages {
         total
     }
 
-    /// The absolute URL of the next page, judged, and without anything secret that the server wrote into it.
-    fn resolve(&self, answer: &Answer, reference: &str) -> Result<PageCursor, RestError> {
-        let fetcher = &self.reader.fetcher;
-        let (mut url, _) = fetcher
-            .origins
-            .follow(&answer.url, reference)
-            .map_err(|cause| RestError::Leave { source_name: self.reader.source.clone(), cause })?;
-        self.run.request.private.strip(&mut url);
-        if fetcher.mask.finds(url.as_str()) {
-            return Err(self.no_next("its URL has a credential of ours in it, which must not be stored".to_owned()));
-        }
-        Ok(PageCursor::Url(url.into()))
-    }
-
     fn no_next(&self, reason: String) -> RestError {
         RestError::Next { source_name: self.reader.source.clone(), reason }
     }
@@ -297,9 +290,42 @@ impl PartitionPages {
         let foreign = || RestError::Offset { source_name: self.reader.source.clone() };
         let ask = ask.ok_or_else(foreign)?;
         let (fetcher, request) = (self.reader.fetcher.clone(), self.run.request.clone());
-        let fetch = async move { fetcher.fetch(&ask, |answer| locate(&spec, &request, answer)).await };
+        let hint = self.hints.then(|| (self.hint.clone(), self.reader.clone(), cursor.clone()));
+        let read = move |answer: &Answer| {
+            if let Some((hint, reader, cursor)) = &hint
+                && let Some(next) = lead(reader, &request, cursor, answer)
+            {
+                hint.tell(cursor.clone(), next);
+            }
+            locate(&spec, &request, answer)
+        };
+        let fetch = async move { fetcher.fetch(&ask, read).await };
         self.window.push(cursor, fetch);
         Ok(())
+    }
+}
+
+/// The absolute URL of the next page, judged, and without anything secret that the server wrote into it.
+fn resolve(reader: &Reader, request: &Request, answer: &Answer, reference: &str) -> Result<PageCursor, RestError> {
+    let fetcher = &reader.fetcher;
+    let (mut url, _) = fetcher
+        .origins
+        .follow(&answer.url, reference)
+        .map_err(|cause| RestError::Leave { source_name: reader.source.clone(), cause })?;
+    request.private.strip(&mut url);
+    if fetcher.mask.finds(url.as_str()) {
+        let reason = "its URL has a credential of ours in it, which must not be stored".to_owned();
+        return Err(RestError::Next { source_name: reader.source.clone(), reason });
+    }
+    Ok(PageCursor::Url(url.into()))
+}
+
+/// Where an answer probably leads, told before it is read.
+fn lead(reader: &Reader, request: &Request, cursor: &PageCursor, answer: &Answer) -> Option<PageCursor> {
+    match reader.spec.peek.as_ref()?.lead(&reader.spec.pager, cursor, answer)? {
+        Lead::End => None,
+        Lead::Cursor(cursor) => Some(cursor),
+        Lead::Reference(reference) => resolve(reader, request, answer, &reference).ok(),
     }
 }
 

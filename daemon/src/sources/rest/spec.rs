@@ -4,6 +4,7 @@ use super::auth::{Shared, is_open};
 use super::checksum::Sum;
 use super::incremental::Bounds;
 use super::paginate::{Pager, Place};
+use super::peek::Peek;
 use super::split::Split;
 use super::template::{Templates, Text};
 use crate::auth::fixed::header;
@@ -69,6 +70,8 @@ pub struct StreamSpec {
     pub total: Option<Place>,
     /// From one page to the next.
     pub pager: Pager,
+    /// Where the next page is looked up before an answer is read; `None` where nothing says it.
+    pub peek: Option<Peek>,
     /// The checksum that an answer has in a way of its own.
     pub sum: Option<Sum>,
     /// Whether the standard digests in headers are compared.
@@ -160,10 +163,12 @@ impl StreamSpec {
         let (base, shared) = (base.clone(), Arc::new(shared.clone()));
         let (keyed, max_pages) = (!stream.primary_key.is_empty(), stream.max_pages.max(1));
         let path_template = stream.path.clone();
+        // Only what may be asked twice is asked on a guess.
+        let peek = Peek::of(&pager, &paths).filter(|_| method == http::Method::GET);
         let (exact_total, judge) = (stream.total_mismatch == TotalMismatch::Fail, None);
         #[rustfmt::skip]
         let spec = Self {
-            method, base, path, path_template, query, headers, body, shared, templates, locator, total, pager, sum, digests, incremental, judge, keyed,
+            method, base, path, path_template, query, headers, body, shared, templates, locator, total, pager, peek, sum, digests, incremental, judge, keyed,
             max_pages, exact_total, identity, transform, fingerprint, split,
         };
         Ok(spec)

@@ -51,6 +51,13 @@ impl PartitionPages {
                     self.wanted()
                 }
                 None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => self.wanted(),
+                // Told by the page under way itself, before its records are found.
+                Some(last) if self.window.len() == 1 && held < PAGES_AHEAD && self.may_hint() => {
+                    match self.hint.take(last) {
+                        Some(next) if next != *last && room.take() => next,
+                        _ => return Ok(()),
+                    }
+                }
                 Some(last) if held < self.width() => match self.reader.spec.pager.guess(last, self.run.last) {
                     Some(guess) if self.within_total(&guess) && room.take() => guess,
                     _ => return Ok(()),
@@ -73,6 +80,11 @@ impl PartitionPages {
         }
         let pages = if self.is_short() { 0 } else { self.run.pages.saturating_sub(u32::from(self.others)) };
         most.min(1 << pages.min(MAX_AHEAD.ilog2())) as usize
+    }
+
+    /// Whether the page under way may say itself where it leads.
+    fn may_hint(&self) -> bool {
+        self.hints && self.reader.spec.peek.is_some() && matches!(self.doubt, Doubt::None)
     }
 
     /// Whether the last page is probably the last one: it has fewer records than were asked for, and an API that never
