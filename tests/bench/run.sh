@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Runs the three workloads of a benchmark directory through the daemon, release build, one task each, and prints what it
-# took beside the floors.
+# Runs the workloads of a benchmark directory through the daemon, release build, one task each, and prints what it took, beside
+# the floors and peers that were measured in the same run.
 #
-#   BENCH_HOME=/path/to/bench tests/bench/run.sh [--scale 0.1] [--workload narrow|wide|nested|all] [--reps 3] [--no-floors]
+#   BENCH_HOME=/path/to/bench tests/bench/run.sh [--scale 0.1] [--workload narrow|wide|nested|all] [--formats "parquet ndjson csv avro"]
+#                                                [--reps 3] [--peers net-1,floor-file-1t,floor-http-1t,duckdb-files | --no-floors]
+#   BENCH_HOME=/path/to/bench tests/bench/run.sh --latency 50 [--scale 1]   nested, each answer so many ms late: 1 and 16 connections
 #
 # BENCH_HOME holds gen.sh (makes the pages), server/start.sh and stop.sh (nginx on loopback), run-peers.sh (the floors).
 # BENCH_BIN measures the programs in that directory instead of building them.
@@ -10,13 +12,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${BENCH_HOME:?set BENCH_HOME to the benchmark directory}"
-scale=0.1 workloads=all reps=1 floors=1
+scale=0.1 workloads=all formats=parquet reps=1 peers=net-1,floor-file-1t,floor-http-1t latency=0
 while [ $# -gt 0 ]; do
   case $1 in
     --scale) scale=$2; shift 2 ;;
     --workload) workloads=$2; shift 2 ;;
     --reps) reps=$2; shift 2 ;;
-    --no-floors) floors=; shift ;;
+    --formats) formats=$2; shift 2 ;;
+    --peers) peers=$2; shift 2 ;;
+    --no-floors) peers=; shift ;;
+    --latency) latency=$2 workloads=nested peers=; shift 2 ;;
     *) echo "unknown option $1" >&2; exit 2 ;;
   esac
 done
@@ -41,12 +46,16 @@ trap stop EXIT
 trap 'exit 143' TERM INT
 
 for workload in $workloads; do "$BENCH_HOME/gen.sh" --scale "$scale" --workload "$workload" >&2; done
-"$BENCH_HOME/server/start.sh" --scale "$scale" --port "$BENCH_PORT" --ttl 7200 >&2
+serve() { "$BENCH_HOME/server/start.sh" --scale "$scale" --port "$BENCH_PORT" --latency-ms "$latency" --ttl 7200 >&2; }
+serve
 
 : >"$dir/auth.env"
 chmod 600 "$dir/auth.env"
 
-configure() { # configure REPLAY_LIMIT
+configure() { # configure REPLAY_LIMIT CONNECTIONS
+  local pages='link: {}' workload format
+  # Pages that can be named are asked for side by side.
+  [ "$latency" = 0 ] || pages='page: { param: page, start: 1 }'
   cat >"$dir/config.yaml" <<YAML
 version: 1
 daemon: { state_dir: $dir/state, socket: $dir/control.sock, replay_limit: $1 }
@@ -54,6 +63,7 @@ sources:
   bench:
     rest:
       base_url: http://127.0.0.1:$BENCH_PORT/v1
+      rate: { concurrency: $2 }
       streams:
         narrow:
           path: /narrow
@@ -66,20 +76,23 @@ sources:
         nested:
           path: /nested
           records: \$[*]
-          paginate: { link: {} }
+          paginate: { $pages }
 destinations:
   lake: { local: { root: $dir/lake } }
 exports:
-  narrow: { source: bench, streams: [narrow], to: [lake], format: { parquet: { compression: zstd } } }
-  wide: { source: bench, streams: [wide], to: [lake], format: { parquet: { compression: zstd } } }
-  nested: { source: bench, streams: [nested], to: [lake], format: { parquet: { compression: zstd } } }
 YAML
+  for workload in narrow wide nested; do
+    for format in 'parquet: { compression: zstd }' 'ndjson: { compression: zstd, level: 1 }' 'csv: {}' \
+      'avro: { compression: zstd, level: 1 }'; do
+      echo "  $workload-${format%%:*}: { source: bench, streams: [$workload], to: [lake], format: { $format } }"
+    done
+  done >>"$dir/config.yaml"
 }
 
 # One run in a daemon of its own: prints seconds, CPU seconds, peak MB, records, MB written.
-run() { # run WORKLOAD
+run() { # run WORKLOAD-FORMAT
   rm -rf "$dir/state" "$dir/lake"
-  find "$BENCH_SCRATCH/data/s$scale/$1" -name '*.json' -print0 | xargs -0 cat >/dev/null
+  find "$BENCH_SCRATCH/data/s$scale/${1%-*}" -name '*.json' -print0 | xargs -0 cat >/dev/null
   "$bin/saas-export-daemon" --config "$dir/config.yaml" --auth-env "$dir/auth.env" 2>"$dir/daemon.log" &
   daemon=$!
   "$bin/exportctl" --socket "$dir/control.sock" waitready --timeout 20s >&2
@@ -108,35 +121,61 @@ PY
   daemon=
 }
 
-row() { # row NAME WORKLOAD: the median by wall time of `reps` runs, as a line of the table
+row() { # row NAME WORKLOAD-FORMAT: the median by wall time of `reps` runs, as a line of the table
   local results=
   for _ in $(seq "$reps"); do results+=$(run "$2")$'\n'; done
-  python3 - "$1" "$BENCH_SCRATCH/data/s$scale/$2.meta.json" "$results" <<'PY'
+  python3 - "$1" "$BENCH_SCRATCH/data/s$scale/${2%-*}.meta.json" "$results" "$dir/floors" <<'PY'
 import json, sys
-name, meta, text = sys.argv[1:]
+name, meta, text, floors = sys.argv[1:]
 meta = json.load(open(meta))
 runs = sorted([float(x) for x in line.split()] for line in text.splitlines() if line.strip())
 wall, cpu, peak, rows, out = runs[len(runs) // 2]
 assert rows == meta["records"], f"{rows} records of {meta['records']}"
 mb = meta["json_bytes"] / 1e6
-print(f"| {name} | {wall:.2f} | {cpu:.2f} | {rows / wall:,.0f} | {mb / wall:,.0f} | {peak:,.0f} | {out:,.1f} |")
+floor = {}
+try:
+    for line in open(floors):
+        peer, *figures = line.split("\t")
+        floor[peer] = [float(figure) for figure in figures[:2]]
+except FileNotFoundError:
+    pass
+ratio = lambda mine, peer, which: f"{mine / floor[peer][which]:.2f}" if peer in floor else "-"
+print(f"| {name} | {wall:.2f} | {cpu:.2f} | {rows / wall:,.0f} | {mb / wall:,.0f} | {peak:,.0f} | {out:,.1f} "
+      f"| {ratio(wall, 'floor-http-1t', 0)} | {ratio(wall, 'duckdb-files', 0)} | {ratio(cpu, 'floor-file-1t', 1)} |")
 PY
 }
 
+# The peers, as lines of the same table; their wall and CPU seconds are kept for the ratios.
+floors() { # floors WORKLOAD
+  "$BENCH_HOME/server/stop.sh" --port "$BENCH_PORT" >/dev/null 2>&1 || true
+  # Their own table has more columns: peer, what, wall, cpu, records/s, JSON MB/s, peak RSS, PSS, server CPU, out.
+  "$BENCH_HOME/run-peers.sh" --workload "$1" --scale "$scale" --reps "$reps" --no-verify --peers "$peers" 2>/dev/null >"$dir/peers" || true
+  awk -F' *\\| *' '$4 ~ /^[0-9]/ { gsub(",", "", $0); print $2 "\t" $4 "\t" $5 }' "$dir/peers" >"$dir/floors"
+  awk -F' *\\| *' '$4 ~ /^[0-9]/ { printf "| %s | %s | %s | %s | %s | %s | %s | | | |\n", $2, $4, $5, $6, $7, $8, $11 }' "$dir/peers"
+  tail -n 1 "$dir/peers" | sed 's/^/(/; s/$/)/' >"$dir/quiet"
+  serve
+}
+
 for workload in $workloads; do
-  printf '\n### %s, scale %s\n\n| what | wall s | cpu s | records/s | JSON MB/s | peak MB | out MB |\n|---|---:|---:|---:|---:|---:|---:|\n' "$workload" "$scale"
-  configure 10s
-  row "saas-export-daemon" "$workload"
-  if [ -n "${JOURNAL:-}" ]; then
-    configure 1s
-    row "saas-export-daemon, early journal" "$workload"
+  printf '\n### %s, scale %s, median of %s\n\n' "$workload" "$scale" "$reps"
+  printf '| what | wall s | cpu s | records/s | JSON MB/s | peak MB | out MB | wall / floor-http-1t | wall / duckdb-files | cpu / floor-file-1t |\n'
+  printf '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n'
+  rm -f "$dir/floors" "$dir/quiet"
+  [ -z "$peers" ] || floors "$workload"
+  if [ "$latency" != 0 ]; then
+    for connections in 1 16; do
+      configure 10s "$connections"
+      row "$latency ms late, connections: $connections" "$workload-parquet"
+    done
+    continue
   fi
-  if [ -n "$floors" ]; then
-    "$BENCH_HOME/server/stop.sh" --port "$BENCH_PORT" >/dev/null 2>&1 || true
-    # Their own table has more columns; here the ones above: peer, wall, cpu, records/s, JSON MB/s, peak RSS, out.
-    "$BENCH_HOME/run-peers.sh" --workload "$workload" --scale "$scale" --reps "$reps" --no-verify \
-      --peers net-1,floor-file-1t,floor-http-1t 2>/dev/null |
-      awk -F' *\\| *' '/^\| (net|floor)-/ { printf "| %s | %s | %s | %s | %s | %s | %s |\n", $2, $4, $5, $6, $7, $8, $11 }' || true
-    "$BENCH_HOME/server/start.sh" --scale "$scale" --port "$BENCH_PORT" --ttl 7200 >&2
-  fi
+  for format in $formats; do
+    configure 10s 4
+    row "saas-export-daemon, $format" "$workload-$format"
+    if [ -n "${JOURNAL:-}" ]; then
+      configure 1s 4
+      row "saas-export-daemon, $format, early journal" "$workload-$format"
+    fi
+  done
+  [ ! -s "$dir/quiet" ] || { echo; cat "$dir/quiet"; }
 done
