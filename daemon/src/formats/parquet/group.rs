@@ -16,7 +16,7 @@ use std::time::Duration;
 const SHARES: usize = 64;
 
 /// JSON bytes of pages that are gathered before their columns are encoded, so that a share is worth handing out.
-const GATHERED: u64 = 1 << 20;
+const GATHERED: u64 = 4 << 20;
 
 /// The columns of a row group that is not written yet.
 pub struct RowGroup {
