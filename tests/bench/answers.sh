@@ -31,7 +31,7 @@ stop() {
 trap stop EXIT
 trap 'exit 143' TERM INT
 
-"$bin/sample-api" --records 3000000 >"$dir/sample" &
+"$bin/sample-api" --records 30000000 >"$dir/sample" &
 sample=$!
 for _ in $(seq 100); do grep -q listening "$dir/sample" && break; sleep 0.05; done
 origin=$(sed -n 's/^listening on //p' "$dir/sample")
@@ -43,7 +43,7 @@ daemon: { state_dir: $dir/state, socket: $dir/control.sock }
 sources:
   shop:
     rest:
-      base_url: $origin
+      base_url: $origin/v2
       streams:
         orders:
           path: /orders
