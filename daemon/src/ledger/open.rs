@@ -2,9 +2,9 @@
 
 use super::error::LedgerError;
 use super::schema::{APPLICATION_ID, NEWEST, migrate};
-use crate::base::fsio;
+use crate::base::{clock, fsio};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,11 @@ const CHECKPOINT_PAGES: i64 = 1000;
 const LOG_LIMIT: i64 = 16 * 1024 * 1024;
 /// Statements kept prepared; more than the ledger has.
 const STATEMENTS: usize = 128;
+/// Up to this size a ledger is checked whole before it is used, and a larger one for this long.
+const CHECKED_WHOLE: u64 = 64 << 20;
+const CHECKED_FOR: Duration = Duration::from_millis(100);
+/// Steps of SQLite's machine between two looks at the time.
+const CHECK_STEPS: i32 = 1000;
 /// What every SQLite file starts with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -25,7 +30,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// it is.
 pub(super) fn writer(path: &Path) -> Result<Connection, LedgerError> {
     if exists(path)? {
-        check(path)?
+        check_for(path, brief(path))?
     } else {
         create(path)?
     }
@@ -95,11 +100,28 @@ fn create(path: &Path) -> Result<(), LedgerError> {
 
 /// Refuses what is not a whole ledger of a version known here, without writing a byte.
 pub(super) fn check(path: &Path) -> Result<(), LedgerError> {
-    let sql = untouched(path)?;
+    check_for(path, None)
+}
+
+/// How long a ledger is checked before it is used: a large one for a moment, so that nobody waits for it. Snapshots of it are
+/// checked whole.
+fn brief(path: &Path) -> Option<Duration> {
+    fs::metadata(path).is_ok_and(|meta| meta.len() > CHECKED_WHOLE).then_some(CHECKED_FOR)
+}
+
+/// The same, for at most so long: what was seen until then counts.
+fn check_for(path: &Path, limit: Option<Duration>) -> Result<(), LedgerError> {
+    let mut sql = untouched(path)?;
+    if let Some(limit) = limit {
+        let began = clock::monotonic();
+        sql.progress_handler(CHECK_STEPS, Some(move || clock::since(began) > limit))?;
+    }
     let verdict = sql.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-    match verdict.map_err(|error| damaged(path, error.into()))?.as_str() {
-        "ok" => Ok(()),
-        verdict => Err(corrupt(path, format!("its check found: {}", verdict.replace('\n', ", ")))),
+    match verdict {
+        Ok(verdict) if verdict == "ok" => Ok(()),
+        Ok(verdict) => Err(corrupt(path, format!("its check found: {}", verdict.replace('\n', ", ")))),
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::OperationInterrupted => Ok(()),
+        Err(error) => Err(damaged(path, error.into())),
     }
 }
 

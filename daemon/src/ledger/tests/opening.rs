@@ -98,6 +98,25 @@ async fn a_file_that_is_no_ledger() {
 }
 
 #[tokio::test]
+async fn a_large_ledger_is_checked_for_a_moment() {
+    let (_dir, path) = closed().await;
+    let sql = Connection::open(&path).unwrap();
+    let ballast =
+        "CREATE TABLE ballast (b BLOB); WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 300)
+                   INSERT INTO ballast SELECT randomblob(1000000) FROM c";
+    sql.execute_batch(ballast).unwrap();
+    drop(sql);
+    let began = clock::monotonic();
+    let ledger = Ledger::open(path.parent().unwrap()).unwrap();
+    println!("{:?} to open {} bytes", clock::since(began), fs::metadata(&path).unwrap().len());
+    ledger.create_task(new_task("shop", "eu")).await.unwrap();
+    ledger.close().await.unwrap();
+    // What makes it a ledger is looked at whatever its size.
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(200_000_000).unwrap();
+    assert!(matches!(refused(&path), LedgerError::Corrupt { .. }));
+}
+
+#[tokio::test]
 async fn a_truncated_ledger() {
     let (_dir, path) = closed().await;
     let whole = fs::read(&path).unwrap();
