@@ -144,7 +144,7 @@ mod tests {
         let of = |pages: &[RecordBatch]| repeats(0, &DataType::Float64, pages);
         let different = page((0..200).map(|n| (n % 2 == 0).then(|| f64::from(n) / 8.0)).collect());
         let same = page((0..200).map(|n| Some(f64::from(n % 9))).collect());
-        assert!(!of(&[different.clone()]) && of(&[same.clone()]));
+        assert!(!of(std::slice::from_ref(&different)) && of(std::slice::from_ref(&same)));
         assert!(!of(&[different.clone(), page(vec![None; 50])]) && of(&[page(vec![None; 50])]));
         assert!(of(&[same, different]), "the first ones say so");
     }
