@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 const FIRST: f64 = 50.0;
 /// The pace doubles in this time, while nothing is refused: a fast API is at its full speed after half a second.
 const DOUBLING: Duration = Duration::from_millis(100);
-/// The least that an answer is taken to need.
-const QUICKEST: Duration = Duration::from_micros(100);
 /// From here on the pace is no limit.
 const UNLIMITED: f64 = 20_000.0;
 /// The slowest pace: what grows again must first be asked at all.
@@ -125,8 +123,8 @@ impl Adaptive {
         (self.phase != Phase::Ramp).then_some(self.pace)
     }
 
-    /// A request that was sent at `sent` was answered, and not refused for haste.
-    pub fn accepted(&mut self, now: Instant, sent: Instant) {
+    /// A request was answered, and not refused for haste.
+    pub fn accepted(&mut self, now: Instant) {
         self.accepted.add(now);
         self.streak = 0;
         let passed = now.saturating_duration_since(self.changed);
@@ -135,9 +133,6 @@ impl Adaptive {
             Phase::Ramp => {
                 let doublings = passed.min(DOUBLING).as_secs_f64() / DOUBLING.as_secs_f64();
                 self.grow(now, doublings.exp2());
-                // As fast as one request after the other would be is nobody's burst.
-                let took = now.saturating_duration_since(sent).max(QUICKEST);
-                self.pace = self.pace.max(took.as_secs_f64().recip());
             }
             Phase::Search => self.grow(now, 1.0 + SEARCH * passed.as_secs_f64().min(1.0)),
             Phase::Hold { probe } if now >= probe && self.is_used(now) => {

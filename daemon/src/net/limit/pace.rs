@@ -132,8 +132,12 @@ impl Pace {
 
     /// The lowest limit in force, in requests a second.
     fn limit(&self) -> Option<(f64, Origin)> {
+        self.lowest(self.adaptive.as_ref().and_then(Adaptive::pace))
+    }
+
+    /// The same with this pace as what was learnt.
+    fn lowest(&self, paced: Option<f64>) -> Option<(f64, Origin)> {
         let hinted = self.windows.pace().filter(|_| self.rate.adaptive);
-        let paced = self.adaptive.as_ref().and_then(Adaptive::pace);
         let limits = [
             self.rate.per_second.map(|rate| (rate, Origin::Configured)),
             hinted.map(|rate| (rate, Origin::Server)),
@@ -142,9 +146,18 @@ impl Pace {
         limits.into_iter().flatten().min_by(|one, other| one.0.total_cmp(&other.0))
     }
 
+    /// The pace of the next request. One after the other is nobody's burst: while nothing was refused, a request that would be
+    /// alone waits for no pace that was only assumed.
+    fn next(&self) -> Option<f64> {
+        let adaptive = self.adaptive.as_ref();
+        let pace =
+            if self.under_way == 0 { adaptive.and_then(Adaptive::learnt) } else { adaptive.and_then(Adaptive::pace) };
+        self.lowest(pace).map(|(rate, _)| rate)
+    }
+
     /// Why no request may start now, if so; the longest wait counts.
     pub fn held(&self, now: Instant) -> Option<Held> {
-        let turn = self.spacing.ready(now, self.limit().map(|(rate, _)| rate));
+        let turn = self.spacing.ready(now, self.next());
         let server = if self.rate.adaptive { self.windows.ready(now, u64::from(self.under_way)) } else { now };
         let window = |window: &Option<Window>, why: fn(u32) -> Why| {
             window.as_ref().map(|window| Held { until: window.ready(now), why: why(window.limit()) })
@@ -167,7 +180,7 @@ impl Pace {
             }
             return Err(held);
         }
-        self.spacing.take(now, self.limit().map(|(rate, _)| rate));
+        self.spacing.take(now, self.next());
         for window in [&mut self.minute, &mut self.hour].into_iter().flatten() {
             window.take(now);
         }
@@ -184,7 +197,7 @@ impl Pace {
         self.refused += u64::from(told.refused);
         let Some(adaptive) = &mut self.adaptive else { return };
         if !told.refused {
-            adaptive.accepted(now, sent);
+            adaptive.accepted(now);
         } else if let Some(wait) = adaptive.refused(now, sent) {
             self.pause(Held { until: now + wait, why: Why::Refused });
         }

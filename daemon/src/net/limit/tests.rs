@@ -51,6 +51,23 @@ async fn a_faster_rate_wakes_those_who_wait() {
     tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
 }
 
+#[test]
+fn one_request_after_the_other_waits_for_no_pace_that_is_only_assumed() {
+    let now = clock::monotonic();
+    let mut pace = pace::Pace::new(now, &rate(None, 4));
+    for _ in 0..100 {
+        assert_eq!(pace.take(now), Ok(()), "nothing is under way");
+        pace.answered(now, now, &Told::default());
+    }
+    assert_eq!(pace.take(now), Ok(()));
+    assert_eq!(pace.take(now).unwrap_err().why, Why::Turn, "a second one at the same time is paced");
+    // What an operator or a server has said counts for each.
+    let mut told = pace::Pace::new(now, &rate(Some(100.0), 4));
+    assert_eq!(told.take(now), Ok(()));
+    told.answered(now, now, &Told::default());
+    assert_eq!(told.take(now).unwrap_err().why, Why::Turn);
+}
+
 #[tokio::test]
 async fn budgets_of_a_minute_and_an_hour_say_why_they_wait() {
     for (minute, hour, why) in [(Some(2), None, Why::PerMinute(2)), (Some(9), Some(2), Why::PerHour(2))] {
