@@ -72,9 +72,8 @@ async fn withdraw(pruner: &Pruner, task: &TaskRow) -> Result<bool, PruneError> {
     let _claim = ledger.claim_sweep(task).await?;
     let mut places = Places::new(ledger, pruner.opener(), pruner.config());
     let mut failed = None;
-    // A restore has taken the destinations out that it did not look at.
-    let goes_to = Left::spool(task, pruner.state_dir()).map(|(export, _)| export.to).unwrap_or_default();
-    for manifest in written.iter().filter(|row| goes_to.iter().any(|name| name.as_str() == row.destination)) {
+    let goes_to = goes_to(task);
+    for manifest in written.iter().filter(|row| goes_to.as_ref().is_none_or(|names| names.contains(&row.destination))) {
         let removed = async {
             let destination = places.open(&task.id, &manifest.destination).await?;
             remove::manifest(&*destination, task, &manifest.stream).await
@@ -88,6 +87,13 @@ async fn withdraw(pruner: &Pruner, task: &TaskRow) -> Result<bool, PruneError> {
             Ok(true)
         }
     }
+}
+
+/// Where a task goes, if it says so: a restore has taken the destinations out that it did not look at.
+fn goes_to(task: &TaskRow) -> Option<Vec<String>> {
+    let config: serde_json::Value = serde_json::from_str(&task.config).ok()?;
+    let names = config.pointer(&format!("/exports/{}/to", task.export))?.as_array()?;
+    Some(names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
 }
 
 /// Whether a task has left files that are still to be swept, now or later. Reads directories.

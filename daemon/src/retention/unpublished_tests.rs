@@ -177,6 +177,14 @@ async fn the_manifest_of_a_cancelled_task_goes_with_its_files() {
     assert_eq!(written, [("orders", "lake")]);
     let pruner = pruner(dir.path(), &ledger);
     assert!(!withdraw(&pruner, &row).await.unwrap() && manifest.exists(), "a request may be on its way");
+    assert_eq!(goes_to(&row).unwrap(), ["lake", "copy"]);
+    let mut unseen: serde_json::Value = serde_json::from_str(&row.config).unwrap();
+    unseen["exports"]["shop"]["to"] = serde_json::json!([]);
+    let unseen = TaskRow { config: unseen.to_string(), ..row.clone() };
+    assert!(
+        goes_to(&unseen).unwrap().is_empty()
+            && Left::of(&aged(&unseen, 49), dir.path()).is_none_or(|left| left.destinations.is_empty())
+    );
     let left = Left::of(&aged(&row, 49), &dir.path().join("state")).unwrap();
     left.sweep(&pruner, &row).await.unwrap();
     assert!(!manifest.exists() && !object.exists());
