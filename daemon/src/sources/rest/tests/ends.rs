@@ -174,7 +174,8 @@ async fn pages_read_ahead_stay_within_their_bytes() {
         }
         tokio::time::sleep(Duration::from_millis(400)).await;
         let asked = server.got().len() - before;
-        // All that may start has started: what is not alone is paced at first. Where bytes are no limit it is the connections; on a busy machine one is free again before its page is counted.
+        // All that may start has started: what is not alone is paced at first. Where bytes are no limit it is the connections;
+        // on a busy machine one is free again before its page is counted.
         let exact = bytes < 1_000_000;
         assert!(asked == 6 + ahead || !exact && asked == 7 + ahead, "{bytes} bytes: {asked}");
         let rest = read(pages).await;
