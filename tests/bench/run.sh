@@ -55,7 +55,7 @@ chmod 600 "$dir/auth.env"
 configure() { # configure REPLAY_LIMIT CONNECTIONS
   local pages='link: {}' workload format
   # Pages that can be named are asked for side by side.
-  [ "$latency" = 0 ] || pages='page: { param: page, start: 1 }'
+  [ "$latency" = 0 ] || pages='page: { param: page, start: 1, end_status: [404] }'
   cat >"$dir/config.yaml" <<YAML
 version: 1
 daemon: { state_dir: $dir/state, socket: $dir/control.sock, replay_limit: $1 }
