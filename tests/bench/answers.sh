@@ -59,7 +59,7 @@ exports:
   three: { source: shop, streams: [orders], to: [lake] }
 YAML
 
-start() { # starts the daemon; prints the milliseconds until it says that it is ready
+start() { # starts the daemon, and notes the milliseconds until it says that it is ready
   local began
   began=$(date +%s%N)
   "$bin/saas-export-daemon" --config "$dir/config.yaml" --auth-env "$dir/auth.env" 2>"$dir/log" &
