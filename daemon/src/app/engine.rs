@@ -170,7 +170,7 @@ impl AppEngine {
         };
         let limiter = self.limiter(name, &rate);
         let source = RestSource::new(name.clone(), rest, &*secrets, limiter, &self.credentials)?;
-        Ok(Source::Rest(Arc::new(source.for_task(params))))
+        Ok(Source::Rest(Arc::new(source.for_task(params).on(self.cpu.pool()))))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A fixed number of threads for work of the processor: jobs in the order of asking, and before them the pieces that a job
 //! shares out.
 //!
-//! Whoever shares work out does pieces of it, too, so that it never waits for a thread to become free; threads that have
-//! nothing else to do, or come free meanwhile, help.
+//! Whoever waits for work that was shared out does pieces of it, too, so that nobody ever waits for a thread to become free;
+//! threads that have nothing else to do, or come free meanwhile, help.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -101,15 +101,44 @@ impl Pool {
         if items.len() < 2 || self.0.threads < 2 {
             return items.into_iter().map(work).collect();
         }
-        let done = Done { left: items.len(), results: items.iter().map(|_| None).collect() };
-        let todo = Mutex::new(items.into_iter().enumerate());
-        let shared = Arc::new(Pieces { todo, work, done: Mutex::new(done), all: Condvar::new() });
-        let entry: Arc<dyn Shared> = shared.clone();
-        self.0.inner.lock().shared.push(entry.clone());
+        self.start(items, work).wait()
+    }
+
+    /// The same, but only begun: this thread goes on with something else, and waits later.
+    pub fn start<T, R, F>(&self, items: Vec<T>, work: F) -> Started<R>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: Fn(T) -> R + Send + Sync + 'static,
+    {
+        let done = Arc::new(Done::of(items.len()));
+        let pieces: Arc<dyn Shared> =
+            Arc::new(Pieces { todo: Mutex::new(items.into_iter().enumerate()), work, done: done.clone() });
+        self.0.inner.lock().shared.push(pieces.clone());
         self.0.inner.wake.notify_all();
-        while shared.step() {}
-        self.0.inner.forget(&entry);
-        shared.wait().into_iter().map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        Started { pieces, done, inner: self.0.inner.clone() }
+    }
+}
+
+/// Work that was shared out. Without anybody who waits for it, what is not begun is left.
+pub struct Started<R> {
+    pieces: Arc<dyn Shared>,
+    done: Arc<Done<R>>,
+    inner: Arc<Inner>,
+}
+
+impl<R> Started<R> {
+    /// Does the pieces that nobody has begun, waits for the others and returns what came of all, in order. A panic goes on here.
+    pub fn wait(self) -> Vec<R> {
+        while self.pieces.step() {}
+        let results = self.done.wait();
+        results.into_iter().map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    }
+}
+
+impl<R> Drop for Started<R> {
+    fn drop(&mut self) {
+        self.inner.forget(&self.pieces);
     }
 }
 
@@ -175,23 +204,38 @@ trait Shared: Send + Sync {
 struct Pieces<T, R, F> {
     todo: Mutex<std::iter::Enumerate<std::vec::IntoIter<T>>>,
     work: F,
-    done: Mutex<Done<R>>,
+    done: Arc<Done<R>>,
+}
+
+/// What came of the pieces so far.
+struct Done<R> {
+    results: Mutex<Results<R>>,
     all: Condvar,
 }
 
-struct Done<R> {
+struct Results<R> {
+    /// Pieces that have not ended.
     left: usize,
-    results: Vec<Option<Result<R, Panic>>>,
+    list: Vec<Option<Result<R, Panic>>>,
 }
 
-impl<T, R, F> Pieces<T, R, F> {
+impl<R> Done<R> {
+    fn of(pieces: usize) -> Self {
+        let results = Results { left: pieces, list: (0..pieces).map(|_| None).collect() };
+        Self { results: Mutex::new(results), all: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Results<R>> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for the pieces that others have begun.
     fn wait(&self) -> Vec<Result<R, Panic>> {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        while done.left > 0 {
-            done = self.all.wait(done).unwrap_or_else(PoisonError::into_inner);
+        let mut results = self.lock();
+        while results.left > 0 {
+            results = self.all.wait(results).unwrap_or_else(PoisonError::into_inner);
         }
-        std::mem::take(&mut done.results).into_iter().flatten().collect()
+        std::mem::take(&mut results.list).into_iter().flatten().collect()
     }
 }
 
@@ -200,13 +244,13 @@ impl<T: Send, R: Send, F: Fn(T) -> R + Send + Sync> Shared for Pieces<T, R, F> {
         let next = self.todo.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some((index, item)) = next else { return false };
         let result = catch_unwind(AssertUnwindSafe(|| (self.work)(item)));
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = done.results.get_mut(index) {
+        let mut results = self.done.lock();
+        if let Some(place) = results.list.get_mut(index) {
             *place = Some(result);
         }
-        done.left -= 1;
-        if done.left == 0 {
-            self.all.notify_all();
+        results.left -= 1;
+        if results.left == 0 {
+            self.done.all.notify_all();
         }
         true
     }
@@ -263,6 +307,35 @@ mod tests {
                 assert_eq!(doubled, (0..count).map(|n| 2 * n).collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn what_is_begun_goes_on_by_itself_and_can_be_left() {
+        let pool = Pool::new(2);
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let started = pool.start(vec![1, 2, 3], move |n| {
+            counted.fetch_add(1, SeqCst);
+            n * 2
+        });
+        let began = clock::monotonic();
+        while count.load(SeqCst) < 3 {
+            assert!(clock::since(began) < Duration::from_secs(10), "nobody does it");
+            std::thread::yield_now();
+        }
+        assert_eq!(started.wait(), [2, 4, 6]);
+        assert_eq!(pool.start(Vec::<u8>::new(), |n| n).wait(), Vec::<u8>::new());
+
+        let item = Arc::new(());
+        let busy = Arc::new(Barrier::new(3));
+        let waits = busy.clone();
+        let held = pool.start(vec![(), ()], move |()| {
+            waits.wait();
+        });
+        drop(pool.start(vec![item.clone(), item.clone()], |_| panic!("nobody wants it")));
+        assert_eq!(Arc::strong_count(&item), 1, "it is kept nowhere");
+        busy.wait();
+        held.wait();
     }
 
     /// Two pieces that wait for one another end only if two threads do them.

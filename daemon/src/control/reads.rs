@@ -6,7 +6,7 @@ use super::wire;
 use crate::base::clock;
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Export};
-use crate::ledger::rows::{FoundTask, ManifestRow, TaskFilter, TaskRow};
+use crate::ledger::rows::{DeliverySum, FoundTask, ManifestRow, TaskFilter, TaskRow};
 use crate::model::progress::Progress;
 use crate::model::task::TaskState;
 use saas_export_api as api;
@@ -22,8 +22,8 @@ pub const OPEN: [TaskState; 3] = [TaskState::Processing, TaskState::Paused, Task
 /// More open tasks than any queue holds.
 const OPEN_MOST: u32 = 10_000;
 
-/// How long the ledger may take to answer before it counts as unwell.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// How long a piece of work may take the ledger before it counts as unwell.
+pub const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shortest start of an id that is looked for: its date.
 const PREFIX: usize = 4;
@@ -116,26 +116,25 @@ pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
     state.ledger.paused_exports().await.map_err(wire::ledger_error)
 }
 
-/// Tasks with their figures: live ones of those that run, the ledger's sums of the others.
-pub async fn summaries(state: &ControlState, rows: Vec<TaskRow>) -> Result<Vec<TaskSummary>, Failure> {
-    let mut live = state.queue.progress().await;
-    let (paused, config) = (paused(state).await?, state.config());
-    let mut summaries = Vec::with_capacity(rows.len());
-    for row in rows {
-        let figures = live.remove(row.id.as_str());
-        let destinations = match row.state.closed() {
-            true => Vec::new(),
-            false => destinations(state, &row, figures.as_ref()).await?,
-        };
-        let figures = figures.filter(|figures| !figures.carried);
-        let streams = match figures {
-            Some(_) => Vec::new(),
-            None => state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?,
-        };
-        let task = with_hold(wire::summary(&row, figures.as_ref(), &streams), &paused, &config);
-        summaries.push(TaskSummary { destinations, ..task });
-    }
-    Ok(summaries)
+/// Tasks with their figures: live ones of those that run, the ledger's sums of the others. `paused` are the exports that are.
+pub async fn summaries(
+    state: &ControlState,
+    rows: Vec<TaskRow>,
+    paused: &[String],
+) -> Result<Vec<TaskSummary>, Failure> {
+    let ids = rows.iter().map(|row| (row.id.clone(), !row.state.closed())).collect();
+    let (mut live, figures) = tokio::join!(state.queue.progress(), state.ledger.figures(ids));
+    let config = state.config();
+    let tasks = rows.into_iter().zip(figures.map_err(wire::ledger_error)?).map(|(row, figures)| {
+        let live = live.remove(row.id.as_str());
+        let open = !row.state.closed();
+        let destinations = if open { destinations(&row, &figures.sums, live.as_ref()) } else { Vec::new() };
+        let live = live.filter(|live| !live.carried);
+        let streams = if live.is_some() { &[][..] } else { &figures.streams };
+        let task = with_hold(wire::summary(&row, live.as_ref(), streams), paused, &config);
+        TaskSummary { destinations, ..task }
+    });
+    Ok(tasks.collect())
 }
 
 /// A queued task of an export that is paused, or outside of its windows, says so: nothing else would tell why it does not
@@ -155,11 +154,12 @@ fn with_hold(mut task: TaskSummary, paused: &[String], config: &Config) -> TaskS
 
 /// A task with its streams and manifests.
 pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Failure> {
-    let live = state.queue.progress().await.remove(row.id.as_str());
-    let streams = state.ledger.streams(&row.id).await.map_err(wire::ledger_error)?;
+    let (mut live, figures) = tokio::join!(state.queue.progress(), state.ledger.figures(vec![(row.id.clone(), true)]));
+    let (figures, live) =
+        (figures.map_err(wire::ledger_error)?.pop().unwrap_or_default(), live.remove(row.id.as_str()));
     let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
-    let destinations = destinations(state, &row, live.as_ref()).await?;
-    let live = live.filter(|live| !live.carried);
+    let destinations = destinations(&row, &figures.sums, live.as_ref());
+    let (live, streams) = (live.filter(|live| !live.carried), figures.streams);
     let task = with_hold(wire::summary(&row, live.as_ref(), &streams), &paused(state).await?, &state.config());
     Ok(TaskDetail {
         task: TaskSummary { destinations, ..task },
@@ -169,12 +169,7 @@ pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Fa
 }
 
 /// How far a task is at each of its destinations. `live` are the figures of what delivers for it now.
-async fn destinations(
-    state: &ControlState,
-    row: &TaskRow,
-    live: Option<&Progress>,
-) -> Result<Vec<api::TaskDestination>, Failure> {
-    let sums = state.ledger.delivery_sums(&row.id).await.map_err(wire::ledger_error)?;
+fn destinations(row: &TaskRow, sums: &[DeliverySum], live: Option<&Progress>) -> Vec<api::TaskDestination> {
     // What was stored by another version may not be read any more: then what the ledger has.
     let mut names: Vec<String> = wire::destinations(row);
     names.extend(
@@ -184,7 +179,7 @@ async fn destinations(
         let sum = sums.iter().find(|sum| sum.destination == *name);
         wire::task_destination(name, sum, live.and_then(|live| live.destinations.get(name)))
     };
-    Ok(names.iter().map(of).collect())
+    names.iter().map(of).collect()
 }
 
 /// A task's published manifests that are still there.
@@ -265,12 +260,12 @@ pub fn sources(state: &ControlState, open: &[TaskRow]) -> Vec<SourceRate> {
     asked.map(|(name, standing)| wire::source_rate(name, standing)).collect()
 }
 
-/// Whether the ledger's writer answers.
-pub async fn ledger_health(state: &ControlState) -> LedgerHealth {
-    let reason = match tokio::time::timeout(ANSWERS_WITHIN, state.ledger.heartbeat()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(wire::ledger_error(error).error.message),
-        Err(_) => Some(format!("its writer has not answered for {} s", ANSWERS_WITHIN.as_secs())),
+/// Whether the ledger's writer gets on with its work.
+pub fn ledger_health(state: &ControlState) -> LedgerHealth {
+    let reason = match state.ledger.busy() {
+        Ok(busy) if busy < LEDGER_PATIENCE => None,
+        Ok(busy) => Some(format!("its writer has been busy with one piece of work for {} s", busy.as_secs())),
+        Err(error) => Some(wire::ledger_error(error).error.message),
     };
     LedgerHealth { healthy: reason.is_none(), reason }
 }

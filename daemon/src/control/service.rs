@@ -6,7 +6,7 @@ use super::reply::{Failure, Reply, ReplyBody};
 use super::routes::{self, Found};
 use super::server::Limits;
 use super::target::Target;
-use super::{reads, repeat};
+use super::{reads, repeat, wire};
 use bytes::Bytes;
 use http::header::ORIGIN;
 use http::{HeaderMap, Method, Request, Response};
@@ -104,11 +104,11 @@ fn refuse_browsers(headers: &HeaderMap) -> Result<(), Failure> {
 
 /// While the ledger takes no writes nothing that changes something is begun; what only looks still answers.
 async fn refuse_while_unwell(state: &ControlState) -> Result<(), Failure> {
-    let health = reads::ledger_health(state).await;
-    if health.healthy {
-        return Ok(());
-    }
-    let why = health.reason.unwrap_or_else(|| "it does not say why".into());
+    let why = match tokio::time::timeout(reads::LEDGER_PATIENCE, state.ledger.heartbeat()).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => wire::ledger_error(error).error.message,
+        Err(_) => format!("its writer has not answered for {} s", reads::LEDGER_PATIENCE.as_secs()),
+    };
     Err(Failure::new(ErrorCode::Unavailable, format!("the ledger takes no writes: {why}"))
         .hint("status and tasks still answer; see journalctl -u saas-export-daemon"))
 }

@@ -17,7 +17,7 @@ use crate::record::convert::{Converted, Plan};
 use codec::Codec;
 use row::{Values, push_bytes, push_long};
 use sha2::{Digest as _, Sha256};
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Bytes of records in a block: readers decompress a whole one, and smaller ones compress worse.
 const BLOCK: usize = 256 << 10;
@@ -65,8 +65,12 @@ impl Encoder {
         Ok(self.full.add(block))
     }
 
-    fn write_blocks(&mut self, pool: &Pool) -> Result<(), FormatError> {
-        let write = |block: &Block| {
+    /// Does something with the full blocks; those that are packed by then go to the writer.
+    fn blocks(
+        &mut self,
+        work: impl FnOnce(&mut Blocks<Codec>, &mut dyn FnMut(&Block) -> io::Result<()>) -> io::Result<()>,
+    ) -> Result<(), FormatError> {
+        let mut write = |block: &Block| {
             self.frame.clear();
             push_long(&mut self.frame, block.records);
             push_long(&mut self.frame, block.packed.len() as i64);
@@ -76,7 +80,7 @@ impl Encoder {
             self.written += (self.frame.len() + block.packed.len() + SYNC) as u64;
             Ok(())
         };
-        Ok(self.full.write(pool, write)?)
+        Ok(work(&mut self.full, &mut write)?)
     }
 }
 
@@ -94,7 +98,7 @@ impl SegmentEncoder for Encoder {
             }
             self.open.records += 1;
             if self.open.text.len() >= BLOCK && self.end_block()? {
-                self.write_blocks(pool)?;
+                self.blocks(|full, write| full.pack(pool, write))?;
             }
         }
         Ok(())
@@ -112,7 +116,7 @@ impl SegmentEncoder for Encoder {
         if self.open.records > 0 {
             self.end_block()?;
         }
-        self.write_blocks(pool)?;
+        self.blocks(|full, write| full.finish(pool, write))?;
         Ok(self.writer.flush()?)
     }
 }

@@ -1,11 +1,12 @@
-//! Blocks of a file that are compressed by themselves: some are gathered, then packed side by side and written in order.
+//! Blocks of a file that are compressed by themselves: some are gathered, then packed side by side, while the next are gathered,
+//! and written in order.
 
-use crate::base::pool::Pool;
+use crate::base::pool::{Pool, Started};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most bytes of text that are gathered before any is packed.
-const GROUP: u64 = 8 << 20;
+const GROUP: u64 = 4 << 20;
 
 /// Compresses one block at a time.
 pub trait Packer: Send + 'static {
@@ -47,6 +48,10 @@ pub struct Blocks<P> {
     full: Vec<Block>,
     idle: Vec<Block>,
     gathered: u64,
+    /// The blocks before them.
+    packing: Option<Started<io::Result<Block>>>,
+    /// The bytes of their text.
+    away: u64,
     group: u64,
     packers: Arc<Packers<P>>,
 }
@@ -56,7 +61,8 @@ impl<P: Packer> Blocks<P> {
     /// follows from `chunk_size` alone, never from the number of threads, and is little beside it.
     pub fn new(chunk_size: u64, make: impl Fn() -> io::Result<P> + Send + Sync + 'static) -> Self {
         let packers = Arc::new(Packers { idle: Mutex::default(), make: Box::new(make) });
-        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, group: (chunk_size / 2).min(GROUP), packers }
+        let group = (chunk_size / 2).min(GROUP);
+        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, packing: None, away: 0, group, packers }
     }
 
     /// An empty block with room for `bytes`.
@@ -64,24 +70,37 @@ impl<P: Packer> Blocks<P> {
         self.idle.pop().unwrap_or_else(|| Block { text: Vec::with_capacity(bytes), ..Block::default() })
     }
 
-    /// Bytes of text that wait to be packed.
+    /// Bytes of text that are not yet written.
     pub fn bytes(&self) -> u64 {
-        self.gathered
+        self.away + self.gathered
     }
 
-    /// Adds a full block. True when there are enough to be written.
+    /// Adds a full block. True when there are enough to go on with [`Self::pack`].
     pub fn add(&mut self, block: Block) -> bool {
         self.gathered += block.text.len() as u64;
         self.full.push(block);
         self.gathered >= self.group
     }
 
-    /// Packs all of them and hands them to `write`, in order.
-    pub fn write(&mut self, pool: &Pool, mut write: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
+    /// Begins to pack the full ones, and hands those that were begun before to `write`, in order.
+    pub fn pack(&mut self, pool: &Pool, write: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
+        self.write(write)?;
         let packers = self.packers.clone();
         let pack = move |mut block: Block| packers.pack(&mut block).map(|()| block);
-        self.gathered = 0;
-        for block in pool.share(std::mem::take(&mut self.full), pack) {
+        self.packing = Some(pool.start(std::mem::take(&mut self.full), pack));
+        self.away = std::mem::take(&mut self.gathered);
+        Ok(())
+    }
+
+    /// Packs all of them and hands them to `write`, in order.
+    pub fn finish(&mut self, pool: &Pool, mut write: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
+        self.pack(pool, &mut write)?;
+        self.write(write)
+    }
+
+    fn write(&mut self, mut write: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
+        self.away = 0;
+        for block in self.packing.take().map(Started::wait).unwrap_or_default() {
             let mut block = block?;
             write(&block)?;
             block.text.clear();
@@ -118,17 +137,20 @@ mod tests {
         });
         let pool = Pool::new(2);
         for round in 0..3u8 {
+            let mut found = Vec::new();
+            let mut take = |block: &Block| {
+                found.extend_from_slice(&block.packed);
+                Ok(())
+            };
             for n in 0..40u8 {
                 let mut block = blocks.empty(4);
                 block.text.extend_from_slice(&[round, n]);
                 blocks.add(block);
+                if n % 16 == 0 {
+                    blocks.pack(&pool, &mut take).unwrap();
+                }
             }
-            let mut found = Vec::new();
-            let take = |block: &Block| {
-                found.extend_from_slice(&block.packed);
-                Ok(())
-            };
-            blocks.write(&pool, take).unwrap();
+            blocks.finish(&pool, take).unwrap();
             assert_eq!(found, (0..40u8).flat_map(|n| [round, n]).collect::<Vec<_>>());
         }
         // Whoever shares the work out does some of it, beside both threads.

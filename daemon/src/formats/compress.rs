@@ -126,7 +126,7 @@ impl Output {
             gathered.extend_from_slice(now);
             text = later;
             if gathered.len() == BLOCK && self.end_block()? {
-                self.write_blocks(pool)?;
+                self.blocks(|full, write| full.pack(pool, write))?;
             }
         }
         Ok(())
@@ -153,7 +153,7 @@ impl Output {
         self.write_out(pool)?;
         if self.written == 0 {
             self.end_block()?;
-            self.write_blocks(pool)?;
+            self.blocks(|full, write| full.finish(pool, write))?;
         }
         self.writer.flush()
     }
@@ -164,7 +164,7 @@ impl Output {
         if !text.is_empty() {
             self.end_block()?;
         }
-        self.write_blocks(pool)
+        self.blocks(|full, write| full.finish(pool, write))
     }
 
     /// Ends the open block, whatever is in it. True when there are enough to be written.
@@ -183,9 +183,13 @@ impl Output {
         }
     }
 
-    fn write_blocks(&mut self, pool: &Pool) -> io::Result<()> {
+    /// Does something with the full blocks; those that are packed by then go to the writer.
+    fn blocks(
+        &mut self,
+        work: impl FnOnce(&mut Blocks<Compressor>, &mut dyn FnMut(&Block) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let Gathered::Packed { full, .. } = &mut self.gathered else { return Ok(()) };
-        full.write(pool, |block| {
+        work(full, &mut |block| {
             self.written += block.packed.len() as u64;
             self.writer.write_all(&block.packed)
         })

@@ -13,7 +13,7 @@ use crate::record::convert::{Converted, Plan};
 use arrow_schema::SchemaRef;
 use group::RowGroup;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory};
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 pub use splice::splice;
 
-use whole::{Columns, WholeGroup};
+use whole::{Columns, Encoding, WholeGroup};
 
 /// The name and version of the writer, in the form that readers look for.
 const CREATED_BY: &str = concat!("saas-export-daemon version ", env!("CARGO_PKG_VERSION"));
@@ -51,7 +51,10 @@ pub struct Encoder {
     columns: ArrowRowGroupWriterFactory,
     /// What encodes whole row groups, where there are many columns.
     whole: Option<Arc<Columns>>,
+    /// The open row group.
     group: Option<Group>,
+    /// The whole one before it, until it is encoded.
+    encoding: Option<Encoding>,
     schema: SchemaRef,
     most_rows: u64,
     most_source: u64,
@@ -97,23 +100,51 @@ impl Encoder {
         let most = if whole.is_some() { WHOLE_SOURCE } else { ROW_GROUP_SOURCE.1 };
         let most_source = chunk_size.saturating_mul(SOURCE_PER_BYTE).clamp(ROW_GROUP_SOURCE.0, most);
         let most_rows = settings.row_group_rows.into();
-        Ok(Self { writer, columns, whole, group: None, schema, most_rows, most_source, rows: 0, source: 0, counted: 0 })
+        Ok(Self {
+            writer,
+            columns,
+            whole,
+            group: None,
+            encoding: None,
+            schema,
+            most_rows,
+            most_source,
+            rows: 0,
+            source: 0,
+            counted: 0,
+        })
     }
 
-    /// Writes the open row group.
+    /// Ends the open row group. One that waited until it is whole is written when the next one is, or at the end.
     fn end_group(&mut self, pool: &Pool) -> Result<(), FormatError> {
-        let Some(group) = self.group.take() else { return Ok(()) };
+        (self.rows, self.source) = (0, 0);
+        match self.group.take() {
+            None => Ok(()),
+            Some(Group::Growing(group)) => self.append(group.finish(pool)?),
+            Some(Group::Whole(group)) => {
+                self.end_encoding()?;
+                self.encoding = Some(group.encode(pool));
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the row group that is being encoded.
+    fn end_encoding(&mut self) -> Result<(), FormatError> {
+        match self.encoding.take() {
+            None => Ok(()),
+            Some(encoding) => self.append(encoding.chunks()?),
+        }
+    }
+
+    /// Writes a row group.
+    fn append(&mut self, chunks: Vec<ArrowColumnChunk>) -> Result<(), FormatError> {
         let mut row_group = self.writer.next_row_group().map_err(refused)?;
-        let chunks = match group {
-            Group::Growing(group) => group.finish(pool)?,
-            Group::Whole(group) => group.finish(pool)?,
-        };
         for chunk in chunks {
             chunk.append_to_row_group(&mut row_group).map_err(refused)?;
         }
         row_group.close().map_err(refused)?;
         self.counted = self.writer.bytes_written() as u64;
-        (self.rows, self.source) = (0, 0);
         Ok(())
     }
 }
@@ -175,11 +206,12 @@ impl SegmentEncoder for Encoder {
             Some(Group::Whole(group)) => group.bytes(),
             None => 0,
         };
-        self.counted + open
+        self.counted + self.encoding.as_ref().map_or(0, Encoding::bytes) + open
     }
 
     fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
         self.end_group(pool)?;
+        self.end_encoding()?;
         self.writer.finish().map_err(refused)?;
         Ok(self.writer.inner_mut().flush()?)
     }

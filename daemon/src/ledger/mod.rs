@@ -59,8 +59,9 @@ use rusqlite::{Connection, InterruptHandle};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use writer::{INBOX, Job, Tx, Writer};
+use writer::{Busy, INBOX, Job, Tx, Writer};
 
 /// Name of the ledger's file in the state directory.
 pub const FILE: &str = "ledger.db";
@@ -75,6 +76,7 @@ pub struct Ledger {
 
 struct Shared {
     jobs: mpsc::Sender<Job>,
+    busy: Arc<Busy>,
     readers: Arc<Readers>,
     changes: watch::Receiver<i64>,
     instance: String,
@@ -109,15 +111,18 @@ impl Ledger {
         let mut writer = Writer { sql, path: path.clone(), changes, owner };
         introduce(&mut writer)?;
         let (jobs, inbox) = mpsc::channel(INBOX);
+        let busy = Arc::new(Busy::default());
+        let working = busy.clone();
         let thread = std::thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || writer.work(inbox))
+            .spawn(move || writer.work(inbox, &working))
             .map_err(|source| LedgerError::Io { doing: "start the thread of", path: path.clone(), source })?;
         let readers = Arc::new(Readers::new(path.clone()));
         let thread = Mutex::new(Some(thread));
         let (claims, care) = (sweeps::Claims::default(), Arc::default());
         let shared = Shared {
             jobs,
+            busy,
             readers,
             changes: follow,
             instance,
@@ -143,6 +148,11 @@ impl Ledger {
     /// The seq of the last audit row, as it grows: who waits for a change sees every one.
     pub fn changes(&self) -> watch::Receiver<i64> {
         self.shared.changes.clone()
+    }
+
+    /// How long the writer thread has been at the piece of work that it does now.
+    pub fn busy(&self) -> Result<Duration, LedgerError> {
+        if self.shared.jobs.is_closed() { Err(LedgerError::Closed) } else { Ok(self.shared.busy.long()) }
     }
 
     /// Comes back when the writer thread has answered; for the watchdog.

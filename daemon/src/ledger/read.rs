@@ -2,11 +2,11 @@
 
 use super::codec::{Json, all, one};
 use super::error::LedgerError;
-use super::rows::{FoundTask, LaneRow, LastSchema, SegmentRow, StreamRow, TaskFilter, TaskRow};
+use super::rows::{Figures, FoundTask, LaneRow, LastSchema, SegmentRow, StreamRow, TaskFilter, TaskRow};
 use super::segments::{COLUMNS as SEGMENT_COLUMNS, segment_row};
 use super::streams::{self, newest_schema, stream_row};
 use super::tasks::{self, COLUMNS, task_row};
-use super::{Ledger, open};
+use super::{Ledger, open, spooled};
 use crate::base::ids::TaskId;
 use crate::model::schema::Schema;
 use rusqlite::types::Value;
@@ -102,6 +102,10 @@ fn tasks_by(sql: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>, Ledge
     Ok(found.into_iter().map(|(_, task)| task).collect())
 }
 
+fn streams_of(sql: &Connection, task: &TaskId) -> Result<Vec<StreamRow>, LedgerError> {
+    all(sql, "SELECT * FROM task_streams WHERE task = ?1 ORDER BY pos", [task.as_str()], stream_row)
+}
+
 fn published_tasks(sql: &Connection, export: &str, limit: u32) -> Result<Vec<TaskRow>, LedgerError> {
     let text = format!(
         "SELECT {COLUMNS} FROM tasks t WHERE export = ?1
@@ -185,13 +189,19 @@ impl Ledger {
         self.read(move |sql| newest_whole(sql, &export)).await
     }
 
+    /// How far tasks are, in the same order; each with what is at its destinations, if that is wanted.
+    pub async fn figures(&self, tasks: Vec<(TaskId, bool)>) -> Result<Vec<Figures>, LedgerError> {
+        let of = |sql: &Connection, task: &TaskId, sums: bool| {
+            let sums = if sums { spooled::sums(sql, task)? } else { Vec::new() };
+            Ok(Figures { sums, streams: streams_of(sql, task)? })
+        };
+        self.read(move |sql| tasks.iter().map(|(task, sums)| of(sql, task, *sums)).collect()).await
+    }
+
     /// The streams of a task, in order.
     pub async fn streams(&self, task: &TaskId) -> Result<Vec<StreamRow>, LedgerError> {
         let task = task.clone();
-        self.read(move |sql| {
-            all(sql, "SELECT * FROM task_streams WHERE task = ?1 ORDER BY pos", [task.as_str()], stream_row)
-        })
-        .await
+        self.read(move |sql| streams_of(sql, &task)).await
     }
 
     /// The lanes of a stream, in order.

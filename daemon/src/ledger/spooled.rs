@@ -36,7 +36,8 @@ fn spooled(sql: &Connection) -> Result<Spooled, LedgerError> {
     Ok(Spooled { bytes: bytes.unwrap_or(0), holder })
 }
 
-fn sums(sql: &Connection, task: &TaskId) -> Result<Vec<DeliverySum>, LedgerError> {
+/// What of a task is where, by destination.
+pub(super) fn sums(sql: &Connection, task: &TaskId) -> Result<Vec<DeliverySum>, LedgerError> {
     let text = "WITH sums AS (
              SELECT d.destination, count(*) AS files, count(d.verified_at) AS delivered, sum(g.bytes) AS bytes,
                  sum(CASE WHEN d.verified_at IS NOT NULL THEN g.bytes END) AS delivered_bytes,
@@ -69,12 +70,6 @@ impl Ledger {
     /// The bytes of all tasks that lie in spools and wait for a destination, and the destination that holds most of them.
     pub async fn spooled(&self) -> Result<Spooled, LedgerError> {
         self.read(spooled).await
-    }
-
-    /// What of a task is where, by destination.
-    pub async fn delivery_sums(&self, task: &TaskId) -> Result<Vec<DeliverySum>, LedgerError> {
-        let task = task.clone();
-        self.read(move |sql| sums(sql, &task)).await
     }
 
     /// Notes on the mount of which destination a task's spool lies, if on that of one.

@@ -8,7 +8,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Pieces of work that may wait for the writer; callers wait beyond that.
@@ -20,6 +21,21 @@ pub(super) enum Job {
     Run(Box<dyn FnOnce(&mut Writer) + Send>),
     /// Move the log into the file, end, and answer.
     Close(oneshot::Sender<Result<(), LedgerError>>),
+}
+
+/// Since when the writer is at the piece of work that it does, if it does one.
+#[derive(Default)]
+pub(super) struct Busy(Mutex<Option<Instant>>);
+
+impl Busy {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// How long it has been at it.
+    pub fn long(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, clock::since)
+    }
 }
 
 /// What the writer thread owns.
@@ -51,10 +67,14 @@ impl Deref for Tx<'_> {
 
 impl Writer {
     /// Does jobs until told to close or until nobody can send any.
-    pub fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
+    pub fn work(mut self, mut jobs: mpsc::Receiver<Job>, busy: &Busy) {
         while let Some(job) = jobs.blocking_recv() {
             match job {
-                Job::Run(run) => run(&mut self),
+                Job::Run(run) => {
+                    busy.set(Some(clock::monotonic()));
+                    run(&mut self);
+                    busy.set(None);
+                }
                 Job::Close(answer) => {
                     jobs.close();
                     let _ = answer.send(self.finish());

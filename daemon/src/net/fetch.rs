@@ -149,17 +149,16 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// Sends `ask` until `read` can use the answer. A body that `read` calls cut is asked for again.
-    pub async fn fetch<T>(
-        &self,
-        ask: &Ask,
-        read: impl Fn(&Answer) -> Result<T, Unreadable>,
-    ) -> Result<(Answer, T), FetchError> {
+    pub async fn fetch<T, F>(&self, ask: &Ask, read: impl Fn(Answer) -> F) -> Result<T, FetchError>
+    where
+        F: Future<Output = Result<T, Unreadable>>,
+    {
         let mut waits = self.policy.waits();
         let mut stale_retry = ask.method == Method::GET;
         loop {
             let error = match self.once(ask).await {
-                Ok(answer) => match read(&answer) {
-                    Ok(value) => return Ok((answer, value)),
+                Ok(answer) => match read(answer).await {
+                    Ok(value) => return Ok(value),
                     Err(Unreadable { reason, cut }) => {
                         FetchError::Unreadable { reason: self.mask.clean(&reason, MAX_REASON), cut }
                     }

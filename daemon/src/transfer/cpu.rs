@@ -15,6 +15,11 @@ impl Cpu {
         Self(Pool::new(threads))
     }
 
+    /// The threads themselves, for work that is no conversion.
+    pub fn pool(&self) -> Pool {
+        self.0.clone()
+    }
+
     /// Number of threads.
     pub fn threads(&self) -> usize {
         self.0.threads()

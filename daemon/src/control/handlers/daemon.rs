@@ -43,7 +43,9 @@ pub async fn metrics(call: Call) -> Result<Reply, Failure> {
 pub async fn status(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let state = &call.state;
-    let mut open = reads::open_tasks(state).await?;
+    let stale = async { state.hooks.stale().await.map_err(wire::ledger_error) };
+    let (mut open, paused_exports, notifications, stale) =
+        tokio::try_join!(reads::open_tasks(state), reads::paused(state), reads::notifications(state), stale)?;
     let count = |wanted| u32::try_from(open.iter().filter(|row| row.state == wanted).count()).unwrap_or(u32::MAX);
     let tasks = TaskCounts {
         running: count(TaskState::Processing),
@@ -58,12 +60,12 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
         uptime_seconds: clock::since(state.started).as_secs(),
         config: state.hooks.config_path().display().to_string(),
         tasks,
-        ledger: reads::ledger_health(state).await,
-        paused_exports: reads::paused(state).await?,
-        open: reads::summaries(state, open).await?,
+        ledger: reads::ledger_health(state),
+        open: reads::summaries(state, open, &paused_exports).await?,
+        paused_exports,
         sources,
-        notifications: reads::notifications(state).await?,
-        stale: state.hooks.stale().await.map_err(wire::ledger_error)?,
+        notifications,
+        stale,
         caller: wire::caller(&call.caller),
     })
 }

@@ -32,11 +32,12 @@ pub async fn list(call: Call) -> Result<Reply, Failure> {
         states: wire::states(query.get("state").unwrap_or_default())?,
         limit: query.number("limit", LIST_DEFAULT, LIST_MOST)?,
     };
-    let rows = call.state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?;
+    let rows = async { call.state.ledger.tasks(&filter).await.map_err(wire::ledger_error) };
+    let (rows, paused) = tokio::try_join!(rows, reads::paused(&call.state))?;
     if let Some(export) = query.get("export").filter(|_| rows.is_empty()) {
         reads::known_export(&call.state, export).await?;
     }
-    Reply::sync(reads::summaries(&call.state, rows).await?)
+    Reply::sync(reads::summaries(&call.state, rows, &paused).await?)
 }
 
 /// `GET /v1/tasks/{task}`.

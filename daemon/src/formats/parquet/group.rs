@@ -3,7 +3,7 @@
 use super::super::FormatError;
 use super::{SOURCE_PER_BYTE, refused};
 use crate::base::clock;
-use crate::base::pool::Pool;
+use crate::base::pool::{Pool, Started};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -20,12 +20,32 @@ const GATHERED: u64 = 4 << 20;
 
 /// The columns of a row group that is not written yet.
 pub struct RowGroup {
-    shares: Vec<Share>,
+    shares: Shares,
     schema: SchemaRef,
     /// Pages that wait to be encoded.
     pages: Vec<RecordBatch>,
     gathered: u64,
+    /// JSON bytes of the pages that are being encoded.
+    away: u64,
     encoded: u64,
+}
+
+/// The shares of a row group's columns.
+enum Shares {
+    /// Ready to take pages.
+    Idle(Vec<Share>),
+    /// Taking pages, while the next are gathered.
+    Busy(Started<Result<Share, ParquetError>>),
+}
+
+impl Shares {
+    /// The shares when they have taken what they were given.
+    fn idle(self) -> Result<Vec<Share>, FormatError> {
+        match self {
+            Self::Idle(shares) => Ok(shares),
+            Self::Busy(started) => started.wait().into_iter().collect::<Result<_, _>>().map_err(refused),
+        }
+    }
 }
 
 /// Neighbouring fields of the schema, with the writers of all columns below them.
@@ -49,7 +69,14 @@ impl RowGroup {
             let writers = writers.by_ref().take(leaves).collect();
             shares.push(Share { first: n * size, fields: part.len(), writers, took: Duration::ZERO });
         }
-        Ok(Self { shares, schema: Arc::clone(schema), pages: Vec::new(), gathered: 0, encoded: 0 })
+        Ok(Self {
+            shares: Shares::Idle(shares),
+            schema: Arc::clone(schema),
+            pages: Vec::new(),
+            gathered: 0,
+            away: 0,
+            encoded: 0,
+        })
     }
 
     /// Adds a page that was made of so many bytes of JSON.
@@ -59,21 +86,21 @@ impl RowGroup {
         if self.gathered >= GATHERED { self.encode(pool) } else { Ok(()) }
     }
 
+    /// Begins to encode the pages that are gathered.
     fn encode(&mut self, pool: &Pool) -> Result<(), FormatError> {
         let (pages, schema) = (std::mem::take(&mut self.pages), Arc::clone(&self.schema));
-        let mut shares = std::mem::take(&mut self.shares);
-        shares.sort_by_key(|share| Reverse(share.took));
-        let shares = pool.share(shares, move |share| share.write(&schema, &pages));
-        self.shares = shares.into_iter().collect::<Result<_, _>>().map_err(refused)?;
-        self.gathered = 0;
-        let writers = self.shares.iter().flat_map(|share| &share.writers);
+        let mut shares = std::mem::replace(&mut self.shares, Shares::Idle(Vec::new())).idle()?;
+        let writers = shares.iter().flat_map(|share| &share.writers);
         self.encoded = writers.map(|writer| writer.get_estimated_total_bytes() as u64).sum();
+        self.away = std::mem::take(&mut self.gathered);
+        shares.sort_by_key(|share| Reverse(share.took));
+        self.shares = Shares::Busy(pool.start(shares, move |share| share.write(&schema, &pages)));
         Ok(())
     }
 
     /// About the bytes that it will take.
     pub fn bytes(&self) -> u64 {
-        self.encoded + self.gathered / SOURCE_PER_BYTE
+        self.encoded + (self.away + self.gathered) / SOURCE_PER_BYTE
     }
 
     /// Ends its columns; their chunks in the order of the file.
@@ -81,10 +108,11 @@ impl RowGroup {
         if !self.pages.is_empty() {
             self.encode(pool)?;
         }
-        self.shares.sort_by_key(|share| share.first);
+        let mut shares = self.shares.idle()?;
+        shares.sort_by_key(|share| share.first);
         let close =
             |share: Share| share.writers.into_iter().map(ArrowColumnWriter::close).collect::<Result<Vec<_>, _>>();
-        let chunks = pool.share(self.shares, close).into_iter().collect::<Result<Vec<_>, _>>().map_err(refused)?;
+        let chunks = pool.share(shares, close).into_iter().collect::<Result<Vec<_>, _>>().map_err(refused)?;
         Ok(chunks.into_iter().flatten().collect())
     }
 }

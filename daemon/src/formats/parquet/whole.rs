@@ -5,7 +5,7 @@
 
 use super::super::FormatError;
 use super::{SOURCE_PER_BYTE, refused};
-use crate::base::pool::Pool;
+use crate::base::pool::{Pool, Started};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Float64Type;
@@ -56,12 +56,29 @@ impl WholeGroup {
         self.source / SOURCE_PER_BYTE
     }
 
-    /// Encodes it; its column chunks in the order of the file.
-    pub fn finish(self, pool: &Pool) -> Result<Vec<ArrowColumnChunk>, FormatError> {
-        let Self { columns, pages, .. } = self;
+    /// Begins to encode it.
+    pub fn encode(self, pool: &Pool) -> Encoding {
+        let Self { columns, pages, source } = self;
         let shares = (0..columns.schema.fields().len()).step_by(SHARE).collect();
-        let encoded = pool.share(shares, move |first: usize| columns.encode(first, &pages));
-        let chunks = encoded.into_iter().collect::<Result<Vec<_>, _>>().map_err(refused)?;
+        Encoding { shares: pool.start(shares, move |first: usize| columns.encode(first, &pages)), source }
+    }
+}
+
+/// A row group that is being encoded.
+pub struct Encoding {
+    shares: Started<Result<Vec<ArrowColumnChunk>, ParquetError>>,
+    source: u64,
+}
+
+impl Encoding {
+    /// About the bytes that it will take.
+    pub fn bytes(&self) -> u64 {
+        self.source / SOURCE_PER_BYTE
+    }
+
+    /// Its column chunks in the order of the file, when they are there.
+    pub fn chunks(self) -> Result<Vec<ArrowColumnChunk>, FormatError> {
+        let chunks = self.shares.wait().into_iter().collect::<Result<Vec<_>, _>>().map_err(refused)?;
         Ok(chunks.into_iter().flatten().collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Rows about what is on its way to destinations.
 
-use super::SegmentRow;
+use super::{SegmentRow, StreamRow};
 use crate::base::ids::TaskId;
 use crate::model::task::TaskState;
 
@@ -59,6 +59,15 @@ pub struct Holder {
     pub destination: String,
     /// Bytes that wait.
     pub bytes: u64,
+}
+
+/// How far a task is.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// What is at its destinations.
+    pub sums: Vec<DeliverySum>,
+    /// Its streams, in order.
+    pub streams: Vec<StreamRow>,
 }
 
 /// What of a task is at a destination.

@@ -31,6 +31,7 @@ pub use spec::fingerprint;
 
 use crate::auth::{Party, Registry};
 use crate::base::ids::Name;
+use crate::base::pool::Pool;
 use crate::base::retry::RetryPolicy;
 use crate::base::secret::Resolve;
 use crate::config::settings::Rest;
@@ -61,6 +62,7 @@ pub struct RestSource {
     api: Arc<Api>,
     params: Arc<BTreeMap<String, String>>,
     fetcher: Fetcher,
+    pool: Option<Pool>,
 }
 
 /// What all tasks of a source share.
@@ -132,7 +134,7 @@ impl RestSource {
             stats: Arc::default(),
         };
         let api = Arc::new(Api { name, streams, retries_per_task: settings.retry.per_task });
-        Ok(Self { api, params: Arc::default(), fetcher })
+        Ok(Self { api, params: Arc::default(), fetcher, pool: None })
     }
 
     /// The source as one task sees it: its parameters for `{{ param.NAME }}`, a fresh budget of retries, figures from zero.
@@ -141,7 +143,13 @@ impl RestSource {
         let mut fetcher = self.fetcher.clone();
         fetcher.budget = Arc::new(RetryBudget::new(self.api.retries_per_task));
         fetcher.stats = Arc::default();
-        Self { api: self.api.clone(), params: Arc::new(params), fetcher }
+        Self { api: self.api.clone(), params: Arc::new(params), fetcher, pool: self.pool.clone() }
+    }
+
+    /// The same, which reads large answers on the threads of `pool`.
+    #[must_use]
+    pub fn on(self, pool: Pool) -> Self {
+        Self { pool: Some(pool), ..self }
     }
 
     /// Its name.
@@ -196,6 +204,7 @@ impl RestSource {
             spec: self.spec(stream)?.clone(),
             params: self.params.clone(),
             fetcher: self.fetcher.clone(),
+            pool: self.pool.clone(),
         };
         RestPages::open(Arc::new(reader), partitions, lane, from)
     }

@@ -6,6 +6,7 @@ pub use ahead::{MAX_AHEAD, PAGES_AHEAD, Room};
 
 mod checks;
 mod compare;
+mod content;
 mod end;
 mod order;
 
@@ -13,29 +14,25 @@ mod watch;
 
 pub use watch::Watch;
 
+use content::{Content, Reading, resolve};
 use order::Doubt;
 
 use super::error::RestError;
-use super::paginate::{Lead, Pager, Seen};
+use super::paginate::{Lead, Seen};
 use super::peek::Hint;
-use super::request::Request;
-use super::run::{Run, digest};
+use super::run::Run;
 use super::spec::StreamSpec;
 use super::window::{Ended, Window};
-use crate::base::error::Chain;
 use crate::base::ids::Name;
+use crate::base::pool::Pool;
 use crate::model::offset::{Offset, PageCursor};
 use crate::model::partitions::Partitions;
 use crate::net::error::FetchError;
-use crate::net::fetch::{Answer, Fetcher, Unreadable};
+use crate::net::fetch::{Answer, Fetcher};
 use crate::net::judge::Verdict;
-use crate::record::identity::Identities;
-use crate::record::locate::{LocateError, Located};
 use crate::record::page::Page;
 use crate::record::transform::Rewritten;
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use saas_export_api::plural;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -50,18 +47,8 @@ pub struct Reader {
     pub spec: Arc<StreamSpec>,
     pub params: Arc<BTreeMap<String, String>>,
     pub fetcher: Fetcher,
-}
-
-/// What was found in an answer.
-#[derive(Debug)]
-struct Content {
-    located: Located,
-    /// The records with the fields of their parent and transformed, where that is to be done.
-    rewritten: Option<Rewritten>,
-    /// Digest of the records, where it is asked for.
-    digest: Option<u64>,
-    /// Which records they are, where pages are counted.
-    identities: Identities,
+    /// Where large answers are read, so that nobody waits behind them; without it they are read where they come in.
+    pub pool: Option<Pool>,
 }
 
 /// An answer and what was found in it.
@@ -289,97 +276,11 @@ impl PartitionPages {
         let ask = self.run.request.ask(&spec.pager, &cursor, overlap);
         let foreign = || RestError::Offset { source_name: self.reader.source.clone() };
         let ask = ask.ok_or_else(foreign)?;
-        let (fetcher, request) = (self.reader.fetcher.clone(), self.run.request.clone());
-        let hint = self.hints.then(|| (self.hint.clone(), self.reader.clone(), cursor.clone()));
-        let read = move |answer: &Answer| {
-            if let Some((hint, reader, cursor)) = &hint
-                && let Some(next) = lead(reader, &request, cursor, answer)
-            {
-                hint.tell(cursor.clone(), next);
-            }
-            locate(&spec, &request, answer)
-        };
-        let fetch = async move { fetcher.fetch(&ask, read).await };
+        let (reader, request) = (self.reader.clone(), self.run.request.clone());
+        let hint = self.hints.then(|| self.hint.clone());
+        let reading = Arc::new(Reading { reader: reader.clone(), request, cursor: cursor.clone(), hint });
+        let fetch = async move { reader.fetcher.fetch(&ask, |answer| reading.clone().read(answer)).await };
         self.window.push(cursor, fetch);
         Ok(())
     }
-}
-
-/// The absolute URL of the next page, judged, and without anything secret that the server wrote into it.
-fn resolve(reader: &Reader, request: &Request, answer: &Answer, reference: &str) -> Result<PageCursor, RestError> {
-    let fetcher = &reader.fetcher;
-    let (mut url, _) = fetcher
-        .origins
-        .follow(&answer.url, reference)
-        .map_err(|cause| RestError::Leave { source_name: reader.source.clone(), cause })?;
-    request.private.strip(&mut url);
-    if fetcher.mask.finds(url.as_str()) {
-        let reason = "its URL has a credential of ours in it, which must not be stored".to_owned();
-        return Err(RestError::Next { source_name: reader.source.clone(), reason });
-    }
-    Ok(PageCursor::Url(url.into()))
-}
-
-/// Where an answer probably leads, told before it is read.
-fn lead(reader: &Reader, request: &Request, cursor: &PageCursor, answer: &Answer) -> Option<PageCursor> {
-    match reader.spec.peek.as_ref()?.lead(&reader.spec.pager, cursor, answer)? {
-        Lead::End => None,
-        Lead::Cursor(cursor) => Some(cursor),
-        Lead::Reference(reference) => resolve(reader, request, answer, &reference).ok(),
-    }
-}
-
-/// What the stream looks for in an answer. No content is an answer without records.
-fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Content, Unreadable> {
-    if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
-        let located = Located { records: Vec::new(), values: Vec::new(), compact: true };
-        return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default() });
-    }
-    let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
-    if let Some(sum) = &spec.sum {
-        sum.check(answer, &located)?;
-    }
-    let digest = (spec.pager != Pager::None).then(|| {
-        let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
-        digest(located.records.iter().map(slice))
-    });
-    let rewritten = rewrite(spec, request, answer, &located)?;
-    let mut content = Content { identities: Identities::default(), located, rewritten, digest };
-    if let Some(identity) = &spec.identity {
-        content.identities = identity.page(content.raw_records(answer));
-    }
-    Ok(content)
-}
-
-/// The records with the fields of their parent, as the transformation leaves them. The paginator looks at the answer as it
-/// came.
-fn rewrite(
-    spec: &StreamSpec,
-    request: &Request,
-    answer: &Answer,
-    located: &Located,
-) -> Result<Option<Rewritten>, Unreadable> {
-    let included = request.include.as_ref().map(|include| {
-        let (body, records) = include.add(&answer.body, &located.records);
-        Rewritten { body, records, stayed: Vec::new() }
-    });
-    let Some(transform) = &spec.transform else { return Ok(included) };
-    let (body, records) = match &included {
-        Some(included) => (&included.body, &included.records),
-        None => (&answer.body, &located.records),
-    };
-    let transformed = transform.page(body, records);
-    transformed.map(Some).map_err(|error| Unreadable { reason: Chain(&error).to_string(), cut: false })
-}
-
-fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {
-    let cut = matches!(error, LocateError::Empty | LocateError::Utf8(_) | LocateError::Json(_));
-    let mut reason = Chain(error).to_string();
-    // A page for people, with status 200, is what many an API shows when it is ill.
-    let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or("application/json").trim();
-    if !kind.contains("json") && kind.len() < 60 {
-        reason.push_str(&format!(" (it calls itself {kind:?})"));
-    }
-    Unreadable { reason, cut }
 }

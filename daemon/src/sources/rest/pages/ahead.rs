@@ -12,6 +12,9 @@ pub const MAX_AHEAD: u32 = 64;
 /// page after page, and few, so that no cursor has to wait long.
 pub const PAGES_AHEAD: usize = 8;
 
+/// Pages that are here or under way where each tells by itself where it leads: enough to read one while the next comes in.
+const HINTED: usize = 4;
+
 /// What may still run ahead of the page that a lane wants next.
 #[derive(Debug)]
 pub struct Room {
@@ -51,13 +54,11 @@ impl PartitionPages {
                     self.wanted()
                 }
                 None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => self.wanted(),
-                // Told by the page under way itself, before its records are found.
-                Some(last) if self.window.len() == 1 && held < PAGES_AHEAD && self.may_hint() => {
-                    match self.hint.take(last) {
-                        Some(next) if next != *last && room.take() => next,
-                        _ => return Ok(()),
-                    }
-                }
+                // Told by the last page itself, before its records are found.
+                Some(last) if held < HINTED && self.may_hint() => match self.hint.take(last) {
+                    Some(next) if next != *last && room.take() => next,
+                    _ => return Ok(()),
+                },
                 Some(last) if held < self.width() => match self.reader.spec.pager.guess(last, self.run.last) {
                     Some(guess) if self.within_total(&guess) && room.take() => guess,
                     _ => return Ok(()),

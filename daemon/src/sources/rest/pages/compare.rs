@@ -1,7 +1,7 @@
 //! Records of counted pages compared with what they were: the page before the one at hand, the record that two pages share.
 
 use super::order::{Doubt, MAX_TRIES};
-use super::{Answer, Content, Fetched, Held, PartitionPages, RestError};
+use super::{Fetched, Held, PartitionPages, RestError};
 use crate::model::offset::PageCursor;
 use crate::net::judge::Verdict;
 use crate::record::identity;
@@ -108,16 +108,5 @@ impl PartitionPages {
         }
         let page = self.at.pages + 1;
         self.is_volatile(held, format!("page {page} does not begin with the last record of the page before it"))
-    }
-}
-
-impl Content {
-    /// The records as they go on.
-    pub(super) fn raw_records<'a>(&'a self, answer: &'a Answer) -> impl Iterator<Item = &'a [u8]> {
-        let (body, records) = match &self.rewritten {
-            Some(rewritten) => (&rewritten.body, &rewritten.records),
-            None => (&answer.body, &self.located.records),
-        };
-        records.iter().map(|range| body.get(range.start as usize..range.end as usize).unwrap_or_default())
     }
 }

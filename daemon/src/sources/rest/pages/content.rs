@@ -1,0 +1,156 @@
+//! What is found in an answer: its records, where it leads, and what the stream makes of them.
+
+use super::super::error::RestError;
+use super::super::paginate::{Lead, Pager};
+use super::super::peek::Hint;
+use super::super::request::Request;
+use super::super::run::digest;
+use super::super::spec::StreamSpec;
+use super::{Held, Reader};
+use crate::base::error::Chain;
+use crate::model::offset::PageCursor;
+use crate::net::fetch::{Answer, Unreadable};
+use crate::record::identity::Identities;
+use crate::record::locate::{LocateError, Located};
+use crate::record::transform::Rewritten;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes of a body from which on it is read on the pool: about a tenth of a millisecond.
+const LARGE: usize = 128 << 10;
+
+/// What was found in an answer.
+#[derive(Debug)]
+pub struct Content {
+    pub located: Located,
+    /// The records with the fields of their parent and transformed, where that is to be done.
+    pub rewritten: Option<Rewritten>,
+    /// Digest of the records, where it is asked for.
+    pub digest: Option<u64>,
+    /// Which records they are, where pages are counted.
+    pub identities: Identities,
+}
+
+impl Content {
+    /// The records as they go on.
+    pub fn raw_records<'a>(&'a self, answer: &'a Answer) -> impl Iterator<Item = &'a [u8]> {
+        let (body, records) = match &self.rewritten {
+            Some(rewritten) => (&rewritten.body, &rewritten.records),
+            None => (&answer.body, &self.located.records),
+        };
+        records.iter().map(|range| body.get(range.start as usize..range.end as usize).unwrap_or_default())
+    }
+}
+
+/// What it takes to read the answer to a request.
+pub struct Reading {
+    pub reader: Arc<Reader>,
+    pub request: Arc<Request>,
+    /// The page that was asked for.
+    pub cursor: PageCursor,
+    /// Who is told where the answer probably leads, before it is read.
+    pub hint: Option<Hint>,
+}
+
+impl Reading {
+    /// Reads an answer.
+    pub async fn read(self: Arc<Self>, answer: Answer) -> Result<Held, Unreadable> {
+        if let Some(hint) = &self.hint
+            && let Some(next) = lead(&self.reader, &self.request, &self.cursor, &answer)
+        {
+            hint.tell(self.cursor.clone(), next);
+        }
+        match self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) {
+            None => self.found(answer),
+            Some(pool) => pool.run(move || self.found(answer)).await.unwrap_or_else(|lost| {
+                Err(Unreadable { reason: format!("reading it failed ({lost:?}): this is a bug"), cut: false })
+            }),
+        }
+    }
+
+    fn found(&self, answer: Answer) -> Result<Held, Unreadable> {
+        let content = locate(&self.reader.spec, &self.request, &answer)?;
+        Ok((answer, content))
+    }
+}
+
+/// The absolute URL of the next page, judged, and without anything secret that the server wrote into it.
+pub fn resolve(reader: &Reader, request: &Request, answer: &Answer, reference: &str) -> Result<PageCursor, RestError> {
+    let fetcher = &reader.fetcher;
+    let (mut url, _) = fetcher
+        .origins
+        .follow(&answer.url, reference)
+        .map_err(|cause| RestError::Leave { source_name: reader.source.clone(), cause })?;
+    request.private.strip(&mut url);
+    if fetcher.mask.finds(url.as_str()) {
+        let reason = "its URL has a credential of ours in it, which must not be stored".to_owned();
+        return Err(RestError::Next { source_name: reader.source.clone(), reason });
+    }
+    Ok(PageCursor::Url(url.into()))
+}
+
+/// Where an answer probably leads, told before it is read.
+fn lead(reader: &Reader, request: &Request, cursor: &PageCursor, answer: &Answer) -> Option<PageCursor> {
+    match reader.spec.peek.as_ref()?.lead(&reader.spec.pager, cursor, answer)? {
+        Lead::End => None,
+        Lead::Cursor(cursor) => Some(cursor),
+        Lead::Reference(reference) => resolve(reader, request, answer, &reference).ok(),
+    }
+}
+
+/// What the stream looks for in an answer. No content is an answer without records.
+fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Content, Unreadable> {
+    if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
+        let located = Located { records: Vec::new(), values: Vec::new(), compact: true };
+        return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default() });
+    }
+    let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
+    if let Some(sum) = &spec.sum {
+        sum.check(answer, &located)?;
+    }
+    let digest = (spec.pager != Pager::None).then(|| {
+        let slice = |range: &Range<u32>| answer.body.get(range.start as usize..range.end as usize).unwrap_or_default();
+        digest(located.records.iter().map(slice))
+    });
+    let rewritten = rewrite(spec, request, answer, &located)?;
+    let mut content = Content { identities: Identities::default(), located, rewritten, digest };
+    if let Some(identity) = &spec.identity {
+        content.identities = identity.page(content.raw_records(answer));
+    }
+    Ok(content)
+}
+
+/// The records with the fields of their parent, as the transformation leaves them. The paginator looks at the answer as it
+/// came.
+fn rewrite(
+    spec: &StreamSpec,
+    request: &Request,
+    answer: &Answer,
+    located: &Located,
+) -> Result<Option<Rewritten>, Unreadable> {
+    let included = request.include.as_ref().map(|include| {
+        let (body, records) = include.add(&answer.body, &located.records);
+        Rewritten { body, records, stayed: Vec::new() }
+    });
+    let Some(transform) = &spec.transform else { return Ok(included) };
+    let (body, records) = match &included {
+        Some(included) => (&included.body, &included.records),
+        None => (&answer.body, &located.records),
+    };
+    let transformed = transform.page(body, records);
+    transformed.map(Some).map_err(|error| Unreadable { reason: Chain(&error).to_string(), cut: false })
+}
+
+fn unreadable(answer: &Answer, error: &LocateError) -> Unreadable {
+    let cut = matches!(error, LocateError::Empty | LocateError::Utf8(_) | LocateError::Json(_));
+    let mut reason = Chain(error).to_string();
+    // A page for people, with status 200, is what many an API shows when it is ill.
+    let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or("application/json").trim();
+    if !kind.contains("json") && kind.len() < 60 {
+        reason.push_str(&format!(" (it calls itself {kind:?})"));
+    }
+    Unreadable { reason, cut }
+}
