@@ -13,7 +13,7 @@ use saas_export_daemon::model::offset::Offset;
 use saas_export_daemon::record::convert::Plan;
 use saas_export_daemon::record::infer::Sample;
 use saas_export_daemon::record::locate::Locator;
-use saas_export_daemon::record::page::Page;
+use saas_export_daemon::record::page::{Facts, Page};
 use saas_export_manifest::Digester;
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -148,7 +148,7 @@ fn page(locator: &Locator, body: &Bytes) -> Page {
     Page {
         body: body.clone(),
         records: located.records,
-        compact: located.compact,
+        facts: Facts { compact: located.compact, utf8: true, digest: None },
         offset_before: at.clone(),
         offset_after: at,
         total: None,

@@ -6,7 +6,7 @@ use super::wire;
 use crate::base::clock;
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Export};
-use crate::ledger::rows::{DeliverySum, FoundTask, ManifestRow, TaskFilter, TaskRow};
+use crate::ledger::rows::{DeliverySum, FoundTask, Look, ManifestRow, TaskFilter, TaskRow};
 use crate::model::progress::Progress;
 use crate::model::task::TaskState;
 use saas_export_api as api;
@@ -97,18 +97,19 @@ pub async fn newest_open(state: &ControlState, export: &Name) -> Result<Option<T
     Ok(state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?.into_iter().next())
 }
 
-/// The open tasks: those that run, then those that are paused, then the queue in its order.
-pub async fn open_tasks(state: &ControlState) -> Result<Vec<TaskRow>, Failure> {
+/// The open tasks: those that run, then those that are paused, then the queue in its order; the first `shown` with figures.
+pub async fn open_tasks(state: &ControlState, shown: usize) -> Result<Look, Failure> {
     let filter = TaskFilter { export: None, states: OPEN.to_vec(), limit: OPEN_MOST };
-    let mut rows = state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?;
-    rows.sort_by_key(|row| (OPEN.iter().position(|state| *state == row.state), row.queue_pos));
-    Ok(rows)
+    let order = |rows: &mut Vec<TaskRow>| {
+        rows.sort_by_key(|row| (OPEN.iter().position(|state| *state == row.state), row.queue_pos));
+    };
+    state.ledger.look(&filter, order, shown).await.map_err(wire::ledger_error)
 }
 
 /// Notifications that do not go out as they should, if there are any.
-pub async fn notifications(state: &ControlState) -> Result<Option<api::NotificationTrouble>, Failure> {
-    let (late, given_up) = state.ledger.notice_trouble(clock::now()).await.map_err(wire::ledger_error)?;
-    Ok((late + given_up > 0).then_some(api::NotificationTrouble { late, given_up }))
+pub fn notifications(look: &Look) -> Option<api::NotificationTrouble> {
+    let (late, given_up) = (look.late, look.given_up);
+    (late + given_up > 0).then_some(api::NotificationTrouble { late, given_up })
 }
 
 /// Names of the paused exports, in order.
@@ -116,25 +117,19 @@ pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
     state.ledger.paused_exports().await.map_err(wire::ledger_error)
 }
 
-/// Tasks with their figures: live ones of those that run, the ledger's sums of the others. `paused` are the exports that are.
-pub async fn summaries(
-    state: &ControlState,
-    rows: Vec<TaskRow>,
-    paused: &[String],
-) -> Result<Vec<TaskSummary>, Failure> {
-    let ids = rows.iter().map(|row| (row.id.clone(), !row.state.closed())).collect();
-    let (mut live, figures) = tokio::join!(state.queue.progress(), state.ledger.figures(ids));
+/// Tasks with their figures: `live` ones of those that run, the ledger's sums of the others.
+pub fn summaries(state: &ControlState, look: Look, mut live: BTreeMap<String, Progress>) -> Vec<TaskSummary> {
     let config = state.config();
-    let tasks = rows.into_iter().zip(figures.map_err(wire::ledger_error)?).map(|(row, figures)| {
+    let tasks = look.tasks.into_iter().map(|(row, figures)| {
         let live = live.remove(row.id.as_str());
         let open = !row.state.closed();
         let destinations = if open { destinations(&row, &figures.sums, live.as_ref()) } else { Vec::new() };
         let live = live.filter(|live| !live.carried);
         let streams = if live.is_some() { &[][..] } else { &figures.streams };
-        let task = with_hold(wire::summary(&row, live.as_ref(), streams), paused, &config);
+        let task = with_hold(wire::summary(&row, live.as_ref(), streams), &look.paused, &config);
         TaskSummary { destinations, ..task }
     });
-    Ok(tasks.collect())
+    tasks.collect()
 }
 
 /// A queued task of an export that is paused, or outside of its windows, says so: nothing else would tell why it does not
@@ -154,9 +149,8 @@ fn with_hold(mut task: TaskSummary, paused: &[String], config: &Config) -> TaskS
 
 /// A task with its streams and manifests.
 pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Failure> {
-    let (mut live, figures) = tokio::join!(state.queue.progress(), state.ledger.figures(vec![(row.id.clone(), true)]));
-    let (figures, live) =
-        (figures.map_err(wire::ledger_error)?.pop().unwrap_or_default(), live.remove(row.id.as_str()));
+    let (mut live, figures) = tokio::join!(state.queue.progress(), state.ledger.figures(&row.id));
+    let (figures, live) = (figures.map_err(wire::ledger_error)?, live.remove(row.id.as_str()));
     let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
     let destinations = destinations(&row, &figures.sums, live.as_ref());
     let (live, streams) = (live.filter(|live| !live.carried), figures.streams);
@@ -243,7 +237,7 @@ pub async fn marks(state: &ControlState, export: &Name) -> Result<OffsetsDoc, Fa
 }
 
 /// How fast the sources of open tasks are asked. One that was not asked since the start is not there.
-pub fn sources(state: &ControlState, open: &[TaskRow]) -> Vec<SourceRate> {
+pub fn sources<'a>(state: &ControlState, open: impl Iterator<Item = &'a TaskRow>) -> Vec<SourceRate> {
     let config = state.config();
     // A task keeps the configuration that it was made with, where its export may have had another source.
     let stored = |row: &TaskRow| {
@@ -254,7 +248,7 @@ pub fn sources(state: &ControlState, open: &[TaskRow]) -> Vec<SourceRate> {
     let of = |row: &TaskRow| {
         stored(row).or_else(|| config.exports.get(row.export.as_str()).map(|export| export.source.to_string()))
     };
-    let names: BTreeSet<String> = open.iter().filter_map(of).collect();
+    let names: BTreeSet<String> = open.filter_map(of).collect();
     let budgets = state.hooks.budgets();
     let asked = budgets.iter().filter(|(name, _)| names.contains(name.as_str()));
     asked.map(|(name, standing)| wire::source_rate(name, standing)).collect()

@@ -6,11 +6,17 @@ use super::codec::{At, all, one, run};
 use super::error::LedgerError;
 use super::tasks::held_reason;
 use jiff::SignedDuration;
+use rusqlite::Connection;
 
 /// Answers that are kept.
 const MAX_ANSWERS: i64 = 10_000;
 /// How long an answer is kept.
 const ANSWER_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// The exports that are paused, by name.
+pub(super) fn paused_exports(sql: &Connection) -> Result<Vec<String>, LedgerError> {
+    all(sql, "SELECT export FROM paused_exports ORDER BY export", [], |row| row.get(0))
+}
 
 impl Ledger {
     /// Pauses an export, or lets it go on: meanwhile its pending tasks wait, and say so. Saying the same twice changes
@@ -38,7 +44,7 @@ impl Ledger {
 
     /// The exports that are paused, by name.
     pub async fn paused_exports(&self) -> Result<Vec<String>, LedgerError> {
-        self.read(|sql| all(sql, "SELECT export FROM paused_exports ORDER BY export", [], |row| row.get(0))).await
+        self.read(paused_exports).await
     }
 
     /// The answer that a request with this key got before. `fingerprint` is a digest of the request itself.

@@ -265,6 +265,15 @@ fn notices(sql: &Connection, filter: &NoticeFilter) -> Result<Vec<NoticeRow>, Le
     all(sql, &text, (&filter.recipient, state, filter.limit.min(MAX_ROWS)), notice_row)
 }
 
+/// Notifications that are late, and those that were given up lately.
+pub(super) fn notice_trouble(sql: &Connection, now: Timestamp) -> Result<(u64, u64), LedgerError> {
+    let lately = now.checked_sub(LATELY).unwrap_or(now);
+    let text = "SELECT coalesce(sum(state = 'waiting' AND attempts > 0), 0) AS late,
+                coalesce(sum(state = 'given_up' AND settled_at > ?1), 0) AS lost FROM outbox";
+    let both = one(sql, text, [At(lately)], |row| Ok((count(row, "late")?, count(row, "lost")?)));
+    both.map(Option::unwrap_or_default)
+}
+
 impl Ledger {
     /// The oldest waiting message of each recipient but the `busy` ones: those of one recipient go out one after the other.
     pub async fn notices_due(&self, now: Timestamp, busy: Vec<String>) -> Result<Due, LedgerError> {
@@ -329,13 +338,6 @@ impl Ledger {
 
     /// How many messages wait that could not be sent so far, and how many were given up in the seven days before `now`.
     pub async fn notice_trouble(&self, now: Timestamp) -> Result<(u64, u64), LedgerError> {
-        let lately = now.checked_sub(LATELY).unwrap_or(now);
-        self.read(move |sql| {
-            let text = "SELECT coalesce(sum(state = 'waiting' AND attempts > 0), 0) AS late,
-                        coalesce(sum(state = 'given_up' AND settled_at > ?1), 0) AS lost FROM outbox";
-            let both = one(sql, text, [At(lately)], |row| Ok((count(row, "late")?, count(row, "lost")?)));
-            both.map(Option::unwrap_or_default)
-        })
-        .await
+        self.read(move |sql| notice_trouble(sql, now)).await
     }
 }

@@ -2,11 +2,12 @@
 
 use super::codec::{Json, all, one};
 use super::error::LedgerError;
-use super::rows::{Figures, FoundTask, LaneRow, LastSchema, SegmentRow, StreamRow, TaskFilter, TaskRow};
+use super::rows::{Figures, FoundTask, LaneRow, LastSchema, Look, SegmentRow, StreamRow, TaskFilter, TaskRow};
 use super::segments::{COLUMNS as SEGMENT_COLUMNS, segment_row};
 use super::streams::{self, newest_schema, stream_row};
 use super::tasks::{self, COLUMNS, task_row};
-use super::{Ledger, open, spooled};
+use super::{Ledger, exports, open, outbox, spooled};
+use crate::base::clock;
 use crate::base::ids::TaskId;
 use crate::model::schema::Schema;
 use rusqlite::types::Value;
@@ -102,6 +103,12 @@ fn tasks_by(sql: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>, Ledge
     Ok(found.into_iter().map(|(_, task)| task).collect())
 }
 
+/// How far a task is; with what is at its destinations, if that is wanted.
+fn figures(sql: &Connection, task: &TaskId, sums: bool) -> Result<Figures, LedgerError> {
+    let sums = if sums { spooled::sums(sql, task)? } else { Vec::new() };
+    Ok(Figures { sums, streams: streams_of(sql, task)? })
+}
+
 fn streams_of(sql: &Connection, task: &TaskId) -> Result<Vec<StreamRow>, LedgerError> {
     all(sql, "SELECT * FROM task_streams WHERE task = ?1 ORDER BY pos", [task.as_str()], stream_row)
 }
@@ -189,13 +196,32 @@ impl Ledger {
         self.read(move |sql| newest_whole(sql, &export)).await
     }
 
-    /// How far tasks are, in the same order; each with what is at its destinations, if that is wanted.
-    pub async fn figures(&self, tasks: Vec<(TaskId, bool)>) -> Result<Vec<Figures>, LedgerError> {
-        let of = |sql: &Connection, task: &TaskId, sums: bool| {
-            let sums = if sums { spooled::sums(sql, task)? } else { Vec::new() };
-            Ok(Figures { sums, streams: streams_of(sql, task)? })
-        };
-        self.read(move |sql| tasks.iter().map(|(task, sums)| of(sql, task, *sums)).collect()).await
+    /// Tasks, newest first unless `order` has them otherwise, and what a person wants to see of the first `shown`.
+    pub async fn look(
+        &self,
+        filter: &TaskFilter,
+        order: impl FnOnce(&mut Vec<TaskRow>) + Send + 'static,
+        shown: usize,
+    ) -> Result<Look, LedgerError> {
+        let (filter, now) = (filter.clone(), clock::now());
+        self.read(move |sql| {
+            let mut rows = tasks_by(sql, &filter)?;
+            order(&mut rows);
+            let tasks = rows.into_iter().enumerate().map(|(n, row)| {
+                let figures = if n < shown { figures(sql, &row.id, !row.state.closed())? } else { Figures::default() };
+                Ok((row, figures))
+            });
+            let tasks = tasks.collect::<Result<_, LedgerError>>()?;
+            let (late, given_up) = outbox::notice_trouble(sql, now)?;
+            Ok(Look { tasks, paused: exports::paused_exports(sql)?, late, given_up })
+        })
+        .await
+    }
+
+    /// How far a task is.
+    pub async fn figures(&self, task: &TaskId) -> Result<Figures, LedgerError> {
+        let task = task.clone();
+        self.read(move |sql| figures(sql, &task, true)).await
     }
 
     /// The streams of a task, in order.

@@ -80,7 +80,7 @@ pub struct Rejected {
 impl Plan {
     /// Converts a page. Every record is either in the data, among the rejected, or one that `followed` says is not written.
     pub fn convert(&self, page: &Page, followed: Option<&Followed>) -> Converted {
-        let utf8 = simdutf8::basic::from_utf8(&page.body).is_ok();
+        let utf8 = page.facts.utf8 || simdutf8::basic::from_utf8(&page.body).is_ok();
         let mut sink = Sink::new(self, page);
         let mut rejected = Vec::new();
         let mut failed = None;
@@ -181,7 +181,7 @@ impl<'p> Sink<'p> {
         if plan.layout == Layout::Lines {
             let size = page.record_bytes() as usize + page.records.len();
             let shadow = plan.shadow.as_ref().map(|shadow| Box::new(Columns::new(shadow, page.records.len())));
-            return Self::Lines { out: Vec::with_capacity(size), compact: page.compact, shadow };
+            return Self::Lines { out: Vec::with_capacity(size), compact: page.facts.compact, shadow };
         }
         Self::Columns(Box::new(Columns::new(plan, page.records.len())))
     }

@@ -4,6 +4,7 @@ use crate::base::budget::BytePermit;
 use crate::model::offset::{Offset, PageCursor};
 use bytes::Bytes;
 use std::ops::Range;
+use twox_hash::XxHash3_64;
 
 /// One answer of the source. Records are slices of `body`; nothing is copied out of it until it is converted.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub struct Page {
     pub body: Bytes,
     /// Where each record lies in `body`; whole, grammatically valid JSON values of any type.
     pub records: Vec<Range<u32>>,
-    /// Whether no white space stands between the tokens of a record; said only where it is known.
-    pub compact: bool,
+    /// What is known of them.
+    pub facts: Facts,
     /// Where the lane stands before this page.
     pub offset_before: Offset,
     /// Where the lane stands after this page.
@@ -23,6 +24,25 @@ pub struct Page {
     /// The permit for the bytes, if the page is counted in a budget.
     pub permit: Option<BytePermit>,
 }
+
+/// What was found out about the records of a page, so that nobody has to look again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether no white space stands between the tokens of a record; said only where it is known.
+    pub compact: bool,
+    /// Whether the whole body is UTF-8; said only where it is known.
+    pub utf8: bool,
+    /// What [`digest`] makes of them.
+    pub digest: Option<u64>,
+}
+
+/// A digest of records in their order, to tell the pages of one run apart.
+pub fn digest<'a>(records: impl Iterator<Item = &'a [u8]>) -> u64 {
+    records.fold(0, |digest, record| (digest ^ XxHash3_64::oneshot(record)).rotate_left(29).wrapping_mul(MIX))
+}
+
+/// An odd number without a pattern: what is multiplied by it loses nothing, and depends on all that came before.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Page {
     /// The records as raw JSON text.
@@ -61,7 +81,7 @@ impl Page {
         Self {
             body: body.into(),
             records,
-            compact: false,
+            facts: Facts::default(),
             offset_before: at.clone(),
             offset_after: at,
             total: None,

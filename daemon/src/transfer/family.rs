@@ -193,7 +193,7 @@ mod tests {
         Page {
             body,
             records: ranges,
-            compact: false,
+            facts: crate::record::page::Facts::default(),
             offset_before: offset.clone(),
             offset_after: offset,
             total: None,

@@ -15,7 +15,7 @@ use crate::base::ids::hex;
 use crate::host::messages::Message;
 use crate::model::offset::Offset;
 use crate::model::segment::SegmentId;
-use crate::record::page::Page;
+use crate::record::page::{Facts, Page, digest};
 use crate::seal::{Seal, SealError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,8 @@ const MAX_ENTRY: u32 = 1 << 30;
 /// What identifies the records of a page, without keeping them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageDigest {
-    /// CRC-32C over the records, in order.
-    pub crc32c: u32,
+    /// [`digest`] of the records.
+    pub digest: u64,
     /// Bytes of the records.
     pub bytes: u64,
     /// Number of records.
@@ -43,12 +43,9 @@ pub struct PageDigest {
 impl PageDigest {
     /// The digest of a page's records; what surrounds them (a request id, a fresh cursor) does not count.
     pub fn of(page: &Page) -> Self {
-        let mut crc32c = 0;
-        for record in page.raw_records() {
-            crc32c = crc32c::crc32c_append(crc32c, record);
-        }
+        let digest = page.facts.digest.unwrap_or_else(|| digest(page.raw_records()));
         let records = u32::try_from(page.records.len()).unwrap_or(u32::MAX);
-        Self { crc32c, bytes: page.record_bytes(), records }
+        Self { digest, bytes: page.record_bytes(), records }
     }
 }
 
@@ -327,7 +324,7 @@ fn decode(payload: Vec<u8>) -> Option<Page> {
         return None;
     }
     let (offset_before, offset_after) = (head.before, head.after);
-    Some(Page { body, records, compact: false, offset_before, offset_after, total: head.total, permit: None })
+    Some(Page { body, records, facts: Facts::default(), offset_before, offset_after, total: head.total, permit: None })
 }
 
 trait SliceFrom {

@@ -44,16 +44,17 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let state = &call.state;
     let stale = async { state.hooks.stale().await.map_err(wire::ledger_error) };
-    let (mut open, paused_exports, notifications, stale) =
-        tokio::try_join!(reads::open_tasks(state), reads::paused(state), reads::notifications(state), stale)?;
-    let count = |wanted| u32::try_from(open.iter().filter(|row| row.state == wanted).count()).unwrap_or(u32::MAX);
+    let live = async { Ok(state.queue.progress().await) };
+    let (mut look, live, stale) = tokio::try_join!(reads::open_tasks(state, OPEN_SHOWN), live, stale)?;
+    let count =
+        |wanted| u32::try_from(look.tasks.iter().filter(|(row, _)| row.state == wanted).count()).unwrap_or(u32::MAX);
     let tasks = TaskCounts {
         running: count(TaskState::Processing),
         paused: count(TaskState::Paused),
         queued: count(TaskState::Pending),
     };
-    let sources = reads::sources(state, &open);
-    open.truncate(OPEN_SHOWN);
+    let sources = reads::sources(state, look.tasks.iter().map(|(row, _)| row));
+    look.tasks.truncate(OPEN_SHOWN);
     Reply::sync(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: wire::time(state.started_at),
@@ -61,10 +62,10 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
         config: state.hooks.config_path().display().to_string(),
         tasks,
         ledger: reads::ledger_health(state),
-        open: reads::summaries(state, open, &paused_exports).await?,
-        paused_exports,
+        paused_exports: look.paused.clone(),
+        notifications: reads::notifications(&look),
+        open: reads::summaries(state, look, live),
         sources,
-        notifications,
         stale,
         caller: wire::caller(&call.caller),
     })

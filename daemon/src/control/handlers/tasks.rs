@@ -32,12 +32,13 @@ pub async fn list(call: Call) -> Result<Reply, Failure> {
         states: wire::states(query.get("state").unwrap_or_default())?,
         limit: query.number("limit", LIST_DEFAULT, LIST_MOST)?,
     };
-    let rows = async { call.state.ledger.tasks(&filter).await.map_err(wire::ledger_error) };
-    let (rows, paused) = tokio::try_join!(rows, reads::paused(&call.state))?;
-    if let Some(export) = query.get("export").filter(|_| rows.is_empty()) {
+    let look = async { call.state.ledger.look(&filter, |_| {}, usize::MAX).await.map_err(wire::ledger_error) };
+    let live = async { Ok(call.state.queue.progress().await) };
+    let (look, live) = tokio::try_join!(look, live)?;
+    if let Some(export) = query.get("export").filter(|_| look.tasks.is_empty()) {
         reads::known_export(&call.state, export).await?;
     }
-    Reply::sync(reads::summaries(&call.state, rows, &paused).await?)
+    Reply::sync(reads::summaries(&call.state, look, live))
 }
 
 /// `GET /v1/tasks/{task}`.

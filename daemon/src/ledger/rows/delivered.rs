@@ -1,6 +1,6 @@
 //! Rows about what is on its way to destinations.
 
-use super::{SegmentRow, StreamRow};
+use super::{SegmentRow, StreamRow, TaskRow};
 use crate::base::ids::TaskId;
 use crate::model::task::TaskState;
 
@@ -68,6 +68,19 @@ pub struct Figures {
     pub sums: Vec<DeliverySum>,
     /// Its streams, in order.
     pub streams: Vec<StreamRow>,
+}
+
+/// What there is to see of some tasks, in one snapshot.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The tasks.
+    pub tasks: Vec<(TaskRow, Figures)>,
+    /// The exports that are paused, by name.
+    pub paused: Vec<String>,
+    /// Notifications that wait longer than they should.
+    pub late: u64,
+    /// Notifications that were given up lately.
+    pub given_up: u64,
 }
 
 /// What of a task is at a destination.

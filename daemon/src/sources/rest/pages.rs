@@ -30,7 +30,7 @@ use crate::model::partitions::Partitions;
 use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher};
 use crate::net::judge::Verdict;
-use crate::record::page::Page;
+use crate::record::page::{Facts, Page};
 use crate::record::transform::Rewritten;
 use bytes::Bytes;
 use saas_export_api::plural;
@@ -203,17 +203,19 @@ impl PartitionPages {
         self.check_progress(&cursor, records)?;
         self.run.note(records, answer.body.len() as u64, digest);
         self.run.skipped = 0;
-        let (body, mut records, compact) = match rewritten {
-            None => (answer.body, located.records, located.compact),
+        let (body, mut records, mut facts) = match rewritten {
+            None => (answer.body, located.records, Facts { compact: located.compact, utf8: true, digest }),
             Some(rewritten) => {
                 self.note_casts(&rewritten);
-                (rewritten.body, rewritten.records, false)
+                (rewritten.body, rewritten.records, Facts::default())
             }
         };
-        records.drain(..records.len().min(overlap as usize));
+        if records.drain(..records.len().min(overlap as usize)).len() > 0 {
+            facts.digest = None;
+        }
         let tail = self.tail(identities, records.len());
         self.doubt = self.doubt_of_end(&cursor);
-        self.advance((body, records, compact), cursor, tail)
+        self.advance((body, records, facts), cursor, tail)
     }
 
     /// Says in the task's report which casts left values as they were.
@@ -228,7 +230,7 @@ impl PartitionPages {
     /// Moves on, and makes the page that says so.
     fn advance(
         &mut self,
-        (body, records, compact): (Bytes, Vec<Range<u32>>, bool),
+        (body, records, facts): (Bytes, Vec<Range<u32>>, Facts),
         cursor: PageCursor,
         tail: Option<String>,
     ) -> Result<Page, RestError> {
@@ -244,7 +246,7 @@ impl PartitionPages {
         let before = self.at.clone();
         let after = before.behind(cursor, records.len() as u64, tail);
         let total = self.run.total;
-        let page = Page { body, records, compact, offset_before: before, offset_after: after, total, permit: None };
+        let page = Page { body, records, facts, offset_before: before, offset_after: after, total, permit: None };
         if let Some((came, total)) = page.shortfall().filter(|_| self.reader.spec.exact_total) {
             let (source_name, stream) = (self.reader.source.clone(), self.reader.stream.clone());
             return Err(RestError::Short { source_name, stream, partition: self.at.partition, came, total });

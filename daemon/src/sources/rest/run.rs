@@ -8,7 +8,6 @@ use super::template::Values;
 use crate::model::offset::PageCursor;
 use crate::model::partitions::Partitions;
 use std::sync::Arc;
-use twox_hash::XxHash3_64;
 
 /// What is known of the partition being read; all of it can be learned again.
 #[derive(Debug)]
@@ -115,11 +114,3 @@ impl Run {
         }
     }
 }
-
-/// A digest of records in their order, to tell two pages of one run apart; it is stored nowhere.
-pub fn digest<'a>(records: impl Iterator<Item = &'a [u8]>) -> u64 {
-    records.fold(0, |digest, record| (digest ^ XxHash3_64::oneshot(record)).rotate_left(29).wrapping_mul(MIX))
-}
-
-/// An odd number without a pattern: what is multiplied by it loses nothing, and depends on all that came before.
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

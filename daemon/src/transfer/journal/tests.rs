@@ -17,7 +17,7 @@ fn page(n: u64, texts: &[String]) -> Page {
         body: body.into(),
         records,
         offset_before: offset(n),
-        compact: false,
+        facts: Facts::default(),
         offset_after: offset(n + 1),
         total: Some(9),
         permit: None,
@@ -26,7 +26,7 @@ fn page(n: u64, texts: &[String]) -> Page {
 
 fn header() -> Header {
     let segment = SegmentId { stream: "s".into(), lane: 0, n: 3, revision: 0 };
-    Header { segment, from: Offset::start(0), before: vec![PageDigest { crc32c: 1, bytes: 2, records: 3 }] }
+    Header { segment, from: Offset::start(0), before: vec![PageDigest { digest: 1, bytes: 2, records: 3 }] }
 }
 
 fn own(sealed: bool) -> Option<Arc<Seal>> {

@@ -4,7 +4,7 @@ use super::order::Doubt;
 use super::{PartitionPages, RestError};
 use crate::model::offset::PageCursor;
 use crate::net::error::FetchError;
-use crate::record::page::Page;
+use crate::record::page::{Facts, Page};
 use bytes::Bytes;
 
 /// A longer cursor or URL is no place in a list; it would have to be stored with every page.
@@ -39,7 +39,7 @@ impl PartitionPages {
         let end = if next.is_none() { "; its partition ends there, for nothing says what comes next" } else { "" };
         let note = format!("page {number} was left out{end}: {error}");
         self.reader.fetcher.stats.note(self.reader.stream.as_str(), note);
-        self.advance((Bytes::new(), Vec::new(), true), next.unwrap_or(PageCursor::End), None)
+        self.advance((Bytes::new(), Vec::new(), Facts::default()), next.unwrap_or(PageCursor::End), None)
     }
 
     /// Refuses a page with the records of the page before it. Where the daemon itself says which page it wants, one is

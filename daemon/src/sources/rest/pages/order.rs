@@ -15,7 +15,7 @@ use super::{Held, PartitionPages, RestError};
 use crate::model::offset::PageCursor;
 use crate::net::error::FetchError;
 use crate::record::identity::{self, Identities};
-use crate::record::page::Page;
+use crate::record::page::{Facts, Page};
 use crate::sources::rest::paginate::Seen;
 use http::StatusCode;
 
@@ -157,7 +157,7 @@ impl PartitionPages {
             let doubt = std::mem::take(&mut self.doubt);
             return self.wonder(if self.comparable() { Doubt::Before(None) } else { doubt });
         }
-        self.advance((bytes::Bytes::new(), Vec::new(), true), PageCursor::End, None).map(Some)
+        self.advance((bytes::Bytes::new(), Vec::new(), Facts::default()), PageCursor::End, None).map(Some)
     }
 
     /// Whether as many records came as the source said last.
