@@ -38,8 +38,9 @@ fn main() -> ExitCode {
         return check_config(&files);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // These wait for sockets and clocks; whatever takes long has threads of its own, as many as there are processors.
-        .worker_threads(std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)))
+        // These wait for sockets and clocks; whatever takes long has threads of its own, as many as there are processors. Two at
+        // least: a file operation on a dead mount must not silence the control socket.
+        .worker_threads(std::thread::available_parallelism().map_or(2, |count| count.get().div_ceil(2).max(2)))
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("export")

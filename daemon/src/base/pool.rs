@@ -34,6 +34,8 @@ struct Inner {
 struct Queue {
     /// Work that has pieces left, the oldest first.
     shared: Vec<Arc<dyn Shared>>,
+    /// What others wait for before they can begin anything.
+    first: VecDeque<Job>,
     /// As many at most as there are threads.
     jobs: VecDeque<Job>,
     closed: bool,
@@ -41,7 +43,11 @@ struct Queue {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("shared", &self.shared.len()).field("jobs", &self.jobs.len()).finish()
+        f.debug_struct("Queue")
+            .field("first", &self.first.len())
+            .field("shared", &self.shared.len())
+            .field("jobs", &self.jobs.len())
+            .finish()
     }
 }
 
@@ -79,15 +85,18 @@ impl Pool {
     /// Runs `work` when a thread is free; in the order of asking.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
         let slot = self.0.slots.clone().acquire_owned().await.map_err(|_| Lost::Gone)?;
-        let (result, done) = oneshot::channel();
-        let job = move || {
-            // Nothing that the panic left half done is used again: the caller gets no value.
-            let _ = result.send(catch_unwind(AssertUnwindSafe(work)));
-            drop(slot);
-        };
-        self.0.inner.lock().jobs.push_back(Box::new(job));
+        let (job, done) = job(work, slot);
+        self.0.inner.lock().jobs.push_back(job);
         self.0.inner.wake.notify_one();
-        done.await.map_err(|_| Lost::Gone)?.map_err(|_| Lost::Panicked)
+        ended(done).await
+    }
+
+    /// The same, before everything else that waits: for short work, of which the caller bounds how much there is.
+    pub async fn run_first<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
+        let (job, done) = job(work, ());
+        self.0.inner.lock().first.push_back(job);
+        self.0.inner.wake.notify_one();
+        ended(done).await
     }
 
     /// Does `work` with each of `items`, on this thread and on those of the pool that have nothing to do; what came of them,
@@ -120,6 +129,24 @@ impl Pool {
     }
 }
 
+/// A job that holds `kept` until its end, and where its result comes.
+fn job<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    kept: impl Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T, Panic>>) {
+    let (result, done) = oneshot::channel();
+    let job = move || {
+        // Nothing that the panic left half done is used again: the caller gets no value.
+        let _ = result.send(catch_unwind(AssertUnwindSafe(work)));
+        drop(kept);
+    };
+    (Box::new(job), done)
+}
+
+async fn ended<T>(done: oneshot::Receiver<Result<T, Panic>>) -> Result<T, Lost> {
+    done.await.map_err(|_| Lost::Gone)?.map_err(|_| Lost::Panicked)
+}
+
 /// Work that was shared out. Without anybody who waits for it, what is not begun is left.
 pub struct Started<R> {
     pieces: Arc<dyn Shared>,
@@ -138,6 +165,7 @@ impl<R> Started<R> {
 
 impl<R> Drop for Started<R> {
     fn drop(&mut self) {
+        self.pieces.leave();
         self.inner.forget(&self.pieces);
     }
 }
@@ -175,7 +203,10 @@ impl Inner {
     fn next(&self) -> Option<Next> {
         let mut queue = self.lock();
         loop {
-            // Somebody waits for all the pieces before it goes on; a job is only ahead of its time.
+            if let Some(job) = queue.first.pop_front() {
+                return Some(Next::Job(job));
+            }
+            // Somebody will wait for all the pieces before it goes on; a job is further ahead of its time.
             if let Some(shared) = queue.shared.first() {
                 return Some(Next::Piece(shared.clone()));
             }
@@ -199,6 +230,8 @@ impl Inner {
 trait Shared: Send + Sync {
     /// Does a piece; false where none is left to begin.
     fn step(&self) -> bool;
+    /// Gives up the pieces that are not begun.
+    fn leave(&self);
 }
 
 struct Pieces<T, R, F> {
@@ -254,6 +287,10 @@ impl<T: Send, R: Send, F: Fn(T) -> R + Send + Sync> Shared for Pieces<T, R, F> {
         }
         true
     }
+
+    fn leave(&self) {
+        while self.todo.lock().unwrap_or_else(PoisonError::into_inner).next().is_some() {}
+    }
 }
 
 #[cfg(test)]
@@ -307,6 +344,29 @@ mod tests {
                 assert_eq!(doubled, (0..count).map(|n| 2 * n).collect::<Vec<_>>());
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_others_wait_for_comes_first() {
+        let pool = Pool::new(1);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = |word: &'static str| {
+            let told = told.clone();
+            move || told.lock().unwrap().push(word)
+        };
+        let (running, runs) = oneshot::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let inner = pool.clone();
+        let held =
+            tokio::spawn(async move { inner.run(move || (running.send(()).is_ok(), gone.recv().is_ok())).await });
+        runs.await.unwrap();
+        let shared = tell("shared");
+        let started = pool.start(vec![()], move |()| shared());
+        let goes = async { go.send(()).unwrap() };
+        let (later, first, ()) = tokio::join!(pool.run(tell("later")), pool.run_first(tell("first")), goes);
+        assert_eq!((later, first, held.await.unwrap()), (Ok(()), Ok(()), Ok((true, true))));
+        tokio::task::spawn_blocking(move || started.wait()).await.unwrap();
+        assert_eq!(*told.lock().unwrap(), ["first", "shared", "later"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub const OPEN: [TaskState; 3] = [TaskState::Processing, TaskState::Paused, Task
 /// More open tasks than any queue holds.
 const OPEN_MOST: u32 = 10_000;
 
-/// How long a piece of work may take the ledger before it counts as unwell.
+/// How long the ledger may take to answer before it counts as unwell.
 pub const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shortest start of an id that is looked for: its date.
@@ -121,8 +121,9 @@ pub async fn paused(state: &ControlState) -> Result<Vec<String>, Failure> {
 pub fn summaries(state: &ControlState, look: Look, mut live: BTreeMap<String, Progress>) -> Vec<TaskSummary> {
     let config = state.config();
     let tasks = look.tasks.into_iter().map(|(row, figures)| {
-        let live = live.remove(row.id.as_str());
         let open = !row.state.closed();
+        // Of a run that has ended since they were asked for, the ledger knows better.
+        let live = live.remove(row.id.as_str()).filter(|_| open);
         let destinations = if open { destinations(&row, &figures.sums, live.as_ref()) } else { Vec::new() };
         let live = live.filter(|live| !live.carried);
         let streams = if live.is_some() { &[][..] } else { &figures.streams };
@@ -258,7 +259,7 @@ pub fn sources<'a>(state: &ControlState, open: impl Iterator<Item = &'a TaskRow>
 pub fn ledger_health(state: &ControlState) -> LedgerHealth {
     let reason = match state.ledger.busy() {
         Ok(busy) if busy < LEDGER_PATIENCE => None,
-        Ok(busy) => Some(format!("its writer has been busy with one piece of work for {} s", busy.as_secs())),
+        Ok(busy) => Some(format!("its writer has not answered for {} s", busy.as_secs())),
         Err(error) => Some(wire::ledger_error(error).error.message),
     };
     LedgerHealth { healthy: reason.is_none(), reason }

@@ -61,7 +61,7 @@ impl<P: Packer> Blocks<P> {
     /// follows from `chunk_size` alone, never from the number of threads, and is little beside it.
     pub fn new(chunk_size: u64, make: impl Fn() -> io::Result<P> + Send + Sync + 'static) -> Self {
         let packers = Arc::new(Packers { idle: Mutex::default(), make: Box::new(make) });
-        let group = (chunk_size / 2).min(GROUP);
+        let group = (chunk_size / 4).min(GROUP);
         Self { full: Vec::new(), idle: Vec::new(), gathered: 0, packing: None, away: 0, group, packers }
     }
 

@@ -64,7 +64,7 @@ pub fn open_encrypted(
 
 /// Encodes the converted pages of one segment. Same input in the same order gives the same bytes.
 pub trait SegmentEncoder: Send {
-    /// Adds a page. What threads can do side by side is shared out to those of `pool`, and done when this returns.
+    /// Adds a page. What threads can do side by side is shared out to those of `pool`; the next pages do not wait for it.
     fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError>;
 
     /// Bytes of the file so far, counted at boundaries that rows and input bytes alone decide (promise 4). A segment

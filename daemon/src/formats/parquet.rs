@@ -97,8 +97,9 @@ impl Encoder {
         // An encrypted column is bound to its place in the file, which only the writer of the whole file knows.
         let whole = keys.is_none() && parquet_schema.num_columns() >= MANY;
         let whole = whole.then(|| Arc::new(Columns::new(schema.clone(), parquet_schema.root_schema_ptr(), apart)));
-        let most = if whole.is_some() { WHOLE_SOURCE } else { ROW_GROUP_SOURCE.1 };
-        let most_source = chunk_size.saturating_mul(SOURCE_PER_BYTE).clamp(ROW_GROUP_SOURCE.0, most);
+        // A whole row group counts when the next one is whole: two make a segment at least.
+        let (groups, most) = if whole.is_some() { (2, WHOLE_SOURCE) } else { (1, ROW_GROUP_SOURCE.1) };
+        let most_source = (chunk_size.saturating_mul(SOURCE_PER_BYTE) / groups).clamp(ROW_GROUP_SOURCE.0, most);
         let most_rows = settings.row_group_rows.into();
         Ok(Self {
             writer,

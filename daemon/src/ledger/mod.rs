@@ -150,7 +150,7 @@ impl Ledger {
         self.shared.changes.clone()
     }
 
-    /// How long the writer thread has been at the piece of work that it does now.
+    /// How long whoever asked for the piece of work that the writer thread does now has waited.
     pub fn busy(&self) -> Result<Duration, LedgerError> {
         if self.shared.jobs.is_closed() { Err(LedgerError::Closed) } else { Ok(self.shared.busy.long()) }
     }
@@ -158,9 +158,9 @@ impl Ledger {
     /// Comes back when the writer thread has answered; for the watchdog.
     pub async fn heartbeat(&self) -> Result<(), LedgerError> {
         let (answer, wait) = oneshot::channel();
-        let job = Job::Run(Box::new(move |_| {
+        let job = Job::run(move |_| {
             let _ = answer.send(());
-        }));
+        });
         self.shared.jobs.send(job).await.map_err(|_| LedgerError::Closed)?;
         wait.await.map_err(|_| LedgerError::Closed)
     }
@@ -187,9 +187,9 @@ impl Ledger {
         work: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (answer, wait) = oneshot::channel();
-        let job = Job::Run(Box::new(move |writer| {
+        let job = Job::run(move |writer| {
             let _ = answer.send(writer.transact(work));
-        }));
+        });
         self.shared.jobs.send(job).await.map_err(|_| LedgerError::Closed)?;
         wait.await.map_err(|_| LedgerError::Closed)?
     }

@@ -17,13 +17,20 @@ pub(super) const INBOX: usize = 64;
 
 /// A piece of work for the writer thread.
 pub(super) enum Job {
-    /// Run this.
-    Run(Box<dyn FnOnce(&mut Writer) + Send>),
+    /// Run this, which was asked for then.
+    Run(Instant, Box<dyn FnOnce(&mut Writer) + Send>),
     /// Move the log into the file, end, and answer.
     Close(oneshot::Sender<Result<(), LedgerError>>),
 }
 
-/// Since when the writer is at the piece of work that it does, if it does one.
+impl Job {
+    /// Work that is asked for now.
+    pub fn run(work: impl FnOnce(&mut Writer) + Send + 'static) -> Self {
+        Self::Run(clock::monotonic(), Box::new(work))
+    }
+}
+
+/// When the piece of work was asked for that the writer does, if it does one.
 #[derive(Default)]
 pub(super) struct Busy(Mutex<Option<Instant>>);
 
@@ -32,7 +39,7 @@ impl Busy {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
-    /// How long it has been at it.
+    /// How long whoever asked for it has waited.
     pub fn long(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, clock::since)
     }
@@ -70,8 +77,8 @@ impl Writer {
     pub fn work(mut self, mut jobs: mpsc::Receiver<Job>, busy: &Busy) {
         while let Some(job) = jobs.blocking_recv() {
             match job {
-                Job::Run(run) => {
-                    busy.set(Some(clock::monotonic()));
+                Job::Run(asked, run) => {
+                    busy.set(Some(asked));
                     run(&mut self);
                     busy.set(None);
                 }

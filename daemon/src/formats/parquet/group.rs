@@ -88,13 +88,16 @@ impl RowGroup {
 
     /// Begins to encode the pages that are gathered.
     fn encode(&mut self, pool: &Pool) -> Result<(), FormatError> {
-        let (pages, schema) = (std::mem::take(&mut self.pages), Arc::clone(&self.schema));
+        let (pages, schema) = (Arc::new(std::mem::take(&mut self.pages)), Arc::clone(&self.schema));
         let mut shares = std::mem::replace(&mut self.shares, Shares::Idle(Vec::new())).idle()?;
         let writers = shares.iter().flat_map(|share| &share.writers);
         self.encoded = writers.map(|writer| writer.get_estimated_total_bytes() as u64).sum();
         self.away = std::mem::take(&mut self.gathered);
         shares.sort_by_key(|share| Reverse(share.took));
-        self.shares = Shares::Busy(pool.start(shares, move |share| share.write(&schema, &pages)));
+        // The last share that is encoded frees the pages.
+        let shares = shares.into_iter().map(|share| (share, pages.clone())).collect();
+        let write = move |(share, pages): (Share, Arc<Vec<RecordBatch>>)| share.write(&schema, &pages);
+        self.shares = Shares::Busy(pool.start(shares, write));
         Ok(())
     }
 

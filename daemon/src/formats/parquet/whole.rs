@@ -59,8 +59,11 @@ impl WholeGroup {
     /// Begins to encode it.
     pub fn encode(self, pool: &Pool) -> Encoding {
         let Self { columns, pages, source } = self;
-        let shares = (0..columns.schema.fields().len()).step_by(SHARE).collect();
-        Encoding { shares: pool.start(shares, move |first: usize| columns.encode(first, &pages)), source }
+        // The last share that is encoded frees the pages.
+        let pages = Arc::new(pages);
+        let shares = (0..columns.schema.fields().len()).step_by(SHARE).map(|first| (first, pages.clone())).collect();
+        let encode = move |(first, pages): (usize, Arc<Vec<RecordBatch>>)| columns.encode(first, &pages);
+        Encoding { shares: pool.start(shares, encode), source }
     }
 }
 

@@ -194,7 +194,7 @@ impl Ledger {
 
     /// Makes every write fail, as on a disk that takes no more, or lets them through again.
     pub(crate) async fn jam(&self, jammed: bool) {
-        let job = Job::Run(Box::new(move |writer| writer.sql.pragma_update(None, "query_only", jammed).unwrap()));
+        let job = Job::run(move |writer| writer.sql.pragma_update(None, "query_only", jammed).unwrap());
         self.shared.jobs.send(job).await.ok().unwrap();
         self.heartbeat().await.unwrap();
     }

@@ -6,6 +6,7 @@ use crate::net::judge::{Judge, Ruling, Verdict};
 use crate::net::retry::wait_of;
 use crate::record::locate::{Locator, text_of};
 use http::StatusCode;
+use memchr::memmem;
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl Rule {
 }
 
 fn contains(body: &[u8], text: &[u8]) -> bool {
-    text.is_empty() || body.windows(text.len()).any(|window| window == text)
+    memmem::find(body, text).is_some()
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ use auth::Shared;
 use spec::StreamSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use url::Url;
 
@@ -204,6 +205,7 @@ impl RestSource {
             spec: self.spec(stream)?.clone(),
             params: self.params.clone(),
             fetcher: self.fetcher.clone(),
+            misled: AtomicBool::new(false),
             pool: self.pool.clone(),
         };
         RestPages::open(Arc::new(reader), partitions, lane, from)

@@ -37,6 +37,7 @@ use saas_export_api::plural;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// What reading a stream needs.
@@ -47,8 +48,16 @@ pub struct Reader {
     pub spec: Arc<StreamSpec>,
     pub params: Arc<BTreeMap<String, String>>,
     pub fetcher: Fetcher,
+    /// Whether a page of the stream led elsewhere than it seemed to before it was read.
+    pub misled: AtomicBool,
     /// Where large answers are read, so that nobody waits behind them; without it they are read where they come in.
     pub pool: Option<Pool>,
+}
+
+impl Reader {
+    fn misled(&self) -> bool {
+        self.misled.load(Ordering::Relaxed)
+    }
 }
 
 /// An answer and what was found in it.
@@ -81,8 +90,6 @@ pub struct PartitionPages {
     others: bool,
     /// Where the page under way probably leads.
     hint: Hint,
-    /// Whether such hints were right so far.
-    hints: bool,
 }
 
 impl PartitionPages {
@@ -97,8 +104,8 @@ impl PartitionPages {
         let (window, hint) = (Window::new(weight, finished.clone()), Hint::new(finished.clone()));
         let (reader, others) = (reader.clone(), partitions.len() > 1);
         let doubt = Doubt::None;
-        let (ready, failed, hints) = (VecDeque::new(), None, true);
-        let mut pages = Self { reader, at, window, run, ready, failed, doubt, others, hint, hints };
+        let (ready, failed) = (VecDeque::new(), None);
+        let mut pages = Self { reader, at, window, run, ready, failed, doubt, others, hint };
         pages.doubt = pages.doubt_at_start();
         Ok(pages)
     }
@@ -141,7 +148,7 @@ impl PartitionPages {
     pub fn settle(&mut self) {
         while self.failed.is_none() && self.at.cursor != PageCursor::End {
             if self.window.drop_unless_front(&self.wanted()) {
-                self.hints = false;
+                self.reader.misled.store(true, Ordering::Relaxed);
                 // Pages of uneven size: one at a time, until some in a row are of the same size again.
                 self.run.pages = 0;
                 self.run.uneven = true;
@@ -279,7 +286,7 @@ impl PartitionPages {
         let foreign = || RestError::Offset { source_name: self.reader.source.clone() };
         let ask = ask.ok_or_else(foreign)?;
         let (reader, request) = (self.reader.clone(), self.run.request.clone());
-        let hint = self.hints.then(|| self.hint.clone());
+        let hint = (!self.reader.misled()).then(|| self.hint.clone());
         let reading = Arc::new(Reading { reader: reader.clone(), request, cursor: cursor.clone(), hint });
         let fetch = async move { reader.fetcher.fetch(&ask, |answer| reading.clone().read(answer)).await };
         self.window.push(cursor, fetch);

@@ -55,7 +55,7 @@ impl PartitionPages {
                 }
                 None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => self.wanted(),
                 // Told by the last page itself, before its records are found.
-                Some(last) if held < HINTED && self.may_hint() => match self.hint.take(last) {
+                Some(last) if held < self.hinted() => match self.hint.take(last) {
                     Some(next) if next != *last && room.take() => next,
                     _ => return Ok(()),
                 },
@@ -83,9 +83,15 @@ impl PartitionPages {
         most.min(1 << pages.min(MAX_AHEAD.ilog2())) as usize
     }
 
-    /// Whether the page under way may say itself where it leads.
-    fn may_hint(&self) -> bool {
-        self.hints && self.reader.spec.peek.is_some() && matches!(self.doubt, Doubt::None)
+    /// How many pages may be here or under way where each may say itself where it leads.
+    fn hinted(&self) -> usize {
+        let may = !self.reader.misled() && self.reader.spec.peek.is_some() && matches!(self.doubt, Doubt::None);
+        match (may, self.run.pages) {
+            (false, _) => 0,
+            // Neither their size is known, nor whether what they say is right.
+            (true, 0) => 2,
+            (true, _) => HINTED,
+        }
     }
 
     /// Whether the last page is probably the last one: it has fewer records than were asked for, and an API that never

@@ -64,7 +64,7 @@ impl Reading {
         }
         match self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) {
             None => self.found(answer),
-            Some(pool) => pool.run(move || self.found(answer)).await.unwrap_or_else(|lost| {
+            Some(pool) => pool.run_first(move || self.found(answer)).await.unwrap_or_else(|lost| {
                 Err(Unreadable { reason: format!("reading it failed ({lost:?}): this is a bug"), cut: false })
             }),
         }
