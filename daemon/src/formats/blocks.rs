@@ -1,6 +1,7 @@
 //! Blocks of a file that are compressed by themselves: some are gathered, then packed side by side, while the next are gathered,
 //! and written in order.
 
+use super::AHEAD;
 use crate::base::pool::{Pool, Started};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +54,8 @@ pub struct Blocks<P> {
     /// The bytes of their text.
     away: u64,
     group: u64,
+    /// Whether they are written when the next ones are full.
+    ahead: bool,
     packers: Arc<Packers<P>>,
 }
 
@@ -61,8 +64,8 @@ impl<P: Packer> Blocks<P> {
     /// follows from `chunk_size` alone, never from the number of threads, and is little beside it.
     pub fn new(chunk_size: u64, make: impl Fn() -> io::Result<P> + Send + Sync + 'static) -> Self {
         let packers = Arc::new(Packers { idle: Mutex::default(), make: Box::new(make) });
-        let group = (chunk_size / 4).min(GROUP);
-        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, packing: None, away: 0, group, packers }
+        let (group, ahead) = ((chunk_size / 2).min(GROUP), chunk_size >= AHEAD);
+        Self { full: Vec::new(), idle: Vec::new(), gathered: 0, packing: None, away: 0, group, ahead, packers }
     }
 
     /// An empty block with room for `bytes`.
@@ -82,14 +85,15 @@ impl<P: Packer> Blocks<P> {
         self.gathered >= self.group
     }
 
-    /// Begins to pack the full ones, and hands those that were begun before to `write`, in order.
-    pub fn pack(&mut self, pool: &Pool, write: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
-        self.write(write)?;
+    /// Packs the full ones, and hands those to `write`, in order, that are packed by then: where segments are large the ones
+    /// before them.
+    pub fn pack(&mut self, pool: &Pool, mut write: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
+        self.write(&mut write)?;
         let packers = self.packers.clone();
         let pack = move |mut block: Block| packers.pack(&mut block).map(|()| block);
         self.packing = Some(pool.start(std::mem::take(&mut self.full), pack));
         self.away = std::mem::take(&mut self.gathered);
-        Ok(())
+        if self.ahead { Ok(()) } else { self.write(write) }
     }
 
     /// Packs all of them and hands them to `write`, in order.
@@ -131,7 +135,7 @@ mod tests {
     fn no_more_compressors_are_made_than_pack_at_the_same_time() {
         let made = Arc::new(AtomicUsize::new(0));
         let count = made.clone();
-        let mut blocks = Blocks::new(1 << 20, move || {
+        let mut blocks = Blocks::new(AHEAD, move || {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(Copy)
         });

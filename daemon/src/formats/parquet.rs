@@ -6,7 +6,7 @@ mod splice;
 mod whole;
 
 use super::compress::{gzip_level, zstd_level};
-use super::{FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
+use super::{AHEAD, FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
 use crate::base::pool::Pool;
 use crate::config::settings::{ParquetCompression, ParquetFormat};
 use crate::record::convert::{Converted, Plan};
@@ -56,6 +56,8 @@ pub struct Encoder {
     /// The whole one before it, until it is encoded.
     encoding: Option<Encoding>,
     schema: SchemaRef,
+    /// Whether a whole row group is encoded while the next one comes.
+    ahead: bool,
     most_rows: u64,
     most_source: u64,
     rows: u64,
@@ -97,9 +99,11 @@ impl Encoder {
         // An encrypted column is bound to its place in the file, which only the writer of the whole file knows.
         let whole = keys.is_none() && parquet_schema.num_columns() >= MANY;
         let whole = whole.then(|| Arc::new(Columns::new(schema.clone(), parquet_schema.root_schema_ptr(), apart)));
-        // A whole row group counts when the next one is whole: two make a segment at least.
-        let (groups, most) = if whole.is_some() { (2, WHOLE_SOURCE) } else { (1, ROW_GROUP_SOURCE.1) };
-        let most_source = (chunk_size.saturating_mul(SOURCE_PER_BYTE) / groups).clamp(ROW_GROUP_SOURCE.0, most);
+        let (ahead, most) =
+            if whole.is_some() { (chunk_size >= AHEAD, WHOLE_SOURCE) } else { (false, ROW_GROUP_SOURCE.1) };
+        // What counts when the next one is whole is to be half of a segment at most.
+        let per_byte = if ahead { SOURCE_PER_BYTE / 2 } else { SOURCE_PER_BYTE };
+        let most_source = chunk_size.saturating_mul(per_byte).clamp(ROW_GROUP_SOURCE.0, most);
         let most_rows = settings.row_group_rows.into();
         Ok(Self {
             writer,
@@ -107,6 +111,7 @@ impl Encoder {
             whole,
             group: None,
             encoding: None,
+            ahead,
             schema,
             most_rows,
             most_source,
@@ -116,7 +121,7 @@ impl Encoder {
         })
     }
 
-    /// Ends the open row group. One that waited until it is whole is written when the next one is, or at the end.
+    /// Ends the open row group. One of a large segment that waited until it is whole is written when the next one is.
     fn end_group(&mut self, pool: &Pool) -> Result<(), FormatError> {
         (self.rows, self.source) = (0, 0);
         match self.group.take() {
@@ -125,7 +130,7 @@ impl Encoder {
             Some(Group::Whole(group)) => {
                 self.end_encoding()?;
                 self.encoding = Some(group.encode(pool));
-                Ok(())
+                if self.ahead { Ok(()) } else { self.end_encoding() }
             }
         }
     }
