@@ -31,9 +31,9 @@ const CREATED_BY: &str = concat!("saas-export-daemon version ", env!("CARGO_PKG_
 /// JSON makes about four times as many bytes as Parquet: a row group of that much source is about a whole segment.
 const SOURCE_PER_BYTE: u64 = 4;
 
-/// The bounds of the source bytes of a row group: below the first its overhead grows, above the second the memory that
-/// its buffered columns take.
-const ROW_GROUP_SOURCE: (u64, u64) = (64 << 10, 128 << 20);
+/// The bounds of the source bytes of a row group: below the first its overhead grows, above the second the memory that its
+/// buffered columns take, and with it the difference between a short export and a long one.
+const ROW_GROUP_SOURCE: (u64, u64) = (64 << 10, 64 << 20);
 
 /// Largest dictionary of a column chunk. Columns with more distinct values, mostly identifiers, are then written plainly
 /// after a few thousand rows instead of many: measured, that is both faster and smaller than the library's 1 MiB.
@@ -41,9 +41,6 @@ const DICTIONARY: usize = 128 << 10;
 
 /// Columns from which on a row group is encoded only when it is whole.
 const MANY: usize = 256;
-
-/// The bound of its source bytes then: its values wait in memory as they are.
-const WHOLE_SOURCE: u64 = 64 << 20;
 
 /// Writes a segment. The columns of a row group are encoded side by side.
 pub struct Encoder {
@@ -99,11 +96,10 @@ impl Encoder {
         // An encrypted column is bound to its place in the file, which only the writer of the whole file knows.
         let whole = keys.is_none() && parquet_schema.num_columns() >= MANY;
         let whole = whole.then(|| Arc::new(Columns::new(schema.clone(), parquet_schema.root_schema_ptr(), apart)));
-        let (ahead, most) =
-            if whole.is_some() { (chunk_size >= AHEAD, WHOLE_SOURCE) } else { (false, ROW_GROUP_SOURCE.1) };
+        let ahead = whole.is_some() && chunk_size >= AHEAD;
         // What counts when the next one is whole is to be half of a segment at most.
         let per_byte = if ahead { SOURCE_PER_BYTE / 2 } else { SOURCE_PER_BYTE };
-        let most_source = chunk_size.saturating_mul(per_byte).clamp(ROW_GROUP_SOURCE.0, most);
+        let most_source = chunk_size.saturating_mul(per_byte).clamp(ROW_GROUP_SOURCE.0, ROW_GROUP_SOURCE.1);
         let most_rows = settings.row_group_rows.into();
         Ok(Self {
             writer,
