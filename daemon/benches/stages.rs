@@ -152,6 +152,7 @@ fn page(locator: &Locator, body: &Bytes) -> Page {
         offset_before: at.clone(),
         offset_after: at,
         total: None,
+        made: None,
         permit: None,
     }
 }

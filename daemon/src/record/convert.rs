@@ -5,6 +5,7 @@
 //! [`RESCUED`](crate::model::schema::RESCUED), so that nothing is lost and no record has to be read twice.
 
 mod column;
+mod eager;
 mod fit;
 mod keep;
 mod lines;
@@ -19,7 +20,7 @@ mod tests;
 
 use super::follow::Followed;
 use super::infer::Observed;
-use super::json::{Problem, Scanner};
+use super::json::{JsonError, Problem, Scanner};
 use super::page::Page;
 use crate::model::schema::Schema;
 use crate::model::segment::Counts;
@@ -30,6 +31,7 @@ use object::Object;
 use rescue::Rescue;
 use std::sync::Arc;
 
+pub use eager::{Eager, Made};
 pub use fit::{Failed, Fit, React};
 pub use lines::minify;
 pub use plan::{Layout, Plan};
@@ -227,6 +229,12 @@ impl<'p> Columns<'p> {
         let mut scanner = Scanner::new(raw);
         self.context.rescue.start();
         let written = self.root.write(self.rows, &mut scanner, &mut self.context).and_then(|()| scanner.end());
+        self.settle(written)
+    }
+
+    /// Ends the record that was written: it is a row now, or nothing is left of it.
+    #[inline]
+    fn settle(&mut self, written: Result<(), JsonError>) -> Result<(), Unfit> {
         let kept = match (written, self.context.rescue.unfit()) {
             (Ok(()), Some((react, reason))) => Err(Unfit { reason, fails: react == React::Fail }),
             (Ok(()), None) => self.rescued.append_rescued(self.rows, &mut self.context.rescue).map_err(Unfit::from),

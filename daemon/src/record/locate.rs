@@ -17,7 +17,9 @@ use crate::base::error::{Classify, ErrorClass};
 use path::Path;
 use std::borrow::Cow;
 use std::ops::Range;
-use walk::{Found, Take, Targets};
+use walk::{Found, Skip, Take, Targets};
+
+pub use walk::Taker;
 
 /// The places to look at in every answer of a stream.
 #[derive(Debug)]
@@ -121,6 +123,12 @@ impl Locator {
 
     /// Finds the records and values in `body`, and checks the whole body on the way.
     pub fn locate(&self, body: &[u8]) -> Result<Located, LocateError> {
+        self.locate_and_take(body, &mut Skip)
+    }
+
+    /// The same; records that are elements or members of one value, and found without a tree, are read by `taker`. Where that
+    /// fails the error may be its own.
+    pub fn locate_and_take(&self, body: &[u8], taker: &mut dyn Taker) -> Result<Located, LocateError> {
         if u32::try_from(body.len()).is_err() {
             return Err(LocateError::TooLarge);
         }
@@ -134,7 +142,7 @@ impl Locator {
         match &self.direct {
             Some(targets) => {
                 let mut found = Found::new(self.values.len());
-                targets.walk(body, &mut found)?;
+                targets.walk(body, &mut found, taker)?;
                 self.require(found.reached, body)?;
                 Ok(Located { records: found.records, values: found.slots, compact: !found.blanks })
             }
@@ -169,7 +177,7 @@ impl Locator {
             targets.add_slot(steps, first_record + index);
         }
         let mut found = Found::new(first_record + nodes.len());
-        targets.walk(body, &mut found)?;
+        targets.walk(body, &mut found, &mut Skip)?;
         let Found { mut slots, mut records, reached, .. } = found;
         if self.records.direct {
             self.require(reached, body)?;

@@ -1,5 +1,6 @@
 //! A page: one answer of the source, the unit of fetching, with the offset after it.
 
+use super::convert::Made;
 use crate::base::budget::BytePermit;
 use crate::model::offset::{Offset, PageCursor};
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub struct Page {
     pub offset_after: Offset,
     /// Records in the whole partition, where the source says so.
     pub total: Option<u64>,
+    /// What the records became, where they were converted while they were found.
+    pub made: Option<Box<Made>>,
     /// The permit for the bytes, if the page is counted in a budget.
     pub permit: Option<BytePermit>,
 }
@@ -85,6 +88,7 @@ impl Page {
             offset_before: at.clone(),
             offset_after: at,
             total: None,
+            made: None,
             permit: None,
         }
     }

@@ -6,6 +6,7 @@ use crate::model::mark::CursorValue;
 use crate::model::offset::{LaneId, Offset};
 use crate::model::partitions::Partitions;
 use crate::net::stats::SourceStats;
+use crate::record::convert::Plan;
 use crate::record::page::Page;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -154,6 +155,13 @@ impl PageStream {
     pub fn within(self, bytes: u64) -> Self {
         match self {
             Self::Rest(pages) => Self::Rest(pages.within(bytes)),
+        }
+    }
+
+    /// Says what records become. Pages may then come converted, if that costs nobody time; the one who converts looks.
+    pub fn becomes(&self, plan: &Arc<Plan>) {
+        match self {
+            Self::Rest(pages) => pages.becomes(plan),
         }
     }
 

@@ -78,6 +78,7 @@ pub struct Pump {
 impl Pump {
     /// Sends every page of the lane into `out`, until its end, an error, or until nobody listens.
     pub async fn run(self, mut sampled: VecDeque<Fetched>, mut pages: Pages, out: mpsc::Sender<Item>) {
+        pages.becomes(&self.plan);
         loop {
             let fetched = match sampled.pop_front() {
                 Some(fetched) => fetched,
@@ -104,12 +105,21 @@ impl Pump {
         }
         let (cpu, plan, picker) = (self.cpu.clone(), self.plan.clone(), self.picker.clone());
         let follow = self.follow.clone();
+        // What came converted, and is all that is wanted of the page, waits for no thread.
+        let done = page.made.as_ref().is_some_and(|made| Arc::ptr_eq(&made.plan, &plan))
+            && follow.is_none()
+            && picker.is_none();
         let convert = move |_: &Pool| {
             let followed = follow.map(|follow| follow.page(&page));
-            let converted = plan.convert(&page, followed.as_ref());
+            let all = followed.as_ref().is_none_or(|followed| followed.keep.iter().all(|keep| *keep));
+            let made = page.made.take().filter(|made| all && Arc::ptr_eq(&made.plan, &plan));
+            let converted = match made {
+                Some(made) => made.converted,
+                None => plan.convert(&page, followed.as_ref()),
+            };
             let values = picker.map(|picker| picker.pick(&page));
             Work { page, converted, followed, at, known, journal, values }
         };
-        tokio::spawn(async move { cpu.run(convert).await })
+        tokio::spawn(async move { if done { Ok(convert(&cpu.pool())) } else { cpu.run(convert).await } })
     }
 }

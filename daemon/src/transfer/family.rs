@@ -197,6 +197,7 @@ mod tests {
             offset_before: offset.clone(),
             offset_after: offset,
             total: None,
+            made: None,
             permit: None,
         }
     }

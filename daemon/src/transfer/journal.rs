@@ -324,7 +324,16 @@ fn decode(payload: Vec<u8>) -> Option<Page> {
         return None;
     }
     let (offset_before, offset_after) = (head.before, head.after);
-    Some(Page { body, records, facts: Facts::default(), offset_before, offset_after, total: head.total, permit: None })
+    Some(Page {
+        body,
+        records,
+        facts: Facts::default(),
+        offset_before,
+        offset_after,
+        total: head.total,
+        made: None,
+        permit: None,
+    })
 }
 
 trait SliceFrom {

@@ -8,6 +8,7 @@ use crate::base::{clock, crash, fsio};
 use crate::ledger::rows::LaneRow;
 use crate::model::offset::Offset;
 use crate::model::segment::SegmentId;
+use crate::record::convert::Plan;
 use crate::record::page::Page;
 use crate::sources::{PageStream, SourceError};
 use std::collections::VecDeque;
@@ -49,12 +50,13 @@ pub struct Pages {
     before: VecDeque<PageDigest>,
     replay: Option<Replay>,
     source: Option<PageStream>,
+    plan: Option<Arc<Plan>>,
 }
 
 impl Pages {
     fn new(stream: &str, lane: u32, at: Offset, open: Open, replay: Option<Replay>) -> Self {
         let before = replay.iter().flat_map(|replay| replay.header.before.iter().copied()).collect();
-        Self { stream: stream.to_owned(), lane, open, at, before, replay, source: None }
+        Self { stream: stream.to_owned(), lane, open, at, before, replay, source: None, plan: None }
     }
 
     /// The pages of a lane from where the ledger has it, with the journal of its next segment if one was left in the spool.
@@ -72,6 +74,11 @@ impl Pages {
             fsio::remove(&stale).map_err(TransferError::spool("remove", &stale))?;
         }
         Ok(Self::new(stream, row.lane, row.offset.clone(), open, replay))
+    }
+
+    /// Says what records become: pages may then come converted.
+    pub fn becomes(&mut self, plan: &Arc<Plan>) {
+        self.plan = Some(Arc::clone(plan));
     }
 
     /// The next page; `None` at the end of the lane.
@@ -116,6 +123,9 @@ impl Pages {
             Some(source) => source,
             None => self.source.insert((self.open)(self.at.clone()).map_err(failed)?),
         };
+        if let Some(plan) = &self.plan {
+            source.becomes(plan);
+        }
         source.next().await.map_err(failed)
     }
 }

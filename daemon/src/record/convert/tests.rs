@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::schema::{Field, Type};
 use crate::record::infer::Sample;
+use crate::record::locate::Locator;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float64Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
@@ -30,6 +31,13 @@ fn columns(schema: &Schema, records: &[&str]) -> (RecordBatch, Converted) {
     assert!(converted.counts.balanced());
     assert_eq!(batch.num_rows() as u64, converted.counts.written);
     (batch, converted)
+}
+
+/// What is made of a body's records while they are found.
+fn eager(plan: &Arc<Plan>, path: &str, body: &str) -> Option<Made> {
+    let mut eager = Eager::new(plan, body.as_bytes(), 2)?;
+    let located = Locator::new(path, &[]).unwrap().locate_and_take(body.as_bytes(), &mut eager).ok()?;
+    eager.finish(located.records.len())
 }
 
 fn rescued(batch: &RecordBatch) -> Vec<Option<String>> {
@@ -249,4 +257,27 @@ fn a_plan_without_fields_still_has_rows() {
     assert_eq!(rescued(&batch), [None, Some(r#"{"a":"1"}"#.into())]);
     let (batch, _) = columns(&Schema::default(), &[]);
     assert_eq!(batch.num_rows(), 0);
+}
+
+#[test]
+fn records_are_converted_while_they_are_found_or_not_at_all() {
+    let schema = schema(&[("id", "integer")]);
+    let plan = Arc::new(Plan::new(&schema, Layout::Columns));
+    let ids = |path, body| {
+        let Data::Batch(batch) = eager(&plan, path, body)?.converted.data else { panic!("columns expected") };
+        Some(batch.column(0).as_primitive::<Int64Type>().values().to_vec())
+    };
+    assert_eq!(ids("$.d[*]", r#"{"d":[{"id":1},{"id":2},{"id":3}]}"#), Some(vec![1, 2, 3]));
+    assert_eq!(ids("$.d[*]", r#"{"d":{"a":{"id":1},"b":{"id":2}}}"#), Some(vec![1, 2]));
+    assert_eq!(ids("$", "\u{feff}[{\"id\":7}]"), Some(vec![7]));
+    assert_eq!(ids("$.d[*]", r#"{"d":[]}"#), Some(vec![]));
+    // What was found first does not count, a record that is none, one that is the whole value, places that need a tree.
+    assert_eq!(ids("$.d[*]", r#"{"d":[{"id":1}],"d":[{"id":2}]}"#), None);
+    assert_eq!(ids("$.d[*]", r#"{"d":[{"id":1},2,{"id":3}]}"#), None);
+    assert_eq!(ids("$.d", r#"{"d":{"id":1}}"#), None);
+    assert_eq!(ids("$..id", r#"{"d":{"id":1}}"#), None);
+    for broken in [r#"{"d":[{"id":1},{"id":01}]}"#, r#"{"d":[{"id":1}"#, r#"{"d":[{"id":1}]} x"#] {
+        assert_eq!(ids("$.d[*]", broken), None);
+    }
+    assert!(eager(&Arc::new(Plan::new(&schema, Layout::Lines)), "$.d[*]", r#"{"d":[{"id":1}]}"#).is_none());
 }

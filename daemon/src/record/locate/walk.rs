@@ -34,6 +34,22 @@ impl Default for Targets {
     }
 }
 
+/// Reads records where they are found.
+pub trait Taker {
+    /// Reads the whole record that starts here.
+    fn take(&mut self, scanner: &mut Scanner) -> Result<(), JsonError>;
+}
+
+/// Leaves records as they are.
+pub struct Skip;
+
+impl Taker for Skip {
+    #[inline]
+    fn take(&mut self, scanner: &mut Scanner) -> Result<(), JsonError> {
+        scanner.skip_value().map(drop)
+    }
+}
+
 /// What a walk found.
 #[derive(Debug)]
 pub struct Found {
@@ -86,11 +102,12 @@ impl Targets {
         })
     }
 
-    /// Goes once over the whole body, checking it. Of members with the same name the last one counts.
-    pub fn walk(&self, body: &[u8], found: &mut Found) -> Result<(), JsonError> {
+    /// Goes once over the whole body, checking it. Of members with the same name the last one counts. Records in which no
+    /// place lies are read by `taker`.
+    pub fn walk(&self, body: &[u8], found: &mut Found, taker: &mut dyn Taker) -> Result<(), JsonError> {
         let text = without_mark(body);
-        let mut walk =
-            Walk { targets: self, scanner: Scanner::new(text), found, key: Vec::new(), shift: body.len() - text.len() };
+        let (scanner, shift) = (Scanner::new(text), body.len() - text.len());
+        let mut walk = Walk { targets: self, scanner, found, taker, key: Vec::new(), shift };
         walk.value(0)
             .and_then(|()| walk.scanner.end())
             .map_err(|error| JsonError { offset: error.offset + walk.shift, ..error })
@@ -101,6 +118,7 @@ struct Walk<'a, 'f> {
     targets: &'a Targets,
     scanner: Scanner<'a>,
     found: &'f mut Found,
+    taker: &'f mut dyn Taker,
     key: Vec<u8>,
     /// Bytes of the body before the scanner's first one.
     shift: usize,
@@ -179,6 +197,7 @@ impl<'a> Walk<'a, '_> {
                 self.forget(child);
                 self.value(child)?;
             }
+            None if is_record => self.taker.take(&mut self.scanner)?,
             None => {
                 self.scanner.skip_value()?;
             }

@@ -8,6 +8,7 @@ use super::error::RestError;
 use super::pages::{MAX_AHEAD, PAGES_AHEAD, PartitionPages, Reader, Room};
 use crate::model::offset::{LaneId, Offset, PageCursor};
 use crate::model::partitions::Partitions;
+use crate::record::convert::Plan;
 use crate::record::page::Page;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -75,6 +76,12 @@ impl RestPages {
     pub fn within(mut self, bytes: u64) -> Self {
         self.ahead = bytes / u64::from(self.lane.of);
         self
+    }
+
+    /// Says what records become, so that pages may come converted.
+    pub fn becomes(&self, plan: &Arc<Plan>) {
+        // Set before, it is the same: a task has one.
+        let _ = self.reader.plan.set(Arc::clone(plan));
     }
 
     /// Asks for no page before it is wanted.

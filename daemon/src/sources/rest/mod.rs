@@ -52,8 +52,8 @@ use answers::Rules;
 use auth::Shared;
 use spec::StreamSpec;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use url::Url;
 
@@ -207,6 +207,8 @@ impl RestSource {
             fetcher: self.fetcher.clone(),
             misled: AtomicBool::new(false),
             pool: self.pool.clone(),
+            plan: OnceLock::new(),
+            rows: AtomicUsize::new(0),
         };
         RestPages::open(Arc::new(reader), partitions, lane, from)
     }

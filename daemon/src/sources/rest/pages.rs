@@ -30,14 +30,15 @@ use crate::model::partitions::Partitions;
 use crate::net::error::FetchError;
 use crate::net::fetch::{Answer, Fetcher};
 use crate::net::judge::Verdict;
+use crate::record::convert::Plan;
 use crate::record::page::{Facts, Page};
 use crate::record::transform::Rewritten;
 use bytes::Bytes;
 use saas_export_api::plural;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 /// What reading a stream needs.
@@ -52,6 +53,9 @@ pub struct Reader {
     pub misled: AtomicBool,
     /// Where large answers are read, so that nobody waits behind them; without it they are read where they come in.
     pub pool: Option<Pool>,
+    /// What records become, once that is known; and how many the page before had.
+    pub plan: OnceLock<Arc<Plan>>,
+    pub rows: AtomicUsize,
 }
 
 impl Reader {
@@ -69,7 +73,8 @@ type Fetched = Result<Held, FetchError>;
 fn weight(fetched: &Fetched) -> u64 {
     fetched.as_ref().map_or(0, |(answer, content)| {
         let rewritten = content.rewritten.as_ref().map_or(0, |rewritten| rewritten.body.len());
-        (answer.body.len() + rewritten) as u64
+        let made = content.made.as_ref().map_or(0, |made| made.bytes());
+        (answer.body.len() + rewritten + made) as u64
     })
 }
 
@@ -136,7 +141,8 @@ impl PartitionPages {
 
     /// The bytes that it holds, with each request under way taken for `expected` bytes.
     pub fn bytes(&self, expected: u64) -> u64 {
-        self.ready.iter().map(|page| page.body.len() as u64).fold(self.window.bytes(expected), u64::saturating_add)
+        let bytes = |page: &Page| page.body.len() as u64 + page.made.as_ref().map_or(0, |made| made.bytes() as u64);
+        self.ready.iter().map(bytes).fold(self.window.bytes(expected), u64::saturating_add)
     }
 
     /// Bytes of its largest page so far.
@@ -188,7 +194,7 @@ impl PartitionPages {
 
     /// Takes a page: finds where it leads, and moves there.
     fn turn(&mut self, (answer, content): Held) -> Result<Page, RestError> {
-        let Content { located, rewritten, digest, identities } = content;
+        let Content { located, rewritten, digest, identities, mut made } = content;
         let records = located.records.len() as u64;
         // An API that has gone on before gives an overlapping page again only where its records have moved that far.
         if self.overlap() == 0 || self.at.tail.is_none() || self.run.pages < 2 {
@@ -219,10 +225,12 @@ impl PartitionPages {
         };
         if records.drain(..records.len().min(overlap as usize)).len() > 0 {
             facts.digest = None;
+            made = None;
         }
         let tail = self.tail(identities, records.len());
         self.doubt = self.doubt_of_end(&cursor);
-        self.advance((body, records, facts), cursor, tail)
+        let page = self.advance((body, records, facts), cursor, tail)?;
+        Ok(Page { made, ..page })
     }
 
     /// Says in the task's report which casts left values as they were.
@@ -253,7 +261,8 @@ impl PartitionPages {
         let before = self.at.clone();
         let after = before.behind(cursor, records.len() as u64, tail);
         let total = self.run.total;
-        let page = Page { body, records, facts, offset_before: before, offset_after: after, total, permit: None };
+        let page =
+            Page { body, records, facts, offset_before: before, offset_after: after, total, made: None, permit: None };
         if let Some((came, total)) = page.shortfall().filter(|_| self.reader.spec.exact_total) {
             let (source_name, stream) = (self.reader.source.clone(), self.reader.stream.clone());
             return Err(RestError::Short { source_name, stream, partition: self.at.partition, came, total });

@@ -20,6 +20,7 @@ fn page(n: u64, texts: &[String]) -> Page {
         facts: Facts::default(),
         offset_after: offset(n + 1),
         total: Some(9),
+        made: None,
         permit: None,
     }
 }

@@ -212,9 +212,12 @@ proptest! {
         let sample: Vec<&str> = sample.iter().map(String::as_str).collect();
         let records: Vec<&str> = records.iter().map(String::as_str).collect();
         let schema = inferred(&sample);
-        let plan = Plan::new(&schema, if flat { Layout::Flat } else { Layout::Columns });
+        let plan = Arc::new(Plan::new(&schema, if flat { Layout::Flat } else { Layout::Columns }));
         let converted = plan.convert(&Page::of(&records), None);
         prop_assert!(converted.rejected.is_empty());
+        let body = format!("{{\"data\": [{}], \"more\": 1}}", records.join(" , "));
+        let made = eager(&plan, "$.data[*]", &body).unwrap().converted;
+        prop_assert_eq!(format!("{:?}", made), format!("{converted:?}"));
         let Data::Batch(batch) = converted.data else { panic!() };
         prop_assert_eq!(batch.num_rows(), records.len());
         let mut count = 0;

@@ -6,9 +6,12 @@ use super::super::peek::Hint;
 use super::super::request::Request;
 use super::super::spec::StreamSpec;
 use super::{Held, Reader};
+use crate::base::clock;
 use crate::base::error::Chain;
+use crate::metrics::METERS;
 use crate::model::offset::PageCursor;
 use crate::net::fetch::{Answer, Unreadable};
+use crate::record::convert::{Eager, Made};
 use crate::record::identity::Identities;
 use crate::record::locate::{LocateError, Located};
 use crate::record::page::digest;
@@ -17,6 +20,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Bytes of a body from which on it is read on the pool: about a tenth of a millisecond.
 const LARGE: usize = 128 << 10;
@@ -31,6 +35,8 @@ pub struct Content {
     pub digest: Option<u64>,
     /// Which records they are, where pages are counted.
     pub identities: Identities,
+    /// What they became, where they were converted on the way.
+    pub made: Option<Box<Made>>,
 }
 
 impl Content {
@@ -57,22 +63,44 @@ pub struct Reading {
 impl Reading {
     /// Reads an answer.
     pub async fn read(self: Arc<Self>, answer: Answer) -> Result<Held, Unreadable> {
+        // Where the next request need not wait for what this answer says, it is read when its turn has come, and converted.
+        let mut known = self.reader.spec.pager.addressable();
         if let Some(hint) = &self.hint
             && let Some(next) = lead(&self.reader, &self.request, &self.cursor, &answer)
         {
             hint.tell(self.cursor.clone(), next);
+            known = true;
         }
-        match self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) {
-            None => self.found(answer),
-            Some(pool) => pool.run_first(move || self.found(answer)).await.unwrap_or_else(|lost| {
-                Err(Unreadable { reason: format!("reading it failed ({lost:?}): this is a bug"), cut: false })
-            }),
-        }
+        let Some(pool) = self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) else {
+            return self.found(answer, false);
+        };
+        let read = match known && self.reader.plan.get().is_some() {
+            true => pool.run(move || self.found(answer, true)).await,
+            false => pool.run_first(move || self.found(answer, false)).await,
+        };
+        read.unwrap_or_else(|lost| {
+            Err(Unreadable { reason: format!("reading it failed ({lost:?}): this is a bug"), cut: false })
+        })
     }
 
-    fn found(&self, answer: Answer) -> Result<Held, Unreadable> {
-        let content = locate(&self.reader.spec, &self.request, &answer)?;
+    fn found(&self, answer: Answer, convert: bool) -> Result<Held, Unreadable> {
+        let made = if convert { self.convert(&answer) } else { None };
+        let content = locate(&self.reader.spec, &self.request, &answer, made)?;
         Ok((answer, content))
+    }
+
+    /// Finds the records and converts them at once; nothing where that does not go.
+    fn convert(&self, answer: &Answer) -> Option<(Located, Made)> {
+        let Reader { plan, rows, spec, .. } = &*self.reader;
+        let rewritten = spec.transform.is_some() || self.request.include.is_some();
+        let mut eager = Eager::new(plan.get().filter(|_| !rewritten)?, &answer.body, rows.load(Ordering::Relaxed))?;
+        let began = clock::monotonic();
+        let located = spec.locator.locate_and_take(&answer.body, &mut eager).ok()?;
+        rows.store(located.records.len(), Ordering::Relaxed);
+        let made = eager.finish(located.records.len())?;
+        METERS.converting.add(clock::since(began));
+        METERS.conversions.add(1);
+        Some((located, made))
     }
 }
 
@@ -101,12 +129,20 @@ fn lead(reader: &Reader, request: &Request, cursor: &PageCursor, answer: &Answer
 }
 
 /// What the stream looks for in an answer. No content is an answer without records.
-fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Content, Unreadable> {
+fn locate(
+    spec: &StreamSpec,
+    request: &Request,
+    answer: &Answer,
+    converted: Option<(Located, Made)>,
+) -> Result<Content, Unreadable> {
     if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
         let located = Located { records: Vec::new(), values: Vec::new(), compact: true };
-        return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default() });
+        return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default(), made: None });
     }
-    let located = spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?;
+    let (located, made) = match converted {
+        Some((located, made)) => (located, Some(Box::new(made))),
+        None => (spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?, None),
+    };
     if let Some(sum) = &spec.sum {
         sum.check(answer, &located)?;
     }
@@ -115,7 +151,7 @@ fn locate(spec: &StreamSpec, request: &Request, answer: &Answer) -> Result<Conte
         digest(located.records.iter().map(slice))
     });
     let rewritten = rewrite(spec, request, answer, &located)?;
-    let mut content = Content { identities: Identities::default(), located, rewritten, digest };
+    let mut content = Content { identities: Identities::default(), located, rewritten, digest, made };
     if let Some(identity) = &spec.identity {
         content.identities = identity.page(content.raw_records(answer));
     }
