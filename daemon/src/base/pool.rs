@@ -10,6 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, oneshot};
 
+/// Jobs for each thread that are in the queue or being done, so that a thread which ends one finds the next. Who asks for more
+/// waits, and takes his question back without a trace.
+const QUEUED: usize = 4;
+
 type Job = Box<dyn FnOnce() + Send>;
 type Panic = Box<dyn Any + Send>;
 
@@ -36,7 +40,7 @@ struct Queue {
     shared: Vec<Arc<dyn Shared>>,
     /// What others wait for before they can begin anything.
     first: VecDeque<Job>,
-    /// As many at most as there are threads.
+    /// So many at most for each thread as [`QUEUED`] says, those included that are being done.
     jobs: VecDeque<Job>,
     closed: bool,
 }
@@ -74,7 +78,7 @@ impl Pool {
         };
         // Where the system gives no more threads, those that there are do the work.
         let threads = (0..threads).map_while(|n| start(n).ok()).count().max(1);
-        Self(Arc::new(Handle { threads, slots: Arc::new(Semaphore::new(threads)), inner }))
+        Self(Arc::new(Handle { threads, slots: Arc::new(Semaphore::new(threads * QUEUED)), inner }))
     }
 
     /// Number of threads.

@@ -30,17 +30,32 @@ impl Cpu {
         &self,
         work: impl FnOnce(&Pool) -> T + Send + 'static,
     ) -> Result<T, TransferError> {
+        self.0.run(self.metered(work)).await.map_err(lost)
+    }
+
+    /// The same, before what is asked for with [`Self::run`]: for what all the rest of a lane waits for.
+    pub async fn run_first<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Pool) -> T + Send + 'static,
+    ) -> Result<T, TransferError> {
+        self.0.run_first(self.metered(work)).await.map_err(lost)
+    }
+
+    fn metered<T, W: FnOnce(&Pool) -> T>(&self, work: W) -> impl FnOnce() -> T + use<T, W> {
         let pool = self.0.clone();
-        let metered = move || {
+        move || {
             let began = clock::monotonic();
             let result = work(&pool);
             METERS.converting.add(clock::since(began));
             METERS.conversions.add(1);
             result
-        };
-        self.0.run(metered).await.map_err(|lost| match lost {
-            Lost::Panicked => TransferError::Worker("it panicked".into()),
-            Lost::Gone => TransferError::Worker("its thread is gone".into()),
-        })
+        }
     }
+}
+
+fn lost(lost: Lost) -> TransferError {
+    TransferError::Worker(match lost {
+        Lost::Panicked => "it panicked".into(),
+        Lost::Gone => "its thread is gone".into(),
+    })
 }

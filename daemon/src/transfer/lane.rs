@@ -183,7 +183,7 @@ impl Lane {
             });
             (open, added)
         };
-        let (open, added) = self.run.task.cpu.run(work).await?;
+        let (open, added) = self.run.task.cpu.run_first(work).await?;
         let growing = open.segment.growing_bytes();
         self.run.task.progress.open_bytes(self.row.lane, growing);
         self.run.booked.uses(self.row.lane, growing + open.keeper.size(), target);
