@@ -3,22 +3,30 @@
 mod cell;
 
 use super::compress::Output;
-use super::{FormatError, SegmentEncoder, batch};
-use crate::base::pool::Pool;
+use super::{AHEAD, FormatError, SegmentEncoder, batch};
+use crate::base::pool::{Pool, Started};
 use crate::config::settings::{FileLayout, TextFormat};
 use crate::record::convert::{Converted, Plan};
-use arrow_array::Array as _;
+use arrow_array::RecordBatch;
 use cell::{Cells, push_text};
 use std::io::Write;
+
+/// Rows of which one thread makes lines at a time.
+const PIECE: usize = 1024;
 
 /// Writes a segment.
 pub struct Encoder {
     output: Output,
     /// The header line, until it is written.
     header: Option<Vec<u8>>,
-    /// The lines of a page before they go to the output.
-    lines: Vec<u8>,
-    quoting: csv_core::Writer,
+    /// The lines of the page that came last, in the making.
+    making: Option<Started<Result<Vec<u8>, FormatError>>>,
+    /// About how many bytes they have.
+    away: u64,
+    /// Whether they are written when the next page comes.
+    ahead: bool,
+    /// Buffers of lines that are written.
+    idle: Vec<Vec<u8>>,
 }
 
 impl Encoder {
@@ -31,12 +39,25 @@ impl Encoder {
         writer: Box<dyn Write + Send>,
     ) -> Result<Self, FormatError> {
         let output = Output::new(settings, layout, chunk_size, writer)?;
-        Ok(Self { output, header: Some(header(plan)), lines: Vec::new(), quoting: csv_core::Writer::new() })
+        let (making, away, ahead, idle) = (None, 0, chunk_size >= AHEAD, Vec::new());
+        Ok(Self { output, header: Some(header(plan)), making, away, ahead, idle })
     }
 
     fn begin(&mut self, pool: &Pool) -> Result<(), FormatError> {
         let Some(header) = self.header.take() else { return Ok(()) };
         Ok(self.output.push_frame(&header, pool)?)
+    }
+
+    /// Writes the lines that are in the making.
+    fn settle(&mut self, pool: &Pool) -> Result<(), FormatError> {
+        self.away = 0;
+        for lines in self.making.take().map(Started::wait).unwrap_or_default() {
+            let mut lines = lines?;
+            self.output.push(&lines, pool)?;
+            lines.clear();
+            self.idle.push(lines);
+        }
+        Ok(())
     }
 }
 
@@ -53,33 +74,44 @@ pub fn header(plan: &Plan) -> Vec<u8> {
     line
 }
 
+/// Appends the lines of rows to the empty `out`.
+fn lines(batch: &RecordBatch, mut out: Vec<u8>) -> Result<Vec<u8>, FormatError> {
+    let columns = batch.columns().iter().map(|column| Some((Cells::new(column)?, column.logical_nulls())));
+    let columns = columns.collect::<Option<Vec<_>>>().ok_or_else(|| FormatError::Encode {
+        format: "csv",
+        message: "it was given a column that is no scalar".to_owned(),
+    })?;
+    let quoting = csv_core::Writer::new();
+    for row in 0..batch.num_rows() {
+        let start = out.len();
+        for (at, (cells, nulls)) in columns.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                cells.push(&mut out, &quoting, row)?;
+            }
+        }
+        if out.len() == start {
+            // The only column is null: a line with nothing in it would be no record.
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    Ok(out)
+}
+
 impl SegmentEncoder for Encoder {
     fn write(&mut self, page: Converted, pool: &Pool) -> Result<(), FormatError> {
         self.begin(pool)?;
+        self.settle(pool)?;
+        self.away = page.source_bytes;
         let batch = batch(page, "csv")?;
-        let columns = batch.columns().iter().map(Cells::new).collect::<Option<Vec<_>>>();
-        let columns = columns.ok_or_else(|| FormatError::Encode {
-            format: "csv",
-            message: "it was given a column that is no scalar".to_owned(),
-        })?;
-        self.lines.clear();
-        for row in 0..batch.num_rows() {
-            let start = self.lines.len();
-            for (at, (column, cells)) in batch.columns().iter().zip(&columns).enumerate() {
-                if at > 0 {
-                    self.lines.push(b',');
-                }
-                if column.is_valid(row) {
-                    cells.push(&mut self.lines, &self.quoting, row)?;
-                }
-            }
-            if self.lines.len() == start {
-                // The only column is null: a line with nothing in it would be no record.
-                self.lines.extend_from_slice(b"\"\"");
-            }
-            self.lines.extend_from_slice(b"\r\n");
-        }
-        Ok(self.output.push(&self.lines, pool)?)
+        let piece = |at| batch.slice(at, PIECE.min(batch.num_rows() - at));
+        let pieces = (0..batch.num_rows()).step_by(PIECE).map(piece);
+        let pieces = pieces.map(|rows| (rows, self.idle.pop().unwrap_or_default())).collect();
+        self.making = Some(pool.start(pieces, |(rows, out)| lines(&rows, out)));
+        if self.ahead { Ok(()) } else { self.settle(pool) }
     }
 
     fn counted_bytes(&self) -> u64 {
@@ -87,11 +119,12 @@ impl SegmentEncoder for Encoder {
     }
 
     fn growing_bytes(&self) -> u64 {
-        self.output.growing_bytes()
+        self.output.growing_bytes() + self.away
     }
 
     fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
         self.begin(pool)?;
+        self.settle(pool)?;
         Ok(self.output.finish(pool)?)
     }
 }
