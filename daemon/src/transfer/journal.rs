@@ -5,7 +5,7 @@
 //! little-endian
 //! first entry: JSON header; later ones: u32 length of JSON page head, head, record bytes
 //! ```
-//! A torn tail (crash in the middle of a write) ends the journal at the last whole entry. A sealed entry is bound to the
+//! A torn tail (crash in the middle of a write, zeros after a power failure) ends the journal at the last whole entry. A sealed entry is bound to the
 //! journal's place, to its first entry and to its number in it, so that entries cannot be exchanged or left out.
 
 use super::error::TransferError;
@@ -270,7 +270,7 @@ enum Entry {
     Whole(Vec<u8>, u64),
     /// The end, or a torn tail.
     Torn,
-    /// An entry that is not sealed as it should be.
+    /// An entry that is not sealed, or not packed, as it should be.
     Closed,
 }
 
@@ -282,7 +282,8 @@ fn read_entry(reader: &mut impl Read, binding: &mut Option<Binding>) -> io::Resu
     }
     let [l0, l1, l2, l3, c0, c1, c2, c3] = head;
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
-    if length > MAX_ENTRY {
+    // After a power failure a file may be longer than what was written of it, with zeros at its end: no entry is empty.
+    if length == 0 || length > MAX_ENTRY {
         return Ok(Entry::Torn);
     }
     let mut packed = Vec::new();
@@ -295,8 +296,14 @@ fn read_entry(reader: &mut impl Read, binding: &mut Option<Binding>) -> io::Resu
         let Some(opened) = opened else { return Ok(Entry::Closed) };
         packed = opened;
     }
+    let unpack = |payload: &mut Vec<u8>| {
+        zstd::stream::read::Decoder::new(packed.as_slice())?.take(u64::from(MAX_ENTRY)).read_to_end(payload)
+    };
     let mut payload = Vec::new();
-    zstd::stream::read::Decoder::new(packed.as_slice())?.take(u64::from(MAX_ENTRY)).read_to_end(&mut payload)?;
+    if unpack(&mut payload).is_err() {
+        binding.iter_mut().for_each(|binding| binding.number -= 1);
+        return Ok(Entry::Closed);
+    }
     Ok(Entry::Whole(payload, u64::from(length) + 8))
 }
 

@@ -111,6 +111,27 @@ fn a_journal_goes_on_behind_a_foreign_entry_as_if_it_were_torn() {
     assert_eq!(pages_of(&path), [0, 1]);
 }
 
+/// As a power failure leaves a file whose length was written, and whose last bytes were not.
+#[test]
+fn zeros_behind_the_last_entry_are_a_torn_tail() {
+    for zeros in [1, 7, 8, 9, 4096] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j");
+        four_pages(&path);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.resize(bytes.len() + zeros, 0);
+        std::fs::write(&path, bytes).unwrap();
+        let mut replay = replay_of(&path, true);
+        while replay.next_page().unwrap().is_some() {}
+        replay.into_journal().unwrap().unwrap().add(&page(4, &["{}".into()])).unwrap();
+        assert_eq!(pages_of(&path), [0, 1, 2, 3, 4], "{zeros}");
+    }
+    // Nothing but zeros is no journal.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("j"), [0; 100]).unwrap();
+    assert!(matches!(Replay::open(&dir.path().join("j"), None).unwrap(), Found::Nothing));
+}
+
 proptest! {
     #[test]
     fn whole_entries_survive_any_torn_tail(
