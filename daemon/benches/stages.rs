@@ -10,13 +10,14 @@ use saas_export_daemon::config::settings::{
 };
 use saas_export_daemon::formats;
 use saas_export_daemon::model::offset::Offset;
-use saas_export_daemon::record::convert::Plan;
+use saas_export_daemon::record::convert::{Eager, Plan};
 use saas_export_daemon::record::infer::Sample;
 use saas_export_daemon::record::locate::Locator;
 use saas_export_daemon::record::page::{Facts, Page};
 use saas_export_manifest::Digester;
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
 
 /// Segments of this size hold everything that a round makes.
 const CHUNK: u64 = 1 << 30;
@@ -37,8 +38,8 @@ const SHAPES: [Shape; 3] = [
     Shape { name: "nested", pages: 20, records: 500, record: nested },
 ];
 
-const STAGES: [&str; 10] =
-    ["locate", "infer", "columns", "flat", "lines", "parquet", "avro", "csv", "ndjson", "digest"];
+const STAGES: [&str; 11] =
+    ["locate", "infer", "columns", "eager", "flat", "lines", "parquet", "avro", "csv", "ndjson", "digest"];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -61,7 +62,7 @@ fn main() {
 struct Bench {
     locator: Locator,
     bodies: Vec<Bytes>,
-    columns: Plan,
+    columns: Arc<Plan>,
     flat: Plan,
     lines: Plan,
 }
@@ -81,7 +82,7 @@ impl Bench {
         Self {
             locator,
             bodies,
-            columns: plan(&Format::Parquet(ParquetFormat::default())),
+            columns: Arc::new(plan(&Format::Parquet(ParquetFormat::default()))),
             flat: plan(&Format::Csv(text())),
             lines: plan(&Format::Ndjson(text())),
         }
@@ -107,6 +108,13 @@ impl Bench {
                 black_box(sample.schema());
             }),
             "columns" => self.each(|page| drop(black_box(self.columns.convert(page, None)))),
+            "eager" => timed(|| {
+                for body in &self.bodies {
+                    let mut eager = Eager::new(&self.columns, body, 1000).expect("columns");
+                    let located = self.locator.locate_and_take(body, &mut eager).expect("a page");
+                    drop(black_box(eager.finish(located.records.len()).expect("all of them")));
+                }
+            }),
             "flat" => self.each(|page| drop(black_box(self.flat.convert(page, None)))),
             "lines" => self.each(|page| drop(black_box(self.lines.convert(page, None)))),
             "parquet" => self.encode(&Format::Parquet(parquet), &self.columns),

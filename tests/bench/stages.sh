@@ -25,7 +25,7 @@ failed=
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
 printf '%-10s %-8s %14s %14s %8s\n' stage shape instructions before change
-for stage in locate infer columns flat lines parquet avro csv ndjson digest; do
+for stage in locate infer columns eager flat lines parquet avro csv ndjson digest; do
   [ -z "$only_stage" ] || [ "$only_stage" = "$stage" ] || continue
   for shape in narrow wide nested; do
     [ -z "$only_shape" ] || [ "$only_shape" = "$shape" ] || continue

@@ -28,8 +28,13 @@ pub struct Bed {
 impl Bed {
     /// A bed around an API with these options.
     pub fn new(options: Options) -> Self {
+        Self::within(&std::env::temp_dir(), options)
+    }
+
+    /// The same, in a directory below `dir`.
+    pub fn within(dir: &Path, options: Options) -> Self {
         let api = SampleApi::start(options).expect("the sample API starts");
-        let dir = tempfile::Builder::new().prefix("sxd-").tempdir().expect("a temporary directory");
+        let dir = tempfile::Builder::new().prefix("sxd-").tempdir_in(dir).expect("a temporary directory");
         let config = config::base(&api.origin(), dir.path());
         Self { api, config, auth_env: config::auth_env(), dir }
     }

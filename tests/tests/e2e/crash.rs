@@ -17,17 +17,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Answers per second: slow enough that segments stay open long enough for the page journal.
-const RATE: f64 = 40.0;
+pub const RATE: f64 = 40.0;
 
 /// A key that signs manifests, as `openssl genpkey` writes it.
 const MANIFEST_KEY: &str = "MANIFEST_KEY=\"-----BEGIN PRIVATE KEY-----\\n\
      MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END PRIVATE KEY-----\"\n";
 
-type Parts = BTreeMap<String, String>;
+pub type Parts = BTreeMap<String, String>;
 
 /// A bed whose second destination lies on another file system, so that a delivery there has to copy.
-struct Scene {
-    bed: Bed,
+pub struct Scene {
+    pub bed: Bed,
     /// Keeps the other file system's directory.
     _other: Option<tempfile::TempDir>,
 }
@@ -49,7 +49,12 @@ fn elsewhere(dir: &Path) -> Option<tempfile::TempDir> {
 /// More pages than the sample has, in three partitions and lanes; several segments each, a journal, and two
 /// destinations: a link and a copy.
 fn bed(format: &str) -> Scene {
-    let mut bed = Bed::new(Options { records: 2400, page_size: 20, ..Options::default() });
+    bed_in(&std::env::temp_dir(), format)
+}
+
+/// The same below a directory.
+pub fn bed_in(dir: &Path, format: &str) -> Scene {
+    let mut bed = Bed::within(dir, Options { records: 2400, page_size: 20, ..Options::default() });
     bed.config["daemon"]["replay_limit"] = "1s".into();
     // Its refresh tokens rotate, so that the points of a credential are passed, too.
     bed.api.issuer().rotation = Rotation::Graceful;
@@ -81,7 +86,7 @@ fn both(bed: &Bed) -> (Parts, Parts) {
 }
 
 /// The output of an undisturbed run, and how long a run takes at the source's rate.
-fn undisturbed(format: &str) -> (Parts, Duration) {
+pub fn undisturbed(format: &str) -> (Parts, Duration) {
     let bed = bed(format);
     let daemon = bed.start();
     daemon.run_to_success("shop");
@@ -97,7 +102,7 @@ fn undisturbed(format: &str) -> (Parts, Duration) {
 }
 
 /// Brings the work of a dead daemon to its end and compares.
-fn finishes(bed: &Bed, wanted: &Parts) {
+pub fn finishes(bed: &Bed, wanted: &Parts) {
     let daemon = bed.start();
     let tasks = daemon.get("/v1/tasks");
     let known = tasks.as_array().and_then(|tasks| tasks.first()).and_then(|task| task["id"].as_str());
@@ -123,7 +128,7 @@ fn dies_at(format: &str, point: &str, wanted: &Parts) {
 }
 
 /// Every crash point of the daemon.
-fn points() -> Vec<String> {
+pub fn points() -> Vec<String> {
     let ended = finish(Command::new(program("saas-export-daemon")).arg("--crash-points"), PATIENCE).expect(0);
     let mut points: Vec<String> = ended.stdout.lines().map(str::to_owned).collect();
     assert!(points.len() >= 25, "{points:?}");
@@ -157,7 +162,7 @@ fn points() -> Vec<String> {
 }
 
 /// Tries everything, and only then fails with the list of what did not hold.
-fn each(cases: &[String], try_one: impl Fn(&str)) {
+pub fn each(cases: &[String], try_one: impl Fn(&str)) {
     let failed: Vec<&String> =
         cases.iter().filter(|case| catch_unwind(AssertUnwindSafe(|| try_one(case))).is_err()).collect();
     assert!(failed.is_empty(), "{} of {} did not hold: {failed:?}", failed.len(), cases.len());

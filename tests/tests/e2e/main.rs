@@ -38,6 +38,7 @@ mod origins;
 mod owner;
 mod paging;
 mod partitions;
+mod power;
 mod preflight;
 mod put;
 mod queue;

@@ -22,8 +22,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Bytes of a body from which on it is read on the pool: about a tenth of a millisecond.
-const LARGE: usize = 128 << 10;
+/// Bytes of a body from which on it is read on the pool: about a tenth of a millisecond. The programs that tests kill, whose
+/// pages are small, go the same way.
+const LARGE: usize = if cfg!(debug_assertions) { 1 << 10 } else { 128 << 10 };
 
 /// What was found in an answer.
 #[derive(Debug)]

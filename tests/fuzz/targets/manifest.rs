@@ -1,0 +1,4 @@
+//! See [`saas_export_fuzz::manifest`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| saas_export_fuzz::manifest(data));
