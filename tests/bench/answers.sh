@@ -31,6 +31,7 @@ stop() {
 trap stop EXIT
 trap 'exit 143' TERM INT
 
+[ -x "$bin/sample-api" ] || { echo "there is no sample-api in $bin" >&2; exit 2; }
 "$bin/sample-api" --records 30000000 >"$dir/sample" &
 sample=$!
 for _ in $(seq 100); do grep -q listening "$dir/sample" && break; sleep 0.05; done

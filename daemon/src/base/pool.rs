@@ -14,6 +14,10 @@ use tokio::sync::{Semaphore, oneshot};
 /// waits, and takes his question back without a trace.
 const QUEUED: usize = 4;
 
+/// How far the threads step behind those that wait for sockets, so that whoever asks the daemon something is answered while
+/// every processor is busy.
+const NICENESS: i32 = 5;
+
 type Job = Box<dyn FnOnce() + Send>;
 type Panic = Box<dyn Any + Send>;
 
@@ -74,7 +78,11 @@ impl Pool {
         let inner = Arc::new(Inner::default());
         let start = |n| {
             let inner = inner.clone();
-            std::thread::Builder::new().name(format!("convert-{n}")).spawn(move || inner.work())
+            std::thread::Builder::new().name(format!("convert-{n}")).spawn(move || {
+                // On Linux that of this thread alone (setpriority(2)). Where it is refused, answers only take longer.
+                let _ = rustix::process::setpriority_process(None, NICENESS);
+                inner.work();
+            })
         };
         // Where the system gives no more threads, those that there are do the work.
         let threads = (0..threads).map_while(|n| start(n).ok()).count().max(1);

@@ -101,6 +101,12 @@ impl<K: PartialEq, T: Send + 'static> Window<K, T> {
         self.queue.push_back(Entry { key, slot, _task: AbortOnDropHandle::new(task) });
     }
 
+    /// Whether one that has ended is `so`, or has died.
+    pub fn any(&self, so: impl Fn(&T) -> bool) -> bool {
+        let is = |ended: &(Ended<T>, u64)| if let (Ended::Done(result), _) = ended { so(result) } else { true };
+        self.queue.iter().any(|entry| entry.slot.lock().as_ref().is_some_and(is))
+    }
+
     /// Takes the front out if it has ended.
     pub fn take(&mut self) -> Option<Ended<T>> {
         let (ended, _) = self.queue.front()?.slot.lock().take()?;

@@ -1,7 +1,7 @@
 //! How far requests run ahead of what is read of a partition.
 
-use super::PartitionPages;
 use super::order::Doubt;
+use super::{Fetched, PartitionPages};
 use crate::model::offset::PageCursor;
 use crate::sources::rest::error::RestError;
 
@@ -75,12 +75,23 @@ impl PartitionPages {
         if !self.reader.spec.pager.addressable() || !matches!(self.doubt, Doubt::None) {
             return 1;
         }
-        let most = self.reader.fetcher.limiter.concurrency().clamp(1, MAX_AHEAD);
+        let connections = self.reader.fetcher.limiter.concurrency().clamp(1, MAX_AHEAD);
+        // Pages behind one that is late wait here, so that their connections serve others; not where the end has been seen.
+        let most = if connections > 1 && !self.window.any(|fetched| self.is_last(fetched)) {
+            2 * connections
+        } else {
+            connections
+        };
         if self.run.total.is_some() && self.run.pages > 0 && !self.run.uneven {
             return most as usize;
         }
         let pages = if self.is_short() { 0 } else { self.run.pages.saturating_sub(u32::from(self.others)) };
-        most.min(1 << pages.min(MAX_AHEAD.ilog2())) as usize
+        most.min(1 << pages.min(MAX_AHEAD.ilog2() + 1)) as usize
+    }
+
+    /// Whether an answer is probably that of the last page, or of none.
+    fn is_last(&self, fetched: &Fetched) -> bool {
+        fetched.as_ref().map_or(true, |(_, content)| (content.located.records.len() as u64) < self.run.largest)
     }
 
     /// How many pages may be here or under way where each may say itself where it leads.
