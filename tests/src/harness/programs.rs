@@ -98,6 +98,18 @@ pub fn has(name: &str) -> bool {
     std::env::split_paths(&path).any(|dir| Path::new(&dir).join(name).is_file())
 }
 
+/// Asks again and again until it is so; false after `limit`.
+pub fn wait_until(limit: Duration, mut so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        if so() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    so()
+}
+
 /// Whether the tests run as root; says what is skipped if they do not.
 pub fn root_or_skip(what: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();

@@ -59,6 +59,12 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
         return short(&state, status, json);
     }
     if path.starts_with(super::table::PREFIX) {
+        // Of the faults it knows the pace, delays and statuses.
+        let verdict = state.rules().judge(&path, 0, Instant::now());
+        tokio::time::sleep(verdict.wait).await;
+        if let Some(status) = verdict.fault.and_then(|fault| fault.status) {
+            return short(&state, status, r#"{"error":"a fault"}"#);
+        }
         let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
         let (status, json) =
             state.table().answer(&format!("http://{host}"), &path, head.uri.query().unwrap_or_default());

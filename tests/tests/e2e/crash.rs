@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub const RATE: f64 = 40.0;
 
 /// A key that signs manifests, as `openssl genpkey` writes it.
-const MANIFEST_KEY: &str = "MANIFEST_KEY=\"-----BEGIN PRIVATE KEY-----\\n\
+pub const MANIFEST_KEY: &str = "MANIFEST_KEY=\"-----BEGIN PRIVATE KEY-----\\n\
      MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END PRIVATE KEY-----\"\n";
 
 pub type Parts = BTreeMap<String, String>;

@@ -40,6 +40,7 @@ mod paging;
 mod partitions;
 mod power;
 mod preflight;
+mod product;
 mod put;
 mod queue;
 mod rate;
