@@ -79,8 +79,8 @@ impl Pool {
         let start = |n| {
             let inner = inner.clone();
             std::thread::Builder::new().name(format!("convert-{n}")).spawn(move || {
-                // On Linux that of this thread alone (setpriority(2)). Where it is refused, answers only take longer.
-                let _ = rustix::process::setpriority_process(None, NICENESS);
+                // On Linux that of this thread alone (nice(2), setpriority(2)). Where it is refused, answers only take longer.
+                let _ = rustix::process::nice(NICENESS);
                 inner.work();
             })
         };
@@ -103,7 +103,7 @@ impl Pool {
         ended(done).await
     }
 
-    /// The same, before everything else that waits: for short work, of which the caller bounds how much there is.
+    /// The same, before everything else that waits: for what others wait for; the caller bounds how much there is.
     pub async fn run_first<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
         let (job, done) = job(work, ());
         self.0.inner.lock().first.push_back(job);
@@ -148,8 +148,10 @@ fn job<T: Send + 'static>(
 ) -> (Job, oneshot::Receiver<Result<T, Panic>>) {
     let (result, done) = oneshot::channel();
     let job = move || {
-        // Nothing that the panic left half done is used again: the caller gets no value.
-        let _ = result.send(catch_unwind(AssertUnwindSafe(work)));
+        // For nobody it is not done. Nothing that a panic left half done is used again: the caller gets no value.
+        if !result.is_closed() {
+            let _ = result.send(catch_unwind(AssertUnwindSafe(work)));
+        }
         drop(kept);
     };
     (Box::new(job), done)

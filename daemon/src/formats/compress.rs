@@ -140,11 +140,11 @@ impl Output {
         }
     }
 
-    /// The same with a guess at what is gathered.
-    pub fn growing_bytes(&self) -> u64 {
+    /// The same with a guess at what is gathered, and at `coming` bytes of text.
+    pub fn growing_bytes(&self, coming: u64) -> u64 {
         match &self.gathered {
-            Gathered::Plain(_) => self.counted_bytes(),
-            Gathered::Packed { full, .. } => self.written + full.bytes() / TEXT_PER_BYTE,
+            Gathered::Plain(_) => self.counted_bytes() + coming,
+            Gathered::Packed { full, .. } => self.written + (full.bytes() + coming) / TEXT_PER_BYTE,
         }
     }
 

@@ -119,12 +119,35 @@ impl SegmentEncoder for Encoder {
     }
 
     fn growing_bytes(&self) -> u64 {
-        self.output.growing_bytes() + self.away
+        self.output.growing_bytes(self.away)
     }
 
     fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {
         self.begin(pool)?;
         self.settle(pool)?;
         Ok(self.output.finish(pool)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::pool::Pool;
+    use crate::config::settings::{FileLayout, Format};
+    use crate::formats::tests::{encode_on, schema};
+
+    #[test]
+    fn a_page_of_csv_is_made_in_pieces_and_written_whole() {
+        let schema = schema(&[("id", "integer"), ("s", "string")]);
+        let text = |n: usize| if n.is_multiple_of(3) { "null".to_owned() } else { format!("\"t{n}\"") };
+        let pages: Vec<Vec<String>> = [(0..2500), (2500..2501), (2501..2501), (2501..5000)]
+            .map(|ids| ids.map(|n| format!("{{\"id\":{n},\"s\":{}}}", text(n))).collect())
+            .into();
+        let line = |n: usize| format!("{n},{},\r\n", if n.is_multiple_of(3) { String::new() } else { format!("t{n}") });
+        let wanted = format!("id,s,_rescued\r\n{}", (0..5000).map(line).collect::<String>());
+        for chunk_size in [1 << 20, 50 << 20] {
+            let format = Format::from_word("csv").unwrap();
+            let (bytes, _) = encode_on(&Pool::new(2), (&format, FileLayout::Parts), (&schema, chunk_size), &pages);
+            assert_eq!(String::from_utf8(bytes).unwrap(), wanted);
+        }
     }
 }

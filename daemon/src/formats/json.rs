@@ -47,7 +47,7 @@ impl SegmentEncoder for Encoder {
     }
 
     fn growing_bytes(&self) -> u64 {
-        self.output.growing_bytes()
+        self.output.growing_bytes(0)
     }
 
     fn finish(mut self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {

@@ -27,7 +27,7 @@ impl SegmentEncoder for Encoder {
     }
 
     fn growing_bytes(&self) -> u64 {
-        self.0.growing_bytes()
+        self.0.growing_bytes(0)
     }
 
     fn finish(self: Box<Self>, pool: &Pool) -> Result<(), FormatError> {

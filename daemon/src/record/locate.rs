@@ -121,6 +121,11 @@ impl Locator {
         }
     }
 
+    /// Whether records are found without a tree of values.
+    pub fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
     /// Finds the records and values in `body`, and checks the whole body on the way.
     pub fn locate(&self, body: &[u8]) -> Result<Located, LocateError> {
         self.locate_and_take(body, &mut Skip)

@@ -62,6 +62,11 @@ impl Page {
         self.total.filter(|total| ended && came < *total).map(|total| (came, total))
     }
 
+    /// Bytes that it holds: the body, and the columns where it came converted.
+    pub fn held_bytes(&self) -> u64 {
+        self.body.len() as u64 + self.made.as_ref().map_or(0, |made| made.bytes)
+    }
+
     /// JSON bytes of the records alone.
     pub fn record_bytes(&self) -> u64 {
         self.records.iter().map(|range| u64::from(range.end - range.start)).sum()

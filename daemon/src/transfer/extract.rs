@@ -101,7 +101,7 @@ impl Pump {
     async fn convert(&self, fetched: Fetched) -> JoinHandle<Result<Work, TransferError>> {
         let Fetched { mut page, at, known, journal } = fetched;
         if page.permit.is_none() {
-            page.permit = Some(self.budget.take(page.body.len() as u64).await);
+            page.permit = Some(self.budget.take(page.held_bytes()).await);
         }
         let (cpu, plan, picker) = (self.cpu.clone(), self.plan.clone(), self.picker.clone());
         let follow = self.follow.clone();

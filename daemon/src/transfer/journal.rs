@@ -270,7 +270,7 @@ enum Entry {
     Whole(Vec<u8>, u64),
     /// The end, or a torn tail.
     Torn,
-    /// An entry that is not sealed, or not packed, as it should be.
+    /// An entry that is not sealed as it should be.
     Closed,
 }
 
@@ -302,7 +302,7 @@ fn read_entry(reader: &mut impl Read, binding: &mut Option<Binding>) -> io::Resu
     let mut payload = Vec::new();
     if unpack(&mut payload).is_err() {
         binding.iter_mut().for_each(|binding| binding.number -= 1);
-        return Ok(Entry::Closed);
+        return Ok(Entry::Torn);
     }
     Ok(Entry::Whole(payload, u64::from(length) + 8))
 }

@@ -12,16 +12,8 @@ pub struct Made {
     pub plan: Arc<Plan>,
     /// What [`Plan::convert`] would make of the page.
     pub converted: Converted,
-}
-
-impl Made {
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> usize {
-        match &self.converted.data {
-            Data::Batch(batch) => batch.get_array_memory_size(),
-            Data::Lines(lines) => lines.len(),
-        }
-    }
+    /// Bytes that its columns take.
+    pub bytes: u64,
 }
 
 /// Takes the records of one body into columns. Where one of them cannot be taken, nothing is made of any: the page is then
@@ -34,9 +26,14 @@ pub struct Eager<'p> {
 }
 
 impl<'p> Eager<'p> {
+    /// Whether a plan asks for columns and nothing else.
+    pub fn serves(plan: &Plan) -> bool {
+        plan.layout != Layout::Lines && plan.checker.is_none()
+    }
+
     /// Empty columns with room for `rows`; none where the plan asks for more than columns, or the body is too large for them.
     pub fn new(plan: &'p Arc<Plan>, body: &[u8], rows: usize) -> Option<Self> {
-        let columns = plan.layout != Layout::Lines && plan.checker.is_none() && body.len() as u64 <= MAX_PAGE;
+        let columns = Self::serves(plan) && body.len() as u64 <= MAX_PAGE;
         columns.then(|| Self { plan, columns: Columns::new(plan, rows), source_bytes: 0, gave_up: false })
     }
 
@@ -45,12 +42,14 @@ impl<'p> Eager<'p> {
         if self.gave_up || self.columns.rows != records {
             return None;
         }
-        let (data, observed, rescued) = self.columns.finish().ok()?;
+        let (Data::Batch(batch), observed, rescued) = self.columns.finish().ok()? else { return None };
+        let bytes = batch.get_array_memory_size() as u64;
+        let data = Data::Batch(batch);
         let read = records as u64;
         let counts = Counts { read, written: read, rescued, ..Counts::default() };
         let (rejected, failed) = (Vec::new(), None);
         let converted = Converted { data, counts, rejected, observed, source_bytes: self.source_bytes, failed };
-        Some(Made { plan: Arc::clone(self.plan), converted })
+        Some(Made { plan: Arc::clone(self.plan), converted, bytes })
     }
 }
 
@@ -67,5 +66,9 @@ impl Taker for Eager<'_> {
         self.source_bytes += length as u64;
         self.gave_up = length > MAX_RECORD || columns.settle(Ok(())).is_err();
         Ok(())
+    }
+
+    fn miss(&mut self) {
+        self.gave_up = true;
     }
 }

@@ -275,6 +275,11 @@ fn records_are_converted_while_they_are_found_or_not_at_all() {
     assert_eq!(ids("$.d[*]", r#"{"d":[{"id":1}],"d":[{"id":2}]}"#), None);
     assert_eq!(ids("$.d[*]", r#"{"d":[{"id":1},2,{"id":3}]}"#), None);
     assert_eq!(ids("$.d", r#"{"d":{"id":1}}"#), None);
+    assert_eq!(ids("$.d", r#"{"d":[{"id":1}],"d":{"id":2}}"#), None, "as many as were taken, but another one");
+    let mut taker = Eager::new(&plan, b"", 2).unwrap();
+    let body = br#"{"d":[{"id":1},{"id":2}],"d":[{"id":3},{"id":4}]}"#;
+    let located = Locator::new("$.d[*]", &["$.d[0].id"]).unwrap().locate_and_take(body, &mut taker).unwrap();
+    assert!(taker.finish(located.records.len()).is_none(), "the first of each is looked into, and not taken");
     assert_eq!(ids("$..id", r#"{"d":{"id":1}}"#), None);
     for broken in [r#"{"d":[{"id":1},{"id":01}]}"#, r#"{"d":[{"id":1}"#, r#"{"d":[{"id":1}]} x"#] {
         assert_eq!(ids("$.d[*]", broken), None);

@@ -38,6 +38,9 @@ impl Default for Targets {
 pub trait Taker {
     /// Reads the whole record that starts here.
     fn take(&mut self, scanner: &mut Scanner) -> Result<(), JsonError>;
+
+    /// A record was found and could not be offered, or one that was taken does not count after all.
+    fn miss(&mut self) {}
 }
 
 /// Leaves records as they are.
@@ -146,6 +149,7 @@ impl<'a> Walk<'a, '_> {
             self.found.reached |= whole_record || first == b'[' || first == b'{';
         }
         if whole_record {
+            self.taker.miss();
             self.found.blanks |= self.scanner.blanks() != blanks;
             self.found.records.push(range.clone());
         }
@@ -203,6 +207,9 @@ impl<'a> Walk<'a, '_> {
             }
         }
         if is_record {
+            if child.is_some() {
+                self.taker.miss();
+            }
             self.found.blanks |= self.scanner.blanks() != blanks;
             let range = self.range(start..self.scanner.pos());
             self.found.records.push(range);
@@ -217,7 +224,10 @@ impl<'a> Walk<'a, '_> {
             self.found.slots[slot] = None;
         }
         if node.records.is_some() {
-            self.found.records.clear();
+            if !self.found.records.is_empty() {
+                self.found.records.clear();
+                self.taker.miss();
+            }
             self.found.reached = false;
         }
         for &child in node.names.values().chain(node.indexes.values()) {

@@ -80,7 +80,7 @@ impl RestPages {
 
     /// Says what records become, so that pages may come converted.
     pub fn becomes(&self, plan: &Arc<Plan>) {
-        // Set before, it is the same: a task has one.
+        // Set before, it is the same: a lane has one for as long as it is open.
         let _ = self.reader.plan.set(Arc::clone(plan));
     }
 

@@ -73,8 +73,8 @@ type Fetched = Result<Held, FetchError>;
 fn weight(fetched: &Fetched) -> u64 {
     fetched.as_ref().map_or(0, |(answer, content)| {
         let rewritten = content.rewritten.as_ref().map_or(0, |rewritten| rewritten.body.len());
-        let made = content.made.as_ref().map_or(0, |made| made.bytes());
-        (answer.body.len() + rewritten + made) as u64
+        let made = content.made.as_ref().map_or(0, |made| made.bytes);
+        (answer.body.len() + rewritten) as u64 + made
     })
 }
 
@@ -141,8 +141,7 @@ impl PartitionPages {
 
     /// The bytes that it holds, with each request under way taken for `expected` bytes.
     pub fn bytes(&self, expected: u64) -> u64 {
-        let bytes = |page: &Page| page.body.len() as u64 + page.made.as_ref().map_or(0, |made| made.bytes() as u64);
-        self.ready.iter().map(bytes).fold(self.window.bytes(expected), u64::saturating_add)
+        self.ready.iter().map(Page::held_bytes).fold(self.window.bytes(expected), u64::saturating_add)
     }
 
     /// Bytes of its largest page so far.
@@ -214,7 +213,8 @@ impl PartitionPages {
             Lead::Reference(reference) => resolve(&self.reader, &self.run.request, &answer, &reference)?,
         };
         self.check_progress(&cursor, records)?;
-        self.run.note(records, answer.body.len() as u64, digest);
+        let columns = made.as_ref().map_or(0, |made| made.bytes);
+        self.run.note(records, answer.body.len() as u64 + columns, digest);
         self.run.skipped = 0;
         let (body, mut records, mut facts) = match rewritten {
             None => (answer.body, located.records, Facts { compact: located.compact, utf8: true, digest }),

@@ -75,7 +75,7 @@ impl Reading {
         let Some(pool) = self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) else {
             return self.found(answer, false);
         };
-        let read = match known && self.reader.plan.get().is_some() {
+        let read = match known && self.is_plain() {
             true => pool.run(move || self.found(answer, true)).await,
             false => pool.run_first(move || self.found(answer, false)).await,
         };
@@ -84,21 +84,31 @@ impl Reading {
         })
     }
 
+    /// Whether records go on as they are found, with others under way beside them: then they may be converted on the way.
+    fn is_plain(&self) -> bool {
+        let Reader { plan, spec, fetcher, .. } = &*self.reader;
+        let rewritten = spec.transform.is_some() || self.request.include.is_some();
+        plan.get().is_some_and(|plan| Eager::serves(plan))
+            && !rewritten
+            && spec.locator.is_direct()
+            && spec.pager.overlap(&self.cursor) == 0
+            && fetcher.limiter.concurrency() > 1
+    }
+
     fn found(&self, answer: Answer, convert: bool) -> Result<Held, Unreadable> {
         let made = if convert { self.convert(&answer) } else { None };
         let content = locate(&self.reader.spec, &self.request, &answer, made)?;
         Ok((answer, content))
     }
 
-    /// Finds the records and converts them at once; nothing where that does not go.
-    fn convert(&self, answer: &Answer) -> Option<(Located, Made)> {
+    /// Finds the records and converts them at once; not converted where one of them cannot be, nothing where it is no JSON.
+    fn convert(&self, answer: &Answer) -> Option<(Located, Option<Made>)> {
         let Reader { plan, rows, spec, .. } = &*self.reader;
-        let rewritten = spec.transform.is_some() || self.request.include.is_some();
-        let mut eager = Eager::new(plan.get().filter(|_| !rewritten)?, &answer.body, rows.load(Ordering::Relaxed))?;
+        let mut eager = Eager::new(plan.get()?, &answer.body, rows.load(Ordering::Relaxed))?;
         let began = clock::monotonic();
         let located = spec.locator.locate_and_take(&answer.body, &mut eager).ok()?;
         rows.store(located.records.len(), Ordering::Relaxed);
-        let made = eager.finish(located.records.len())?;
+        let made = eager.finish(located.records.len());
         METERS.converting.add(clock::since(began));
         METERS.conversions.add(1);
         Some((located, made))
@@ -134,14 +144,14 @@ fn locate(
     spec: &StreamSpec,
     request: &Request,
     answer: &Answer,
-    converted: Option<(Located, Made)>,
+    converted: Option<(Located, Option<Made>)>,
 ) -> Result<Content, Unreadable> {
     if answer.status == StatusCode::NO_CONTENT && answer.body.is_empty() {
         let located = Located { records: Vec::new(), values: Vec::new(), compact: true };
         return Ok(Content { located, rewritten: None, digest: None, identities: Identities::default(), made: None });
     }
     let (located, made) = match converted {
-        Some((located, made)) => (located, Some(Box::new(made))),
+        Some((located, made)) => (located, made.map(Box::new)),
         None => (spec.locator.locate(&answer.body).map_err(|error| unreadable(answer, &error))?, None),
     };
     if let Some(sum) = &spec.sum {
