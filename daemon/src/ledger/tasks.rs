@@ -160,7 +160,7 @@ pub(super) fn apply(tx: &Tx<'_>, id: &TaskId, event: TaskEvent, change: &Change)
         reason: change.reason.clone(),
         error_class: change.error_class.map(|class| class.word().to_owned()),
         waiting,
-        attempt: change.attempt.unwrap_or_else(|| attempt_after(&before, event)),
+        attempt: change.attempt.unwrap_or_else(|| before.state.attempts_after(before.attempt, event)),
         queue_pos: place_after(tx, &before, event, change)?,
         started_at: if event == TaskEvent::Start { before.started_at.or(Some(tx.at)) } else { before.started_at },
         ended_at: state.closed().then_some(tx.at),
@@ -206,17 +206,6 @@ fn store(tx: &Tx<'_>, task: &TaskRow) -> Result<(), LedgerError> {
         ),
     )?;
     Ok(())
-}
-
-/// A start counts as an attempt; what it committed takes the count back ([`progressed`]), and so does a pause. So a
-/// recovery counts exactly when nothing was committed since the last start.
-fn attempt_after(before: &TaskRow, event: TaskEvent) -> u32 {
-    match event {
-        TaskEvent::Start => before.attempt.saturating_add(1),
-        TaskEvent::Pause if before.state == TaskState::Processing => before.attempt.saturating_sub(1),
-        TaskEvent::Retry => 0,
-        _ => before.attempt,
-    }
 }
 
 fn place_after(tx: &Tx<'_>, before: &TaskRow, event: TaskEvent, change: &Change) -> Result<i64, LedgerError> {

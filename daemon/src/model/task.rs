@@ -74,6 +74,17 @@ impl TaskState {
         })
     }
 
+    /// Attempts in a row without progress after `event`, `attempts` before it. A start counts as an attempt; what it commits
+    /// takes the count back, and so does a pause. So a recovery counts exactly when nothing was committed since the last start.
+    pub fn attempts_after(self, attempts: u32, event: TaskEvent) -> u32 {
+        match event {
+            TaskEvent::Start => attempts.saturating_add(1),
+            TaskEvent::Pause if self == Self::Processing => attempts.saturating_sub(1),
+            TaskEvent::Retry => 0,
+            _ => attempts,
+        }
+    }
+
     /// Whether the task is over (a closed task never blocks a new request).
     pub fn closed(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)

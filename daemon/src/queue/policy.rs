@@ -141,4 +141,6 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -84,7 +84,7 @@ fn outcomes() -> [Outcome; 6] {
     ]
 }
 
-fn task(state: TaskState, attempt: u32) -> TaskRow {
+pub fn task(state: TaskState, attempt: u32) -> TaskRow {
     TaskRow {
         id: TaskId::known("t"),
         export: "e".into(),
