@@ -101,7 +101,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 });
 
-static SOURCE: LazyLock<RestSource> = LazyLock::new(|| {
+/// A source of its own for each input: what an answer says of the pace must not hold up the next.
+fn source() -> RestSource {
     let stream = |paginate: serde_json::Value| json!({ "path": "/x", "records": "$.data[*]", "paginate": paginate, "max_pages": PAGES });
     let settings: Rest = serde_json::from_value(json!({
         "base_url": PEER.0.origin,
@@ -124,11 +125,11 @@ static SOURCE: LazyLock<RestSource> = LazyLock::new(|| {
     let place = Place { state_dir: std::env::temp_dir(), state_key: None };
     let name = Name::new("shop").expect("a name");
     RestSource::new(name, &settings, &Token, limiter, &Registry::new(place)).expect("a source")
-});
+}
 
 /// Reads a stream to its end or an error: both come in time, and neither shows the token.
 fn read(stream: &str) {
-    let source = SOURCE.for_task(Default::default());
+    let source = source();
     let name = Name::new(stream).expect("a name");
     let cut = Cut::at("2024-01-03T00:00:00Z".parse().expect("a time"));
     let read = async {
@@ -153,8 +154,12 @@ fn read(stream: &str) {
     }
 }
 
+/// One input at a time: all of them have the same peers.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The bytes of one HTTP answer, head and all.
 pub fn answers(data: &[u8]) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     PEER.0.tell(vec![data.to_vec()]);
     read("none");
 }
@@ -171,6 +176,7 @@ pub fn paging(data: &[u8]) {
         format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{link}\r\n\r\n{body}")
     };
     let answers: Vec<Vec<u8>> = text.split('\n').take(8).map(|line| answer(line).into_bytes()).collect();
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     PEER.0.tell(answers.clone());
     PEER.1.tell(answers);
     read(STREAMS[usize::from(*first) % STREAMS.len()]);

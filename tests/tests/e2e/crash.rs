@@ -166,6 +166,7 @@ pub fn each(cases: &[String], try_one: impl Fn(&str)) {
     let failed: Vec<&String> =
         cases.iter().filter(|case| catch_unwind(AssertUnwindSafe(|| try_one(case))).is_err()).collect();
     assert!(failed.is_empty(), "{} of {} did not hold: {failed:?}", failed.len(), cases.len());
+    println!("torture: {} cases held", cases.len());
 }
 
 #[test]

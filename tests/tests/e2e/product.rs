@@ -13,6 +13,7 @@ use saas_export_tests::sample::table::Change;
 use saas_export_tests::sample::{Fault, Options};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -143,7 +144,10 @@ impl Scene {
         assert!(ended, "neither dead nor done at {point}:\n{}", daemon.stderr());
         // What ends only after the task's end may still be passed.
         let passed = wait_until(Duration::from_millis(300), || !daemon.alive());
-        daemon.kill();
+        if passed {
+            let (status, said) = daemon.ended(Duration::from_secs(1));
+            assert_eq!(status.signal(), Some(9), "killed by itself at {point}:\n{said}");
+        }
         passed
     }
 
@@ -188,7 +192,10 @@ fn holds(stream: &Path, run: Run, name: &str) {
     expected.extend((run == Run::Incremental).then(|| CHANGED.collect()));
     assert_eq!(sets, expected, "{name}: ids");
     // What a server keeps beside an object for itself is its own business.
-    let own = |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with('.'));
+    let own = |path: &Path| {
+        let inside = path.strip_prefix(stream).expect("it was found there");
+        inside.components().any(|part| part.as_os_str().to_string_lossy().starts_with('.'))
+    };
     let more: Vec<_> = walk(stream).into_iter().filter(|path| !wanted.contains(path) && !own(path)).collect();
     assert!(more.is_empty(), "{name} has more: {more:?}");
 }
