@@ -75,7 +75,8 @@ pub trait SegmentEncoder: Send {
     /// ends at the first page end at which this reaches `chunk_size`.
     fn counted_bytes(&self) -> u64;
 
-    /// Bytes of the file so far, what is still in memory estimated; nothing may depend on it but what people see.
+    /// Bytes of the file so far, what is still in memory estimated: for what people see, the room that is booked, and when a
+    /// page journal begins. No byte of a file may depend on it.
     fn growing_bytes(&self) -> u64 {
         self.counted_bytes()
     }

@@ -23,6 +23,10 @@ pub fn config(data: &[u8]) {
 /// auth.env: no message shows what stands behind a `=`.
 pub fn auth_env(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    if text.contains(CANARY) {
+        // The fuzzer has learnt it: where it stands for a name it may be shown.
+        return;
+    }
     let hidden: Vec<String> = text.split('\n').map(|line| line.replacen('=', &format!("={CANARY}"), 1)).collect();
     match authenv::parse(&hidden.join("\n"), "auth.env") {
         Err(problems) => {

@@ -200,6 +200,9 @@ static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| {
     std::fs::set_permissions(&env, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("closed");
     let arg = |path: &PathBuf| path.display().to_string();
     let cli = Cli::parse_from(["saas-export-daemon", "--config", &arg(&config), "--auth-env", &arg(&env)]);
+    // A fuzzer's own main does not ignore it, as Rust's does.
+    let pipe = tokio::signal::unix::SignalKind::pipe();
+    RUNTIME.block_on(async { tokio::signal::unix::signal(pipe).map(std::mem::forget) }).expect("a handler");
     std::thread::spawn(move || {
         RUNTIME.block_on(saas_export_daemon::app::run(&cli));
         eprintln!("the daemon has ended");

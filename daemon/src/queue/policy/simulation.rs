@@ -203,7 +203,11 @@ impl Sim {
             }
             1 | 2 if extracted => return self.ends(n, &Outcome::Done),
             3 if self.closed.contains(&self.rows[n].export) => return self.ends(n, &Outcome::Closed(waiting())),
-            4 => return self.ends(n, &Outcome::RetryAfter(None, ErrorClass::Transient, "connect".into())),
+            4 => {
+                // Its own wait has chance in it, and a schedule is the same each time.
+                let wait = Duration::from_secs(1 + self.below(300) as u64);
+                return self.ends(n, &Outcome::RetryAfter(Some(wait), ErrorClass::Transient, "connect".into()));
+            }
             5 => return self.ends(n, &Outcome::Failed(ErrorClass::Auth, "log in".into())),
             _ => {}
         }
