@@ -1,4 +1,4 @@
-//! Everything that fuzzing has ever found to reach something new, once more: no promise is broken by it.
+//! The inputs that the fuzz targets keep, once more: no promise is broken by them.
 
 #[path = "../../tests/fuzz/src/lib.rs"]
 mod fuzz;

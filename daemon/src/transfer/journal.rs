@@ -5,8 +5,9 @@
 //! little-endian
 //! first entry: JSON header; later ones: u32 length of JSON page head, head, record bytes
 //! ```
-//! A torn tail (crash in the middle of a write, zeros after a power failure) ends the journal at the last whole entry. A sealed entry is bound to the
-//! journal's place, to its first entry and to its number in it, so that entries cannot be exchanged or left out.
+//! A torn tail (crash in the middle of a write, zeros after a power failure) ends the journal at the last whole entry. A
+//! sealed entry is bound to the journal's place, to its first entry and to its number in it, so that entries cannot be
+//! exchanged or left out.
 
 use super::error::TransferError;
 use super::protect;

@@ -25,17 +25,8 @@ pub fn records(data: &[u8]) {
     let nested = data.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() >= MAX_DEPTH as usize - 2;
     assert!(deep || nested || ours == (utf8 && theirs.is_ok()), "{located:?} {theirs:?}");
     let Ok(located) = located else { return };
-    let at = Offset::start(0);
-    let page = Page {
-        body: data.to_vec().into(),
-        records: located.records.clone(),
-        facts: Facts { compact: located.compact, utf8: true, digest: None },
-        offset_before: at.clone(),
-        offset_after: at,
-        total: None,
-        made: None,
-        permit: None,
-    };
+    let facts = Facts { compact: located.compact, utf8: true, digest: None };
+    let page = Page { body: data.to_vec().into(), records: located.records, facts, ..empty() };
     // The schema comes from the first half, so that the other half may not fit.
     let mut sample = Sample::default();
     let half = page.records.len().div_ceil(2);
