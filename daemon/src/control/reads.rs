@@ -78,17 +78,8 @@ pub fn export<'a>(config: &'a Config, name: &str) -> Result<(&'a Name, &'a Expor
 /// Refuses the name of an export that is neither configured nor in the ledger.
 pub async fn known_export(state: &ControlState, name: &str) -> Result<(), Failure> {
     let Err(unknown) = export(&state.config(), name).map(drop) else { return Ok(()) };
-    match newest(state, name, None).await? {
-        Some(_) => Ok(()),
-        None => Err(unknown),
-    }
-}
-
-/// The newest task of an export, in a state or in any.
-pub async fn newest(state: &ControlState, export: &str, of: Option<TaskState>) -> Result<Option<TaskRow>, Failure> {
-    let states = of.into_iter().collect();
-    let filter = TaskFilter { export: Some(export.to_string()), states, limit: 1 };
-    Ok(state.ledger.tasks(&filter).await.map_err(wire::ledger_error)?.into_iter().next())
+    let recent = state.ledger.recent(vec![name.to_owned()]).await.map_err(wire::ledger_error)?;
+    if recent.iter().any(|export| export.newest.is_some()) { Ok(()) } else { Err(unknown) }
 }
 
 /// The newest open task of an export.

@@ -44,6 +44,9 @@ const CONNECTIONS_PER_UID: usize = 64;
 /// Connections of one user who may do nothing: enough to be told so.
 const CONNECTIONS_PER_STRANGER: usize = 4;
 
+/// Connections above those that are being told so; more are closed without a word, or they would cost what the limit saves.
+const REFUSALS: usize = 32;
+
 /// How long answers under way may take when the daemon goes down.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -102,8 +105,15 @@ pub async fn serve_within(listener: &UnixListener, state: Arc<ControlState>, sto
         };
         match accepted {
             Ok((stream, _)) => {
-                let server = Connection { state: state.clone(), seats: seats.clone(), stop: stop.clone(), limits };
-                connections.spawn(server.run(stream));
+                if let Some(seat) = seats.take(Seat::Any, limits.connections) {
+                    let server = Connection { state: state.clone(), seats: seats.clone(), stop: stop.clone(), limits };
+                    connections.spawn(server.run(stream, seat));
+                } else if let Some(seat) = seats.take(Seat::Refused, REFUSALS) {
+                    connections.spawn(async move {
+                        refuse(stream, "the daemon has as many connections as it takes").await;
+                        drop(seat);
+                    });
+                }
             }
             Err(error) => {
                 tracing::warn!(MESSAGE_ID = Message::ControlTrouble.id(), %error, "failed to accept a connection on the control socket");
@@ -125,11 +135,8 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: UnixStream) {
+    async fn run(self, stream: UnixStream, _seat: Seated) {
         let Ok(peer) = Peer::of(&stream) else { return };
-        let Some(_total) = self.seats.take(Seat::Any, self.limits.connections) else {
-            return refuse(stream, "the daemon has as many connections as it takes").await;
-        };
         let judged = tokio::task::spawn_blocking(move || Caller::new(&peer, &Rules::of_this_machine()));
         let Ok(caller) = judged.await else { return };
         let most = if caller.access.is_some() { self.limits.per_uid } else { self.limits.per_stranger };
@@ -168,6 +175,7 @@ impl Connection {
 enum Seat {
     Any,
     Of(u32),
+    Refused,
 }
 
 /// Counts connections.

@@ -2,11 +2,14 @@
 
 use super::Ledger;
 use super::audit::Entry;
-use super::codec::{At, all, one, run};
+use super::codec::{At, Word, all, one, run};
 use super::error::LedgerError;
-use super::tasks::held_reason;
+use super::rows::{Recent, TaskRow};
+use super::tasks::{COLUMNS, held_reason, task_row};
+use crate::model::task::TaskState;
 use jiff::SignedDuration;
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 
 /// Answers that are kept.
 const MAX_ANSWERS: i64 = 10_000;
@@ -16,6 +19,16 @@ const ANSWER_AGE: SignedDuration = SignedDuration::from_hours(24);
 /// The exports that are paused, by name.
 pub(super) fn paused_exports(sql: &Connection) -> Result<Vec<String>, LedgerError> {
     all(sql, "SELECT export FROM paused_exports ORDER BY export", [], |row| row.get(0))
+}
+
+/// The newest task of an export, of those in a state where one is named.
+fn newest(sql: &Connection, export: &str, of: Option<TaskState>) -> Result<Option<TaskRow>, LedgerError> {
+    let state = of.map_or("", |_| "AND state = ?2");
+    let text = format!("SELECT {COLUMNS} FROM tasks WHERE export = ?1 {state} ORDER BY seq DESC LIMIT 1");
+    match of {
+        Some(of) => one(sql, &text, (export, Word(of)), task_row),
+        None => one(sql, &text, [export], task_row),
+    }
 }
 
 impl Ledger {
@@ -45,6 +58,22 @@ impl Ledger {
     /// The exports that are paused, by name.
     pub async fn paused_exports(&self) -> Result<Vec<String>, LedgerError> {
         self.read(paused_exports).await
+    }
+
+    /// What was last done for each of these exports, in their order; one question, however many they are.
+    pub async fn recent(&self, exports: Vec<String>) -> Result<Vec<Recent>, LedgerError> {
+        self.read(move |sql| {
+            let paused: BTreeSet<String> = paused_exports(sql)?.into_iter().collect();
+            let recent = exports.iter().map(|export| {
+                Ok(Recent {
+                    paused: paused.contains(export),
+                    newest: newest(sql, export, None)?,
+                    success: newest(sql, export, Some(TaskState::Succeeded))?,
+                })
+            });
+            recent.collect()
+        })
+        .await
     }
 
     /// The answer that a request with this key got before. `fingerprint` is a digest of the request itself.

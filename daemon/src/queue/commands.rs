@@ -41,19 +41,29 @@ impl Answers {
     /// A run has ended, and its task is in this state, or that could not be recorded yet: whoever waited for it and for
     /// nothing else is told.
     pub(super) fn ended(&mut self, id: &TaskId, state: Option<TaskState>) {
-        for waiting in &mut self.0 {
-            if !waiting.left.remove(id) {
-                continue;
+        self.tell(id, |act| match state {
+            Some(state) if reached(act, state) => Ok(()),
+            Some(state) => {
+                Err(Refusal::Conflict(format!("task {id} is {state} by now; `exportctl show {id}` tells how")))
             }
-            match state {
-                Some(state) if reached(waiting.act, state) => waiting.changed.push(id.clone()),
-                Some(state) => {
-                    let why = format!("task {id} is {state} by now; `exportctl show {id}` tells how");
-                    waiting.missed = Some(Refusal::Conflict(why));
-                }
-                None => {
-                    let why = format!("task {id} has stopped, but the ledger could not take it; this is tried again");
-                    waiting.missed = Some(Refusal::Unavailable(why));
+            None => {
+                let why = format!("task {id} has stopped, but the ledger could not take it; this is tried again");
+                Err(Refusal::Unavailable(why))
+            }
+        });
+    }
+
+    /// What was wanted of a run is refused now that it has stopped: whoever waited for it and for nothing else is told.
+    pub(super) fn refused(&mut self, id: &TaskId, why: &Refusal) {
+        self.tell(id, |_| Err(why.clone()));
+    }
+
+    fn tell(&mut self, id: &TaskId, became: impl Fn(Act) -> Result<(), Refusal>) {
+        for waiting in &mut self.0 {
+            if waiting.left.remove(id) {
+                match became(waiting.act) {
+                    Ok(()) => waiting.changed.push(id.clone()),
+                    Err(why) => waiting.missed = Some(why),
                 }
             }
         }

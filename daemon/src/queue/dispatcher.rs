@@ -134,6 +134,9 @@ impl<E: Engine> Dispatcher<E> {
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         // Those of the daemon before go on.
         self.carriers.look();
+        // When the queue was last looked at. Whoever only asks how far things are does not make it look again: many who ask
+        // would hold up each other, and the queue.
+        let mut looked: Option<Instant> = None;
         loop {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
             // So that whoever looks once sees the speed of the last seconds.
@@ -142,8 +145,10 @@ impl<E: Engine> Dispatcher<E> {
             if self.drain.is_some() && self.jobs.is_empty() && self.carriers.jobs.is_empty() {
                 break;
             }
+            let fresh = looked.is_some_and(|at| clock::since(at) < TICK) && !self.until_wake().is_zero();
             self.tend().await;
-            if self.drain.is_none() {
+            if self.drain.is_none() && !fresh {
+                looked = Some(clock::monotonic());
                 let filled = self.fill().await;
                 self.complain(filled);
                 if self.only.is_none() {
@@ -153,7 +158,13 @@ impl<E: Engine> Dispatcher<E> {
             let quiet = self.until_wake();
             tokio::select! {
                 command = inbox.recv() => match command {
-                    Some(command) => self.command(command).await,
+                    Some(command) => {
+                        let asks = matches!(command, Command::Progress(_));
+                        self.command(command).await;
+                        if asks {
+                            continue;
+                        }
+                    }
                     None => break,
                 },
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => match ended {
@@ -171,10 +182,16 @@ impl<E: Engine> Dispatcher<E> {
                 }
                 () = tokio::time::sleep(quiet) => {}
             }
+            looked = None;
         }
         if let Some(done) = self.drain {
             let _ = done.send(());
         }
+    }
+
+    /// Whether the daemon ends.
+    pub(super) fn drains(&self) -> bool {
+        self.drain.is_some()
     }
 
     fn until_wake(&self) -> Duration {

@@ -1,5 +1,6 @@
 //! The tasks that the dispatcher runs: how each starts, waits, and has its end recorded.
 
+use super::commands::refusal;
 use super::dispatcher::{Dispatcher, Engine, RunControl};
 use super::handle::Actor;
 use super::policy;
@@ -311,7 +312,21 @@ impl<E: Engine> Dispatcher<E> {
                 self.running.remove(id);
                 self.answers.ended(id, None);
             }
+            // What is published is not taken back: the task goes on to its end, as if nobody had said anything.
+            Err(error @ LedgerError::Refused(_)) if run.cancelled_by.is_some() => self.uncancel(id, &error).await,
             Err(error) => self.tell_again(id, &error),
+        }
+    }
+
+    async fn uncancel(&mut self, id: &TaskId, error: &LedgerError) {
+        tracing::info!(EXPORT_TASK = %id, "task {id} goes on: failed to {}", Chain(error));
+        self.answers.refused(id, &refusal(error));
+        let drains = self.drains();
+        let Some(run) = self.running.get_mut(id) else { return };
+        run.cancelled_by = None;
+        match &run.phase {
+            Phase::Ended(Outcome::Stopped, _) if !drains => self.start_again(id).await,
+            _ => Box::pin(self.settle(id)).await,
         }
     }
 

@@ -149,7 +149,7 @@ impl Worker {
     async fn work(&self) -> Result<(), TransferError> {
         let mut sealed = self.task.sealed.subscribe();
         let mut extraction = self.extraction.clone();
-        self.told();
+        self.task.progress.at(self.name(), self.standing());
         self.patiently(Step::Probe).await?;
         let mut under_way = FuturesUnordered::new();
         let mut ids = HashSet::new();

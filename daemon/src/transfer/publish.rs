@@ -33,9 +33,21 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
     let at = |source| TransferError::Destination { name: name.to_string(), source };
     let rows = task.ledger.streams(&task.row.id).await?;
     let mut written = Vec::new();
-    let pruned = pruned(task, name).await?;
-    for row in rows.iter().filter(|row| row.extracted && row.error.is_none() && !pruned.contains(&row.stream)) {
-        written.push(write_manifest(task, row, name, destination).await?);
+    let mut before = task.ledger.manifests(&task.row.id).await?;
+    before.retain(|manifest| manifest.destination == name.as_str());
+    for row in rows.iter().filter(|row| row.extracted && row.error.is_none()) {
+        let before = before.iter().find(|manifest| manifest.stream == row.stream);
+        // Retention has removed it since: a task that goes on (`on_stream_error: publish_rest`, then `retry`) must not bring its
+        // manifest back.
+        if before.is_some_and(|before| before.pruned_at.is_some()) {
+            continue;
+        }
+        let manifest = write_manifest(task, row, name, destination).await?;
+        // What another destination holds up comes by here at each try.
+        if before.is_none_or(|before| before.published_at.is_none()) {
+            tell(task, &manifest, name, destination);
+        }
+        written.push(manifest);
     }
     if let Some(before) = task.ledger.awaited(&task.row.id, name.as_str()).await? {
         let message = format!("publish before the task {before}, which comes earlier in the chain");
@@ -71,14 +83,6 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
     Ok(())
 }
 
-/// The streams of the task that retention has removed from a destination since they were published there: a task that goes on
-/// (`on_stream_error: publish_rest`, then `retry`) must not bring their manifests back.
-async fn pruned(task: &TaskRun, name: &Name) -> Result<Vec<String>, TransferError> {
-    let manifests = task.ledger.manifests(&task.row.id).await?.into_iter();
-    let here = manifests.filter(|found| found.destination == name.as_str() && found.pruned_at.is_some());
-    Ok(here.map(|found| found.stream).collect())
-}
-
 /// Stores the checksums, the signature if there is one, and then the manifest of a stream.
 async fn write_manifest(
     task: &TaskRun,
@@ -109,14 +113,17 @@ async fn write_manifest(
     }
     destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed.bytes.into()).await.map_err(at)?;
     crash::point("manifest.written");
-    let location = destination.location(&key(task, stream, MANIFEST_NAME));
-    tracing::info!(
-        MESSAGE_ID = Message::Published.id(), EXPORT_TASK = %id, EXPORT_NAME = %task.row.export, EXPORT_STREAM = %stream,
-        EXPORT_DESTINATION = %name,
-        "wrote {} {} in {} {}: {location}", row.counts.written, plural(row.counts.written, "record"),
-        manifest.segments.len(), plural(manifest.segments.len(), "file")
-    );
     Ok(manifest)
+}
+
+fn tell(task: &TaskRun, manifest: &Manifest, name: &Name, destination: &dyn Destination) {
+    let location = destination.location(&key(task, &manifest.stream, MANIFEST_NAME));
+    let (rows, files) = (manifest.counts.written, manifest.segments.len());
+    tracing::info!(
+        MESSAGE_ID = Message::Published.id(), EXPORT_TASK = %task.row.id, EXPORT_NAME = %task.row.export,
+        EXPORT_STREAM = %manifest.stream, EXPORT_DESTINATION = %name,
+        "wrote {rows} {} in {files} {}: {location}", plural(rows, "record"), plural(files, "file")
+    );
 }
 
 /// Moves `latest.json` to this manifest, unless it already points at a task that was created later, and notes that the

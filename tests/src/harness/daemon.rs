@@ -3,6 +3,7 @@
 use super::bed::PATIENCE;
 use super::http::{Answer, call_unix};
 use super::programs::wait;
+use super::usage::Usage;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -157,12 +158,14 @@ impl Daemon {
         id
     }
 
-    /// Peak resident memory so far, in bytes (`VmHWM`).
+    /// Peak resident memory so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process exists");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux tells VmHWM");
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number of kB");
-        kib * 1024
+        self.usage().peak
+    }
+
+    /// What it takes of the machine now.
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.pid())
     }
 }
 

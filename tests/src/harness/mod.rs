@@ -2,6 +2,7 @@
 
 pub mod bed;
 pub mod chain;
+pub mod chance;
 pub mod config;
 pub mod daemon;
 pub mod faults;
@@ -9,3 +10,4 @@ pub mod http;
 pub mod openmetrics;
 pub mod programs;
 pub mod proxy;
+pub mod usage;

@@ -25,5 +25,6 @@ mod words;
 pub use auth::{ACCOUNT, API_KEY, BASIC_PASSWORD, BASIC_USER, BEARER_TOKEN};
 pub use data::{Data, Record, View};
 pub use faults::{Fault, Kind};
+pub use rng::mix;
 pub use server::{Options, SampleApi};
 pub use truth::Truth;

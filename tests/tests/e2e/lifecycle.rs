@@ -3,6 +3,8 @@
 use crate::compare::{assert_exact, assert_tidy};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
 use saas_export_tests::harness::daemon::Daemon;
+use saas_export_tests::harness::faults::Faults;
+use saas_export_tests::harness::programs::wait_until;
 use saas_export_tests::sample::{Fault, Kind};
 use std::time::{Duration, Instant};
 
@@ -146,4 +148,29 @@ fn every_transition_is_in_the_audit() {
     assert!(steps.ends_with(&wanted), "{steps:?}");
     let pause = events.iter().find(|event| event["action"] == "pause").unwrap();
     assert!(pause["actor"].as_str().unwrap().starts_with("uid "), "{pause}");
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_is_refused_and_the_task_goes_on() {
+    let mut bed = Bed::with_records(500);
+    bed.config["destinations"]["copy"] = serde_json::json!({ "local": { "root": bed.path("copy") } });
+    bed.config["exports"]["shop"]["to"] = serde_json::json!(["lake", "copy"]);
+    let faults = Faults::of(&bed);
+    faults.set("copy", "hang");
+    let daemon = bed.start_with(&[faults.env()]);
+    let id = daemon.run("shop");
+    assert!(wait_until(PATIENCE, || bed.lake().join("shop/cursor/latest.json").exists()), "published at the lake");
+    let refused = bed.ctl(&["cancel", &id]).expect(7);
+    assert!(refused.stderr.contains("it is already published at lake"), "{}", refused.stderr);
+    faults.set("copy", "refuse");
+    assert!(wait_until(PATIENCE, || daemon.stderr().contains("delivery to copy failed")), "{}", daemon.stderr());
+    bed.ctl(&["cancel", &id]).expect(7);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!daemon.stderr().contains("copy works again"), "{}", daemon.stderr());
+    faults.clear("copy");
+    daemon.wait_for(&id, &["succeeded"], PATIENCE);
+    assert_exact(&bed, "shop");
+    let said = daemon.stderr();
+    assert!(!said.contains("this is tried again") && said.contains("copy works again"), "{said}");
+    assert_eq!(said.matches("EXPORT_DESTINATION=lake").count(), 1, "what is published is told once: {said}");
 }

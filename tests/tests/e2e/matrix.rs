@@ -7,6 +7,7 @@
 use crate::compare::{sha256, walk};
 use crate::{read, torture};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
+use saas_export_tests::harness::chance::Chance;
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::harness::faults::Faults;
@@ -350,12 +351,8 @@ fn killed_in_the_middle_of_an_upload() {
 fn faults_on_the_wire() {
     let mut faults: Vec<Wire> = vec![Wire::ResetAfter(7_000), Wire::SwallowAnswer(4), Wire::Answer(3, 503)];
     if torture() {
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut next = |below: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % below
-        };
-        faults.extend((0..20).map(|_| Wire::ResetAfter(next(200_000))));
+        let mut chance = Chance::of_this_run("faults on the wire");
+        faults.extend((0..20).map(|_| Wire::ResetAfter(chance.below(200_000))));
         faults.extend((1..12).map(Wire::SwallowAnswer));
         faults.extend([500, 409, 412].into_iter().flat_map(|status| [2, 3, 5, 8].map(|nth| Wire::Answer(nth, status))));
     }

@@ -7,13 +7,13 @@ use saas_export_tests::sample::Options;
 use std::time::Duration;
 
 /// Peak memory of a daemon that exports so many records to Parquet.
-fn peak(records: u64) -> u64 {
+pub fn peak(records: u64) -> u64 {
     let options = Options { records, page_size: 1000, cache_bytes: 1 << 20, ..Options::default() };
     let mut bed = Bed::new(options);
     bed.export("shop", config::export("shop", "cursor", "parquet", "50MB"));
     let daemon = bed.start();
     let id = daemon.run("shop");
-    let detail = daemon.wait_for(&id, &["succeeded"], Duration::from_secs(900));
+    let detail = daemon.wait_for(&id, &["succeeded"], Duration::from_secs(3600));
     assert_eq!(detail["streams"][0]["counts"]["written"], records);
     let rows: u64 = latest(&bed, "shop", "lake").iter().map(|file| file.rows).sum();
     assert_eq!(rows, records);

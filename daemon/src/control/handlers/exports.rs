@@ -16,12 +16,7 @@ use std::collections::BTreeMap;
 pub async fn list(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let config = call.state.config();
-    let paused = reads::paused(&call.state).await?;
-    let mut exports = Vec::with_capacity(config.exports.len());
-    for (name, export) in &config.exports {
-        exports.push(describe(&call.state, (name, export), &config, &paused).await?);
-    }
-    Reply::sync(exports)
+    Reply::sync(describe(&call.state, config.exports.iter().collect(), &config).await?)
 }
 
 /// `GET /v1/exports/{export}`.
@@ -29,29 +24,28 @@ pub async fn show(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let config = call.state.config();
     let known = reads::export(&config, call.arg(0))?;
-    let paused = reads::paused(&call.state).await?;
-    Reply::sync(describe(&call.state, known, &config, &paused).await?)
+    Reply::sync(describe(&call.state, vec![known], &config).await?.pop())
 }
 
 async fn describe(
     state: &ControlState,
-    (name, export): (&Name, &settings::Export),
+    exports: Vec<(&Name, &settings::Export)>,
     config: &settings::Config,
-    paused: &[String],
-) -> Result<Export, Failure> {
-    let last = reads::newest(state, name.as_str(), None).await?;
-    let success = reads::newest(state, name.as_str(), Some(crate::model::task::TaskState::Succeeded)).await?;
-    Ok(Export {
+) -> Result<Vec<Export>, Failure> {
+    let names = exports.iter().map(|(name, _)| name.to_string()).collect();
+    let recent = state.ledger.recent(names).await.map_err(wire::ledger_error)?;
+    let described = exports.into_iter().zip(recent).map(|((name, export), recent)| Export {
         name: name.to_string(),
         source: export.source.to_string(),
         streams: wire::streams_of(export, config),
         to: export.to.iter().map(Name::to_string).collect(),
         format: export.format.word().into(),
         params: export.params.iter().map(|(name, param)| (name.to_string(), wire::param(param))).collect(),
-        paused: paused.iter().any(|paused| paused == name.as_str()),
-        last_task: last.as_ref().map(wire::task_ref),
-        last_success: success.as_ref().map(wire::task_ref),
-    })
+        paused: recent.paused,
+        last_task: recent.newest.as_ref().map(wire::task_ref),
+        last_success: recent.success.as_ref().map(wire::task_ref),
+    });
+    Ok(described.collect())
 }
 
 /// `POST /v1/exports/{export}/run`. The queue checks parameters and format against the export.

@@ -70,6 +70,17 @@ pub struct Figures {
     pub streams: Vec<StreamRow>,
 }
 
+/// What was last done for an export.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    /// Whether an operator holds it back.
+    pub paused: bool,
+    /// Its newest task.
+    pub newest: Option<TaskRow>,
+    /// Its newest task that succeeded.
+    pub success: Option<TaskRow>,
+}
+
 /// What there is to see of some tasks, in one snapshot.
 #[derive(Clone, Debug)]
 pub struct Look {
