@@ -9,6 +9,7 @@ mod compare;
 mod concurrency;
 mod control;
 mod crash;
+mod crowd;
 mod encryption;
 mod ends;
 mod examples;
@@ -27,7 +28,7 @@ mod ledger_keep;
 mod ledger_refused;
 mod lifecycle;
 mod limits;
-mod load;
+
 mod malformed;
 mod matrix;
 mod memory;
