@@ -3,7 +3,7 @@
 use super::engine::streams_of;
 use crate::base::clock;
 use crate::base::error::Chain;
-use crate::config::settings::Config;
+use crate::config::settings::{Config, Export};
 use crate::host::messages::Message;
 use crate::ledger::facts::StreamFacts;
 use crate::ledger::{Ledger, LedgerError};
@@ -46,10 +46,29 @@ impl Freshness {
 
 /// Every stream of every export, in order of name. `since` is the daemon's start.
 pub async fn look(ledger: &Ledger, config: &Config, since: Timestamp) -> Result<Vec<Freshness>, LedgerError> {
+    of(ledger, config, since, |_| true).await
+}
+
+/// The streams that are older than they may be, in order of name; the others are not even asked for.
+pub async fn stale(ledger: &Ledger, config: &Config, since: Timestamp) -> Result<Vec<Freshness>, LedgerError> {
+    let mut streams = of(ledger, config, since, |export| export.freshness.is_some()).await?;
+    streams.retain(Freshness::stale);
+    Ok(streams)
+}
+
+async fn of(
+    ledger: &Ledger,
+    config: &Config,
+    since: Timestamp,
+    asked: impl Fn(&Export) -> bool,
+) -> Result<Vec<Freshness>, LedgerError> {
     let mut wanted = Vec::new();
-    for (name, export) in &config.exports {
+    for (name, export) in config.exports.iter().filter(|(_, export)| asked(export)) {
         let limit = export.freshness.map(|limit| limit.0);
         wanted.extend(streams_of(export, config).iter().map(|stream| ((name.to_string(), stream.to_string()), limit)));
+    }
+    if wanted.is_empty() {
+        return Ok(Vec::new());
     }
     let names: Vec<(String, String)> = wanted.iter().map(|(names, _)| names.clone()).collect();
     let facts = ledger.stream_facts(names).await?;

@@ -190,10 +190,7 @@ impl ControlHooks for Hooks {
 
     fn stale(&self) -> BoxFuture<'static, Result<Vec<StaleStream>, LedgerError>> {
         let collector = self.collector.clone();
-        Box::pin(async move {
-            let streams = collector.freshness().await?;
-            Ok(streams.into_iter().filter(Freshness::stale).map(stale).collect())
-        })
+        Box::pin(async move { Ok(collector.stale().await?.into_iter().map(stale).collect()) })
     }
 
     fn check_config(&self) -> BoxFuture<'static, Vec<String>> {

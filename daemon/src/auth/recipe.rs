@@ -236,7 +236,7 @@ fn origin(url: &Url) -> String {
 
 fn busy(cause: &FetchError) -> String {
     match cause {
-        FetchError::Connect(_) | FetchError::TimedOut(_) | FetchError::TooSlow(_) => {
+        FetchError::Connect { .. } | FetchError::TimedOut(_) | FetchError::TooSlow(_) => {
             " (is the URL right, and can this machine reach it?)".to_owned()
         }
         _ => String::new(),

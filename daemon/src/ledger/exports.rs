@@ -65,11 +65,14 @@ impl Ledger {
         self.read(move |sql| {
             let paused: BTreeSet<String> = paused_exports(sql)?.into_iter().collect();
             let recent = exports.iter().map(|export| {
-                Ok(Recent {
-                    paused: paused.contains(export),
-                    newest: newest(sql, export, None)?,
-                    success: newest(sql, export, Some(TaskState::Succeeded))?,
-                })
+                let last = newest(sql, export, None)?;
+                let success = match &last {
+                    Some(task) if task.state != TaskState::Succeeded => {
+                        newest(sql, export, Some(TaskState::Succeeded))?
+                    }
+                    other => other.clone(),
+                };
+                Ok(Recent { paused: paused.contains(export), newest: last, success })
             });
             recent.collect()
         })

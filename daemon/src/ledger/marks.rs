@@ -271,6 +271,12 @@ impl Ledger {
         .await
     }
 
+    /// The marks of all exports, each with the name of its export, by export and stream.
+    pub async fn all_marks(&self) -> Result<Vec<(String, MarkRow)>, LedgerError> {
+        let text = "SELECT stream, mark, fingerprint, task, export FROM marks ORDER BY export, stream";
+        self.read(move |sql| all(sql, text, [], |row| Ok((row.get("export")?, mark_row(row)?)))).await
+    }
+
     /// Sets marks by an operator's hand: all or none. Refused while a task that follows them is open.
     pub async fn set_marks(&self, export: &str, marks: Vec<(String, Mark)>, actor: &str) -> Result<(), LedgerError> {
         let (export, actor) = (export.to_owned(), actor.to_owned());

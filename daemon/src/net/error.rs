@@ -3,7 +3,7 @@
 use super::credential::CredentialFailure;
 use super::digest::Differs;
 use super::judge::{Ruling, Verdict};
-use super::origin::OriginError;
+use super::origin::{Origin, OriginError};
 use crate::base::error::{Classify, ErrorClass};
 use crate::config::units::Size;
 use http::StatusCode;
@@ -79,8 +79,13 @@ pub struct OwnCode {
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// No connection.
-    #[error("no connection")]
-    Connect(#[source] reqwest::Error),
+    #[error("no connection to {to}")]
+    Connect {
+        /// The origin that was asked for.
+        to: String,
+        /// Why.
+        source: reqwest::Error,
+    },
     /// The other side's certificate or TLS version is not accepted.
     #[error("the TLS handshake failed (check `tls.ca_file`, `tls.min_version` and `tls.client_identity`)")]
     Tls(#[source] reqwest::Error),
@@ -220,12 +225,15 @@ fn ruled(ruling: &Ruling) -> String {
 impl FetchError {
     /// Sorts an error of the client. The URL is dropped: its query may hold credentials.
     pub fn from_client(error: reqwest::Error, read_timeout: Duration) -> Self {
+        let origin = error.url().and_then(Origin::of).map(|origin| origin.to_string());
         let error = error.without_url();
         match chain_finds(&error) {
             Some(Found::Tls) => return Self::Tls(error),
             Some(Found::ProxyAuth) => return Self::ProxyAuth,
             Some(Found::Head) => return Self::Head,
-            None if error.is_connect() => return Self::Connect(error),
+            None if error.is_connect() => {
+                return Self::Connect { to: origin.unwrap_or_else(|| "the server".to_owned()), source: error };
+            }
             None => {}
         }
         if error.is_timeout() {
@@ -240,7 +248,7 @@ impl FetchError {
     /// Whether the same request may succeed a moment later.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Reset(_) | Self::TimedOut(_) | Self::TooSlow(_) => true,
+            Self::Connect { .. } | Self::Reset(_) | Self::TimedOut(_) | Self::TooSlow(_) => true,
             Self::Cut { .. } | Self::Digest(_) => true,
             Self::Unreadable { cut, .. } => *cut,
             Self::Status { status, .. } if status.is_server_error() => true,
@@ -293,7 +301,7 @@ impl FetchError {
 impl Classify for FetchError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Connect(_)
+            Self::Connect { .. }
             | Self::Reset(_)
             | Self::TimedOut(_)
             | Self::TooSlow(_)

@@ -7,6 +7,7 @@ pub mod config;
 pub mod daemon;
 pub mod faults;
 pub mod http;
+pub mod netns;
 pub mod openmetrics;
 pub mod programs;
 pub mod proxy;

@@ -1,5 +1,6 @@
-//! A TCP proxy before a server: it counts what passes, and on request resets, stalls, swallows answers, or answers itself.
+//! A TCP proxy before a server: it counts what passes, and on request resets, stalls, damages, swallows answers, or answers itself.
 
+use super::netns::go_home;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -20,6 +21,8 @@ pub enum Wire {
     StallAfter(u64),
     /// The n-th request passes, and its connection ends before an answer comes back: a time-out after success.
     SwallowAnswer(u64),
+    /// A bit of the n-th byte to the server is another one when it arrives.
+    Damage(u64),
     /// The n-th HTTP request is answered with this status and does not pass.
     Answer(u64, u16),
 }
@@ -42,7 +45,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one before a server.
+    /// Starts one before a server: it listens in the network of the calling thread, and the server is in that of the program.
     pub fn before(to: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -57,6 +60,7 @@ impl Proxy {
         });
         let accepting = state.clone();
         std::thread::spawn(move || {
+            go_home();
             for client in listener.incoming().map_while(Result::ok) {
                 if accepting.end.load(SeqCst) {
                     return;
@@ -140,6 +144,8 @@ enum Passage {
     Cut(usize),
     /// It passes, and the connection ends with it.
     Last,
+    /// It passes, with this byte changed.
+    Changed(usize),
     /// It does not pass; this is the answer.
     Answered(u16),
 }
@@ -149,10 +155,11 @@ impl State {
         let before = self.since.fetch_add(piece.len() as u64, SeqCst);
         let asks = begins_request(piece);
         let request = if asks { self.requests.fetch_add(1, SeqCst) + 1 } else { 0 };
+        let within = |at: u64| at.checked_sub(before).filter(|at| *at < piece.len() as u64);
+        let place = |at: u64| within(at).and_then(|at| usize::try_from(at).ok());
         match self.wire() {
-            Wire::ResetAfter(at) if before <= at && at < before + piece.len() as u64 => {
-                Passage::Cut(usize::try_from(at - before).unwrap_or(0))
-            }
+            Wire::ResetAfter(at) => place(at).map_or(Passage::Whole, Passage::Cut),
+            Wire::Damage(at) => place(at).map_or(Passage::Whole, Passage::Changed),
             Wire::SwallowAnswer(nth) if request == nth => Passage::Last,
             Wire::Answer(nth, status) if request == nth => Passage::Answered(status),
             _ => Passage::Whole,
@@ -199,9 +206,13 @@ fn carry(state: &Arc<State>, mut client: TcpStream) -> io::Result<()> {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
-        let piece = &buffer[..read];
-        match state.passage(piece) {
+        match state.passage(&buffer[..read]) {
             Passage::Whole => state.while_stalled(),
+            Passage::Changed(at) => {
+                state.strikes();
+                state.set_fine();
+                buffer[at] ^= 1;
+            }
             Passage::Last => {
                 state.strikes();
                 swallow.store(true, SeqCst);
@@ -210,7 +221,7 @@ fn carry(state: &Arc<State>, mut client: TcpStream) -> io::Result<()> {
                 state.strikes();
                 state.set_fine();
                 state.forwarded.fetch_add(bytes as u64, SeqCst);
-                let _ = server.write_all(&piece[..bytes]);
+                let _ = server.write_all(&buffer[..bytes]);
                 reset(&client);
                 reset(&server);
                 break;
@@ -227,7 +238,7 @@ fn carry(state: &Arc<State>, mut client: TcpStream) -> io::Result<()> {
             }
         }
         state.forwarded.fetch_add(read as u64, SeqCst);
-        if server.write_all(piece).is_err() {
+        if server.write_all(&buffer[..read]).is_err() {
             break;
         }
     }

@@ -34,6 +34,7 @@ mod matrix;
 mod memory;
 mod metrics;
 mod moved;
+mod network;
 mod notifications;
 mod once;
 mod origins;

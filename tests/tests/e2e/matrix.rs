@@ -11,12 +11,14 @@ use saas_export_tests::harness::chance::Chance;
 use saas_export_tests::harness::config;
 use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::harness::faults::Faults;
+use saas_export_tests::harness::netns::go_home;
 use saas_export_tests::harness::programs::{finish, skipped};
 use saas_export_tests::harness::proxy::{Proxy, Wire};
 use saas_export_tests::sample::truth::{expected, ids_sha256};
 use saas_export_tests::sample::{Options, View};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,7 +54,13 @@ impl Kind {
                 (self.settings["azure"]["prefix"].as_str().unwrap_or_default(), fs::remove_dir_all(&self.files));
             let server = server.unwrap_or_default().to_string();
             let mut copy = Command::new("python3");
-            finish(copy.arg(script).args([&server, prefix]).arg(&self.files), PATIENCE).expect(0);
+            copy.arg(script).args([&server, prefix]).arg(&self.files);
+            // The server is in the network of the program.
+            let copies = || {
+                go_home();
+                finish(&mut copy, PATIENCE).expect(0);
+            };
+            std::thread::scope(|scope| scope.spawn(copies).join()).expect("a copy");
         }
         &self.files
     }
@@ -132,14 +140,14 @@ pub(crate) fn kinds(bed: &Bed, run: &str) -> Vec<Kind> {
 }
 
 /// An export to every kind.
-struct Scene {
-    bed: Bed,
+pub(crate) struct Scene {
+    pub bed: Bed,
     kinds: Vec<Kind>,
     faults: Faults,
     clock: PathBuf,
 }
 
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let run = format!("matrix-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
     let mut bed = Bed::new(Options { records: 600, page_size: 50, ..Options::default() });
@@ -176,7 +184,7 @@ impl Scene {
         [self.faults.env(), clock].into_iter().chain(more.iter().copied()).collect()
     }
 
-    fn start(&self) -> Daemon {
+    pub fn start(&self) -> Daemon {
         self.bed.start_with(&self.env(&[]))
     }
 
@@ -243,7 +251,7 @@ impl Scene {
     }
 
     /// Brings everything to its end, and compares every destination with the manifest and with the API.
-    fn judge(&self) {
+    pub fn judge(&self) {
         let daemon = self.start();
         let tasks = daemon.get("/v1/tasks");
         let known = tasks.as_array().and_then(|tasks| tasks.first()).and_then(|task| task["id"].as_str());
@@ -294,20 +302,19 @@ pub(crate) fn holds_exactly(stream: &Path, id: &str, bed: &Bed, name: &str) {
     assert_eq!(latest["manifests"].as_array().unwrap().last().unwrap()["sha256"], sha256(&dir.join("_manifest.json")));
 }
 
-/// Plays every event, and only then fails with the list of what did not hold.
+/// Tries every case, and only then fails with the list of what did not hold.
+pub(crate) fn all_of<T: Debug>(cases: &[T], try_one: impl Fn(&T)) {
+    let failed: Vec<&T> =
+        cases.iter().filter(|case| catch_unwind(AssertUnwindSafe(|| try_one(case))).is_err()).collect();
+    assert!(failed.is_empty(), "{} of {} did not hold: {failed:?}", failed.len(), cases.len());
+}
+
 fn all(events: Vec<Event>) {
-    let failed: Vec<&Event> = events
-        .iter()
-        .filter(|event| {
-            let play = AssertUnwindSafe(|| {
-                let scene = scene();
-                scene.play(event);
-                scene.judge();
-            });
-            catch_unwind(play).is_err()
-        })
-        .collect();
-    assert!(failed.is_empty(), "{} of {} did not hold: {failed:?}", failed.len(), events.len());
+    all_of(&events, |event| {
+        let scene = scene();
+        scene.play(event);
+        scene.judge();
+    });
 }
 
 /// The points of delivery and publication, in the order in which they are passed.
@@ -350,10 +357,14 @@ fn killed_in_the_middle_of_an_upload() {
 #[test]
 fn faults_on_the_wire() {
     let mut faults: Vec<Wire> = vec![Wire::ResetAfter(7_000), Wire::SwallowAnswer(4), Wire::Answer(3, 503)];
+    // What arrives is something else, and what is said to have arrived did not.
+    faults.extend([Wire::Damage(30_000), Wire::Answer(3, 200), Wire::Answer(4, 201)]);
     if torture() {
         let mut chance = Chance::of_this_run("faults on the wire");
         faults.extend((0..20).map(|_| Wire::ResetAfter(chance.below(200_000))));
+        faults.extend((0..20).map(|_| Wire::Damage(chance.below(200_000))));
         faults.extend((1..12).map(Wire::SwallowAnswer));
+        faults.extend([200, 201, 204].into_iter().flat_map(|status| (1..12).map(move |nth| Wire::Answer(nth, status))));
         faults.extend([500, 409, 412].into_iter().flat_map(|status| [2, 3, 5, 8].map(|nth| Wire::Answer(nth, status))));
     }
     all(faults.into_iter().map(Event::Wire).collect());

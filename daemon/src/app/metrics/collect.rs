@@ -35,10 +35,10 @@ impl Collector {
         Self { engine, ledger, started: clock::now(), last: Mutex::default() }
     }
 
-    /// How new every stream is.
-    pub async fn freshness(&self) -> Result<Vec<Freshness>, LedgerError> {
+    /// The streams that are older than they may be.
+    pub async fn stale(&self) -> Result<Vec<Freshness>, LedgerError> {
         let config = self.engine.config().borrow().clone();
-        freshness::look(&self.ledger, &config, self.started).await
+        freshness::stale(&self.ledger, &config, self.started).await
     }
 
     /// The text in the format of OpenMetrics. Facts that the ledger does not give are left out: counters still tell that the
@@ -139,13 +139,13 @@ impl Collector {
     /// What outlives a restart: last ends, last successes, marks.
     async fn last(&self, config: &Config, out: &mut Exposition) -> Result<(), LedgerError> {
         let exports: Vec<String> = config.exports.keys().map(ToString::to_string).collect();
-        for (export, end) in self.ledger.last_ends(exports.clone()).await? {
+        for (export, end) in self.ledger.last_ends(exports).await? {
             out.add(&f::LAST_FAILED, &[("export", &export)], flag(end.failed));
             if let Some(class) = end.class.filter(|_| end.failed) {
                 out.add(&f::LAST_CLASS, &[("export", &export), ("class", &class)], 1.0);
             }
         }
-        let streams = self.freshness().await?;
+        let streams = freshness::look(&self.ledger, config, self.started).await?;
         let known: BTreeSet<(&str, &str)> = streams.iter().map(|s| (s.export.as_str(), s.stream.as_str())).collect();
         for stream in &streams {
             let labels = [("export", stream.export.as_str()), ("stream", stream.stream.as_str())];
@@ -157,14 +157,11 @@ impl Collector {
                 out.add(&f::STALE, &labels, flag(stream.stale()));
             }
         }
-        for export in &exports {
-            for row in self.ledger.marks(export).await? {
-                let here = known.contains(&(export.as_str(), row.stream.as_str()));
-                if let CursorValue::Instant(at) = row.mark
-                    && here
-                {
-                    out.add(&f::MARK, &[("export", export), ("stream", &row.stream)], seconds(at));
-                }
+        for (export, row) in self.ledger.all_marks().await? {
+            if let CursorValue::Instant(at) = row.mark
+                && known.contains(&(export.as_str(), row.stream.as_str()))
+            {
+                out.add(&f::MARK, &[("export", &export), ("stream", &row.stream)], seconds(at));
             }
         }
         Ok(())

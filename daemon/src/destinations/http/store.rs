@@ -113,7 +113,13 @@ impl HttpPut {
         let status = response.status();
         if status.is_success() {
             crash::point("delivery.copied");
-            return self.verify(key, expected).await;
+            let verified = self.verify(key, expected).await;
+            // It is ours, and damaged: out of the way of the next attempt.
+            let ours = self.is_conditional() || status == StatusCode::CREATED;
+            if ours && matches!(verified, Err(DestinationError::Corrupt { .. })) {
+                let _ = self.asker.send(Method::DELETE, key, HeaderMap::new(), &Payload::None).await;
+            }
+            return verified;
         }
         if refused(status) && self.is_there(key, expected).await? {
             return Ok(());
@@ -183,10 +189,6 @@ impl HttpPut {
         let found = digester.finish();
         if found == *expected {
             return Ok(());
-        }
-        if self.is_conditional() {
-            // It is ours, and damaged: out of the way of the next attempt.
-            let _ = self.asker.send(Method::DELETE, key, HeaderMap::new(), &Payload::None).await;
         }
         Err(self.corrupt(key, format!("what is stored has {} bytes and SHA-256 {}", found.bytes, found.sha256)))
     }

@@ -51,7 +51,7 @@ impl Objects {
         let mode = if creates { PutMode::Create } else { PutMode::Overwrite };
         self.paced(bytes.len() as u64).await;
         match self.store.put_opts(&self.path(key)?, bytes.into(), mode.into()).await {
-            Ok(_) => {}
+            Ok(_) => return self.verify(key, expected).await,
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
             Err(error) => return Err(self.failed("store", key)(error)),
         }
@@ -74,6 +74,19 @@ impl Objects {
         }
         let found = format!("{} bytes, SHA-256 {}", found.bytes, found.sha256);
         Err(DestinationError::Conflict { location: self.location(key), found })
+    }
+
+    /// Looks at what the store said a moment ago that it made of ours. What is damaged is taken away, for the next try.
+    async fn verify(&self, key: &str, expected: &Expected) -> Result<(), DestinationError> {
+        match self.adopt(key, expected).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.vanished(key)),
+            Err(DestinationError::Conflict { location, found }) => {
+                self.remove(key).await?;
+                Err(DestinationError::Corrupt { location, found: format!("what is stored has {found}") })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn put_in_parts(&self, put: &Put<'_>, begun: Option<Upload>, part_size: u64) -> Result<(), DestinationError> {
@@ -108,8 +121,17 @@ impl Objects {
             }
             false => Err(self.remote("complete", put.key, ErrorClass::Data, "the parts do not make the file".into())),
         };
-        match (completed, self.adopt(put.key, put.expected).await) {
+        let made = match &completed {
+            Ok(_) => self.verify(put.key, put.expected).await.map(|()| true),
+            Err(_) => self.adopt(put.key, put.expected).await,
+        };
+        match (completed, made) {
             (_, Ok(true)) => Ok(put.log.forget().await?),
+            // One of its parts is not what was sent; nobody knows which.
+            (_, Err(error @ DestinationError::Corrupt { .. })) => {
+                put.log.forget().await?;
+                Err(error)
+            }
             (Err(error), _) if crate::base::error::Classify::class(&error).retryable() => Err(error),
             // The store does not make an object of these parts: it forgot them. They are sent again.
             (Err(_), Ok(false)) => {

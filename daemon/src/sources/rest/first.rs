@@ -90,7 +90,7 @@ impl RestError {
         match self {
             Self::Read { cause: FetchError::Status { status, .. }, .. } if status.as_u16() == 403 => Trouble::Rights,
             Self::Read {
-                cause: FetchError::Connect(_) | FetchError::Tls(_) | FetchError::ProxyAuth | FetchError::TimedOut(_),
+                cause: FetchError::Connect { .. } | FetchError::Tls(_) | FetchError::ProxyAuth | FetchError::TimedOut(_),
                 ..
             } => Trouble::Way,
             Self::Read { cause: FetchError::Created, .. } => Trouble::Makes,

@@ -318,7 +318,7 @@ async fn nobody_there_is_told_after_the_retries() {
     drop(listener);
     let (error, text) = failure(&source(&url, paged(), json!({ "retry": { "attempts": 2 } }))).await;
     assert_eq!(error.class(), ErrorClass::Transient);
-    assert!(text.contains("no connection"), "{text}");
+    assert!(text.contains(&format!("no connection to {url}")), "{text}");
 }
 
 #[tokio::test]
