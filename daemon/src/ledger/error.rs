@@ -66,7 +66,7 @@ pub enum LedgerError {
         holder: String,
     },
     /// No room for the transaction.
-    #[error("write the ledger {path}")]
+    #[error("write the ledger {path}: its disk is full")]
     Full {
         /// The file.
         path: PathBuf,

@@ -24,6 +24,17 @@ pub fn go_home() {
     }
 }
 
+fn try_run(program: &str, args: &[&str]) -> Result<(), String> {
+    let ended = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    if ended.status.success() { Ok(()) } else { Err(format!("{program} {args:?}: {said}")) }
+}
+
+/// The arguments of `tc` for a bandwidth.
+fn shaped(rate: &str) -> [&str; 12] {
+    ["qdisc", "replace", "dev", "lo", "root", "tbf", "rate", rate, "burst", "32k", "latency", "400ms"]
+}
+
 impl Net {
     /// Takes the calling thread into a network with nothing but loopback. None where this machine cannot; the skip is noted.
     pub fn enter() -> Option<Self> {
@@ -47,7 +58,13 @@ impl Net {
             mount(Some(&net.file(name)), &real, none, MsFlags::MS_BIND, none).expect("a file of its own");
         }
         net.run("ip", &["link", "set", "lo", "mtu", "1500", "up"]);
-        net.rules("");
+        // A kernel may lack a part of it.
+        let (rules, rate) = (net.write_rules(""), shaped("1000kbit"));
+        if let Err(error) = try_run("nft", &["-f", &rules]).and_then(|()| try_run("tc", &rate)) {
+            skipped(&format!("network: {error}"));
+            return None;
+        }
+        net.rate(None);
         Some(net)
     }
 
@@ -57,34 +74,29 @@ impl Net {
 
     #[track_caller]
     fn run(&self, program: &str, args: &[&str]) {
-        let ended = Command::new(program).args(args).output().expect("it can be started");
-        assert!(ended.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        try_run(program, args).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Writes a file of rules; its path.
+    fn write_rules(&self, rules: &str) -> String {
+        let chain = "type filter hook input priority 0";
+        let text =
+            format!("add table inet f\ndelete table inet f\ntable inet f {{\nchain in {{\n{chain}\n{rules}\n}}\n}}\n");
+        std::fs::write(self.file("rules"), text).expect("a file is written");
+        self.file("rules").to_string_lossy().into_owned()
     }
 
     /// What happens to incoming TCP packets from now on, one rule of nftables a line, without `tcp`: e.g. `dport 80 drop`.
     #[track_caller]
     pub fn rules(&self, rules: &str) {
-        let chain = "type filter hook input priority 0";
-        let text =
-            format!("add table inet f\ndelete table inet f\ntable inet f {{\nchain in {{\n{chain}\n{rules}\n}}\n}}\n");
-        std::fs::write(self.file("rules"), text).expect("a file is written");
-        self.run("nft", &["-f", &self.file("rules").to_string_lossy()]);
+        self.run("nft", &["-f", &self.write_rules(rules)]);
     }
 
     /// So many kilobits a second at most; none: as fast as it goes.
     #[track_caller]
     pub fn rate(&self, kbit: Option<u32>) {
         match kbit {
-            Some(kbit) => {
-                let rate = format!("{kbit}kbit");
-                self.run(
-                    "tc",
-                    &[
-                        "qdisc", "replace", "dev", "lo", "root", "tbf", "rate", &rate, "burst", "32k", "latency",
-                        "400ms",
-                    ],
-                );
-            }
+            Some(kbit) => self.run("tc", &shaped(&format!("{kbit}kbit"))),
             None => drop(Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).output()),
         }
     }

@@ -3,8 +3,8 @@
 use crate::compare::{assert_complete, assert_tidy, parts};
 use crate::torture;
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
+use saas_export_tests::harness::chance::Chance;
 use saas_export_tests::harness::config;
-use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::harness::programs::{finish, program, skipped};
 use saas_export_tests::sample::issuer::Rotation;
 use saas_export_tests::sample::{Fault, Options};
@@ -70,7 +70,11 @@ pub fn bed_in(dir: &Path, format: &str) -> Scene {
     bed.auth_env += MANIFEST_KEY;
     bed.stream("regions", config::regions(3));
     // A first segment of some twenty-five of a lane's forty pages in either format, so that the second stays open long.
-    let chunk = if format == "parquet" { "64kB" } else { "300kB" };
+    let chunk = match format {
+        "parquet" => "64kB",
+        "csv" => "150kB",
+        _ => "300kB",
+    };
     let mut export = config::export("shop", "regions", format, chunk);
     export["to"] = serde_json::json!(["lake", "copy"]);
     export["attempts"] = 5.into();
@@ -189,37 +193,31 @@ fn killed_at_a_later_passage() {
     each(&cases.map(str::to_owned), |point| dies_at("parquet", point, &wanted));
 }
 
+/// Runs in several formats, each killed again and again at moments that a seed tells, before it may come to its end.
 #[test]
 fn killed_at_random_moments() {
-    let (wanted, time) = undisturbed("parquet");
-    let moments: u32 = if torture() { 20 } else { 5 };
-    // Spread over the whole run, each shifted by a different part of the distance.
-    let cases: Vec<String> = (0..moments)
-        .map(|n| {
-            time.mul_f64((f64::from(n) + f64::from(n * 7 % 10) / 10.0) / f64::from(moments)).as_micros().to_string()
-        })
-        .collect();
-    each(&cases, |moment| {
-        let bed = bed("parquet");
-        bed.api.set_faults(vec![Fault::rate(RATE)]);
-        let daemon = bed.start();
-        daemon.run("shop");
-        std::thread::sleep(Duration::from_micros(moment.parse().unwrap()));
-        daemon.kill();
-        finishes(&bed, &wanted);
+    let (runs, kills) = if torture() { (40, 25) } else { (12, 5) };
+    let mut chance = Chance::of_this_run("random kills");
+    let formats = ["ndjson", "parquet", "csv", "json"];
+    let wanted = formats.map(undisturbed);
+    let cases: Vec<String> = (0..runs).map(|n| format!("{} {}", n % formats.len(), chance.below(u64::MAX))).collect();
+    each(&cases, |case| {
+        let (format, seed) = case.split_once(' ').expect("a format and a seed");
+        let format: usize = format.parse().expect("a number");
+        let (mut chance, (parts, time)) = (Chance::of(seed.parse().expect("a number")), &wanted[format]);
+        let mut bed = bed(formats[format]);
+        bed.bed.api.set_faults(vec![Fault::rate(RATE)]);
+        // Dying so often before anything is committed is what a task gives up at.
+        bed.bed.config["exports"]["shop"]["attempts"] = 50.into();
+        // Short enough that a run is seldom over before the next kill.
+        let longest = u64::try_from(time.as_micros()).expect("a run ends") / 3;
+        for _ in 0..kills {
+            let daemon = bed.start();
+            daemon.run("shop");
+            std::thread::sleep(Duration::from_micros(chance.below(longest)));
+            daemon.kill();
+        }
+        finishes(&bed, parts);
     });
-}
-
-#[test]
-fn killed_again_and_again() {
-    let (wanted, _) = undisturbed("ndjson");
-    let bed = bed("ndjson");
-    bed.api.set_faults(vec![Fault::rate(RATE)]);
-    for n in 0..6 {
-        let daemon: Daemon = bed.start();
-        daemon.run("shop");
-        std::thread::sleep(Duration::from_millis(120 + 30 * n));
-        daemon.kill();
-    }
-    finishes(&bed, &wanted);
+    println!("torture: {} kills at random moments of {runs} runs held, lost 0, duplicated 0", runs * kills);
 }

@@ -29,6 +29,7 @@ mod ledger_refused;
 mod lifecycle;
 mod limits;
 
+mod machine;
 mod malformed;
 mod matrix;
 mod memory;

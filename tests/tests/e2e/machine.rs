@@ -1,0 +1,212 @@
+//! The machine fails: its disks answer with errors and fill up, descriptors and memory run out. Nothing that was not done is said to
+//! have succeeded, and once the machine is well again everything is exact.
+
+use crate::compare::{assert_complete, parts};
+use crate::crash::each;
+use crate::fulldisk::{Tmpfs, waits};
+use crate::torture;
+use saas_export_tests::harness::bed::{Bed, PATIENCE};
+use saas_export_tests::harness::chance::Chance;
+use saas_export_tests::harness::config;
+use saas_export_tests::harness::daemon::Daemon;
+use saas_export_tests::harness::programs::{finish, has, root_or_skip, skipped, wait, wait_until};
+use saas_export_tests::sample::Fault;
+use serde_json::json;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// What the kernel answers with an error. Data go by `write` to files, sockets and the log alike, and are left alone here: a full
+/// disk is what fails them.
+const CALLS: [&str; 8] = [
+    "fsync",
+    "fdatasync",
+    "pwrite64",
+    "ftruncate",
+    "rename,renameat,renameat2",
+    "link,linkat",
+    "mkdir,mkdirat",
+    "unlink,unlinkat",
+];
+
+const ERRORS: [&str; 4] = ["EIO", "EROFS", "ENOSPC", "EDQUOT"];
+
+/// Two destinations, a link away and a copy away, and a source that takes its time.
+fn bed(format: &str) -> Bed {
+    let mut bed = Bed::with_records(4000);
+    bed.config["daemon"]["replay_limit"] = "1s".into();
+    bed.config["destinations"]["copy"] = json!({ "local": { "root": bed.path("copy") } });
+    bed.stream("regions", config::regions(3));
+    let mut export = config::export("shop", "regions", format, "200kB");
+    export["to"] = json!(["lake", "copy"]);
+    export["attempts"] = 3.into();
+    bed.export("shop", export);
+    bed.api.set_faults(vec![Fault::rate(30.0)]);
+    bed
+}
+
+/// System calls of a daemon that fail until this is dropped.
+struct Errors(Child);
+
+impl Errors {
+    /// Every `step`-th of these calls fails, from the `first` on.
+    fn of(daemon: &Daemon, calls: &str, error: &str, (first, step): (u64, u64)) -> Self {
+        let pid = daemon.pid().to_string();
+        let inject = format!("inject={calls}:error={error}:when={first}+{step}");
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &pid, "-e", &format!("trace={calls}"), "-e", &inject]);
+        let child = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace starts");
+        let traced = || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+        };
+        assert!(wait_until(Duration::from_secs(10), traced), "strace does not come to {pid}");
+        Self(child)
+    }
+}
+
+impl Drop for Errors {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).expect("a process id"));
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        if wait(&mut self.0, Duration::from_secs(10)).is_none() {
+            let _ = self.0.kill();
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Both destinations hold each record once.
+fn exact(bed: &Bed) {
+    assert_complete(bed, "shop");
+    assert_eq!(parts(bed, "shop", "lake"), parts(bed, "shop", "copy"));
+}
+
+/// The machine is well again: the task comes to its end, tried again by hand where it has failed. With a daemon that has ended,
+/// another one takes over.
+fn recovers(bed: &Bed, mut daemon: Daemon, id: &str) {
+    if !daemon.alive() {
+        daemon = bed.start();
+    }
+    let ended = daemon.wait_for(id, &["succeeded", "failed"], PATIENCE);
+    if ended["task"]["state"] == "failed" {
+        bed.ctl(&["retry", id]).expect(0);
+        daemon.wait_for(id, &["succeeded"], PATIENCE);
+    }
+    exact(bed);
+    bed.ctl(&["verify", id]).expect(0);
+    bed.ctl(&["ledger", "check"]).expect(0);
+    // What comes next is not held up by what was.
+    daemon.run_to_success("shop");
+    exact(bed);
+    assert!(!daemon.stderr().contains("panicked"), "{}", daemon.stderr());
+}
+
+fn can_trace() -> bool {
+    if !has("strace") {
+        skipped("machine: strace is missing");
+        return false;
+    }
+    // Where nobody may trace a process of his own, root may.
+    root_or_skip("machine: errors of system calls")
+}
+
+#[test]
+fn errors_of_the_disk_are_no_success_and_are_over_with_the_fault() {
+    if !can_trace() {
+        return;
+    }
+    let mut chance = Chance::of_this_run("errors of the disk");
+    let rounds = if torture() { 25 } else { 1 };
+    let cases: Vec<String> = (0..rounds)
+        .flat_map(|_| CALLS)
+        .map(|calls| {
+            let (error, format) = (*chance.one_of(&ERRORS), *chance.one_of(&["ndjson", "parquet"]));
+            format!("{calls} {error} {format} {} {}", 1 + chance.below(8), 1 + chance.below(8))
+        })
+        .collect();
+    each(&cases, |case| {
+        let [calls, error, format, first, step] = case.split(' ').collect::<Vec<_>>()[..] else { panic!("{case}") };
+        let bed = bed(format);
+        let mut daemon = bed.start();
+        let id = daemon.run("shop");
+        let errors = Errors::of(&daemon, calls, error, (first.parse().expect("n"), step.parse().expect("n")));
+        let over = || {
+            let state = daemon.alive().then(|| daemon.task(&id)["task"]["state"].clone());
+            state.is_none_or(|state| ["succeeded", "failed"].iter().any(|end| state == *end))
+        };
+        wait_until(Duration::from_secs(4), over);
+        if daemon.alive() && daemon.task(&id)["task"]["state"] == "succeeded" {
+            exact(&bed);
+        }
+        drop(errors);
+        recovers(&bed, daemon, &id);
+    });
+    println!("torture: {} faults of the disk held, lost 0, duplicated 0, no false success", cases.len());
+}
+
+#[test]
+fn a_full_disk_below_the_ledger_or_one_destination_is_waited_for() {
+    if !root_or_skip("machine: full disks") {
+        return;
+    }
+    each(&["state", "copy"].map(str::to_owned), |place| {
+        let bed = bed("ndjson");
+        let Some(_disk) = Tmpfs::mount(&bed.path(place), "4m") else { return };
+        let daemon = bed.start();
+        let id = daemon.run("shop");
+        std::thread::sleep(Duration::from_millis(300));
+        let filler = bed.path(place).join("filler");
+        // What there is room for of it takes all that there is.
+        let filled = std::fs::write(&filler, vec![b'x'; 8 << 20]);
+        assert_eq!(filled.expect_err("no room").raw_os_error(), Some(nix::libc::ENOSPC));
+        if place == "copy" {
+            let reason = waits(&daemon, &id);
+            assert!(reason.contains("full") && reason.contains("copy"), "{reason}");
+        } else {
+            let told = wait_until(PATIENCE, || daemon.stderr().contains("ledger.db: its disk is full"));
+            assert!(told, "{}", daemon.stderr());
+        }
+        std::fs::remove_file(filler).expect("room again");
+        recovers(&bed, daemon, &id);
+    });
+}
+
+/// Sets a limit of a running process.
+fn limit(daemon: &Daemon, what: &str) {
+    let pid = daemon.pid().to_string();
+    finish(Command::new("prlimit").args(["--pid", &pid, what]), PATIENCE).expect(0);
+}
+
+#[test]
+fn a_daemon_without_descriptors_goes_on_when_it_has_some() {
+    let bed = bed("parquet");
+    let daemon = bed.start();
+    let most = daemon.usage().descriptors;
+    let id = daemon.run("shop");
+    std::thread::sleep(Duration::from_millis(300));
+    // Fewer than it has open now; the soft limit, so that it can be raised again without being root.
+    limit(&daemon, &format!("--nofile={}:", most.saturating_sub(4).max(8)));
+    std::thread::sleep(Duration::from_secs(2));
+    limit(&daemon, "--nofile=1024:");
+    recovers(&bed, daemon, &id);
+}
+
+#[test]
+fn a_daemon_that_dies_for_want_of_memory_loses_nothing() {
+    let bed = bed("parquet");
+    let mut daemon = bed.start();
+    let id = daemon.run("shop");
+    std::thread::sleep(Duration::from_millis(300));
+    // No more than it has now, and what is given back is not given again.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("it runs");
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("a size");
+    let kilobytes: u64 = size.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number");
+    limit(&daemon, &format!("--as={}:", kilobytes * 1024));
+    wait_until(Duration::from_secs(3), || !daemon.alive());
+    println!("torture: without memory the daemon {}", if daemon.alive() { "went on" } else { "died" });
+    if daemon.alive() {
+        daemon.kill();
+        daemon = bed.start();
+    }
+    recovers(&bed, daemon, &id);
+}
