@@ -42,7 +42,7 @@ answers() { # answers COMMAND…: until it succeeds, for 30 s
 
 run() { # run COMMAND…: in the background, bounded
   cd "$dir"
-  timeout --kill-after=10 3600 "$@" >"$dir/log" 2>&1 &
+  timeout --kill-after=10 "${STORE_SECONDS:-3600}" "$@" >"$dir/log" 2>&1 &
   echo $! >"$dir/pid"
 }
 

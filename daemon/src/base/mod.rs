@@ -10,3 +10,5 @@ pub mod ids;
 pub mod pool;
 pub mod retry;
 pub mod secret;
+#[cfg(test)]
+pub mod simulate;

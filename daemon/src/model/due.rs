@@ -101,4 +101,6 @@ pub fn delay(machine: &str, export: &str, most: Duration) -> SignedDuration {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

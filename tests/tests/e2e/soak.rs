@@ -17,7 +17,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -48,6 +48,7 @@ struct Look {
 struct Tally {
     ended: Mutex<BTreeMap<String, u64>>,
     reasons: Mutex<BTreeMap<String, u64>>,
+    cancelled: Mutex<Vec<String>>,
     records: AtomicU64,
     events: AtomicU64,
 }
@@ -116,6 +117,9 @@ impl Scene {
         while !self.over.load(Relaxed) {
             let id = self.daemon.run(export);
             let state = self.ends(&id);
+            if state == "cancelled" {
+                self.tally.cancelled.lock().expect("unpoisoned").push(id.clone());
+            }
             if state == "succeeded" {
                 let records = self.exact(export, stream, &id);
                 self.tally.records.fetch_add(records, Relaxed);
@@ -232,12 +236,19 @@ impl Scene {
 
     fn look(&self) -> Look {
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
-        let spool = walk(&self.bed.lake().join(".saas-export/spool"));
         Look {
             usage: self.daemon.usage(),
             wal: size(&self.bed.path("state/ledger.db-wal")),
-            spool: spool.iter().map(|path| size(path)).sum(),
+            spool: self.spooled().iter().map(|path| size(path)).sum(),
         }
+    }
+
+    /// What lies in the spools. That of a cancelled task is kept for a retry, for longer than this takes.
+    fn spooled(&self) -> Vec<PathBuf> {
+        let mut files = walk(&self.bed.lake().join(".saas-export/spool"));
+        let cancelled = self.tally.cancelled.lock().expect("unpoisoned");
+        files.retain(|path| !cancelled.iter().any(|id| path.components().any(|part| part.as_os_str() == id.as_str())));
+        files
     }
 }
 
@@ -277,7 +288,7 @@ fn nothing_leaks_and_nothing_is_lost_while_everything_goes_wrong() {
 }
 
 fn judge(scene: &Scene, looks: &[Look], long: Duration) {
-    let Tally { ended, reasons, records, events } = &scene.tally;
+    let Tally { ended, reasons, records, events, .. } = &scene.tally;
     let (ended, reasons) = (ended.lock().expect("unpoisoned"), reasons.lock().expect("unpoisoned"));
     // The first quarter warms up.
     let (early, late) = (&looks[looks.len() / 4..looks.len() / 2], &looks[looks.len() * 3 / 4..]);
@@ -302,11 +313,12 @@ fn judge(scene: &Scene, looks: &[Look], long: Duration) {
     assert!(memory.1 <= memory.0 * 5 / 4 + 16_000_000, "memory grows: {memory:?}");
     assert!(descriptors.1 <= descriptors.0 + 32, "descriptors grow: {descriptors:?}");
     assert!(threads.1 <= threads.0 + 16, "threads grow: {threads:?}");
+    let spool = of(|look| look.spool);
+    assert!(spool.1 <= spool.0 * 2 + 16_000_000, "the spool grows: {spool:?}");
     assert!(wal <= WAL_MOST, "the log of the ledger grows: {wal}");
     assert!(!scene.daemon.stderr().contains("panicked"), "{}", scene.daemon.stderr());
     // Deliveries of what was cancelled may still end.
-    let left = || walk(&scene.bed.lake().join(".saas-export/spool"));
-    let tidy = saas_export_tests::harness::programs::wait_until(Duration::from_secs(30), || left().is_empty());
-    assert!(tidy, "left in the spool: {:?}", left());
+    let tidy = saas_export_tests::harness::programs::wait_until(Duration::from_secs(30), || scene.spooled().is_empty());
+    assert!(tidy, "left in the spool: {:?}", scene.spooled());
     scene.bed.ctl(&["ledger", "check"]).expect(0);
 }

@@ -1,19 +1,13 @@
 //! The queue under seeded schedules of requests, ends, crashes, words of operators and wrong clocks: the very decisions of the
 //! dispatcher and the very states of the ledger, without threads, files and time.
-//!
-//! ```text
-//! SIMULATE=4711 cargo test -p saas-export-daemon --lib simulation     one schedule, told step by step
-//! SIMULATE_TO=10000000 cargo test …                                   so many instead of 100,000
-//! ```
 
 use super::tests::task;
 use super::*;
+use crate::base::simulate::{self, Random};
 use crate::model::task::Waiting;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
-/// Schedules that every run of the tests tries.
-const SCHEDULES: u64 = 100_000;
 /// Steps of a schedule in which things go wrong.
 const STEPS: u32 = 60;
 /// Attempts in a row that a task has.
@@ -27,7 +21,7 @@ struct Run {
 }
 
 struct Sim {
-    random: u64,
+    random: Random,
     now: Timestamp,
     parallel: usize,
     closed: BTreeSet<String>,
@@ -42,20 +36,16 @@ type Broken = String;
 impl Sim {
     fn new(seed: u64, told: bool) -> Self {
         let now = "2024-02-28T12:00:00Z".parse().unwrap();
-        // Multiplied, so that neighbours do not begin alike.
-        let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let random = Random::new(seed);
         let (closed, rows, running) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
         let mut sim = Self { random, now, parallel: 1, closed, rows, running, told };
         sim.parallel = 1 + sim.below(3);
         sim
     }
 
-    /// A number below `most`: xorshift64* (Vigna, 2016).
+    /// A number below `most`.
     fn below(&mut self, most: usize) -> usize {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % most.max(1)
+        self.random.below(most)
     }
 
     fn tell(&self, text: impl FnOnce() -> String) {
@@ -297,19 +287,9 @@ impl Sim {
 
 #[test]
 fn every_schedule_keeps_the_promises_of_the_queue() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("SIMULATE") {
-        Sim::new(seed, true).play().unwrap_or_else(|broken| panic!("schedule {seed}: {broken}"));
-        return;
-    }
-    let (mut ended, schedules) = (0, number("SIMULATE_TO").unwrap_or(SCHEDULES));
-    for seed in 0..schedules {
-        let mut sim = Sim::new(seed, false);
-        if let Err(broken) = sim.play() {
-            panic!("schedule {seed}: {broken}; SIMULATE={seed} tells it step by step");
-        }
-        ended += sim.rows.iter().filter(|row| row.state == TaskState::Succeeded).count();
-    }
-    println!("torture: {schedules} schedules of the queue, {ended} tasks succeeded, no promise broken");
-    assert!(ended > 0);
+    simulate::all("the queue", 1, |seed, told| {
+        let mut sim = Sim::new(seed, told);
+        sim.play()?;
+        Ok(sim.rows.iter().filter(|row| row.state == TaskState::Succeeded).count() as u64)
+    });
 }
