@@ -173,6 +173,16 @@ fn begins_request(piece: &[u8]) -> bool {
     METHODS.iter().any(|method| piece.starts_with(method))
 }
 
+/// Answers a request in the server's place.
+fn answer(client: &mut TcpStream, status: u16) {
+    let text = format!("HTTP/1.1 {status} Fault\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let _ = client.write_all(text.as_bytes());
+    // What the client still sends is read, so that it sees the answer and no reset.
+    let _ = client.shutdown(Shutdown::Write);
+    let _ = client.set_read_timeout(Some(Duration::from_secs(2)));
+    while client.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
+}
+
 fn carry(state: &Arc<State>, mut client: TcpStream) -> io::Result<()> {
     let mut server = TcpStream::connect(state.to)?;
     for stream in [&client, &server] {
@@ -228,12 +238,7 @@ fn carry(state: &Arc<State>, mut client: TcpStream) -> io::Result<()> {
             }
             Passage::Answered(status) => {
                 state.strikes();
-                let text = format!("HTTP/1.1 {status} Fault\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-                let _ = client.write_all(text.as_bytes());
-                // What the client still sends is read, so that it sees the answer and no reset.
-                let _ = client.shutdown(Shutdown::Write);
-                let _ = client.set_read_timeout(Some(Duration::from_secs(2)));
-                while client.read(&mut buffer).is_ok_and(|read| read > 0) {}
+                answer(&mut client, status);
                 break;
             }
         }

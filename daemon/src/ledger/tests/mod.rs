@@ -15,6 +15,7 @@ mod outbox;
 mod queue;
 mod replay;
 mod schedules;
+mod simulation;
 mod single;
 mod snapshot;
 mod speed;

@@ -5,11 +5,11 @@ use super::*;
 use crate::base::simulate::{self, Random};
 
 /// Steps of a schedule.
-const STEPS: u32 = 40;
+const STEPS: u32 = 25;
 /// Decisions of one look: more would be a loop.
 const DECISIONS: u32 = 4;
 /// Slots that a judge counts one by one.
-const COUNTED: usize = 200;
+const COUNTED: usize = 10;
 
 const CALENDARS: [&str; 7] = [
     "*:0/10 UTC",
@@ -149,7 +149,7 @@ impl Sim {
 
 #[test]
 fn every_schedule_keeps_the_promises_of_the_scheduler() {
-    simulate::all("the scheduler", 1, |seed, told| {
+    simulate::all("the scheduler", 10, |seed, told| {
         let mut sim = Sim::new(seed, told);
         for _ in 0..STEPS {
             sim.step()?;
