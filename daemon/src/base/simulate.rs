@@ -36,7 +36,7 @@ pub fn all(what: &str, thinned: u64, play: impl Fn(u64, bool) -> Result<u64, Str
         play(seed, true).unwrap_or_else(|broken| panic!("schedule {seed}: {broken}"));
         return;
     }
-    let schedules = number("SIMULATE_TO").unwrap_or(SCHEDULES) / thinned;
+    let schedules = number("SIMULATE_TO").unwrap_or(SCHEDULES).div_ceil(thinned);
     let mut happened = 0;
     for seed in 0..schedules {
         match play(seed, false) {

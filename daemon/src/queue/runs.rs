@@ -325,7 +325,7 @@ impl<E: Engine> Dispatcher<E> {
         let Some(run) = self.running.get_mut(id) else { return };
         run.cancelled_by = None;
         match &run.phase {
-            Phase::Ended(Outcome::Stopped, _) if !drains => self.start_again(id).await,
+            Phase::Ended(Outcome::Stopped | Outcome::Wait(..), _) if !drains => self.start_again(id).await,
             _ => Box::pin(self.settle(id)).await,
         }
     }

@@ -42,23 +42,23 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
         if before.is_some_and(|before| before.pruned_at.is_some()) {
             continue;
         }
-        let manifest = write_manifest(task, row, name, destination).await?;
         // What another destination holds up comes by here at each try.
-        if before.is_none_or(|before| before.published_at.is_none()) {
-            tell(task, &manifest, name, destination);
-        }
-        written.push(manifest);
+        let told = before.is_some_and(|before| before.published_at.is_some());
+        written.push((write_manifest(task, row, name, destination).await?, told));
     }
     if let Some(before) = task.ledger.awaited(&task.row.id, name.as_str()).await? {
         let message = format!("publish before the task {before}, which comes earlier in the chain");
         return Err(TransferError::Broken { message, class: ErrorClass::Transient });
     }
-    for stream in &written {
+    for (stream, told) in &written {
         // A task with parameters is another data set, which nobody follows.
         if task.row.chained {
             point_latest(task, stream, name, destination).await?;
         } else {
             task.ledger.manifest_published(&task.row.id, &stream.stream, name.as_str()).await?;
+        }
+        if !told {
+            tell(task, stream, name, destination);
         }
         crash::point("manifest.committed");
     }

@@ -159,7 +159,8 @@ fn a_cancel_that_comes_too_late_is_refused_and_the_task_goes_on() {
     faults.set("copy", "hang");
     let daemon = bed.start_with(&[faults.env()]);
     let id = daemon.run("shop");
-    assert!(wait_until(PATIENCE, || bed.lake().join("shop/cursor/latest.json").exists()), "published at the lake");
+    let published = || daemon.task(&id)["manifests"].as_array().is_some_and(|manifests| !manifests.is_empty());
+    assert!(wait_until(PATIENCE, published), "published at the lake");
     let refused = bed.ctl(&["cancel", &id]).expect(7);
     assert!(refused.stderr.contains("it is already published at lake"), "{}", refused.stderr);
     faults.set("copy", "refuse");

@@ -12,7 +12,9 @@ use saas_export_tests::harness::daemon::Daemon;
 use saas_export_tests::harness::programs::{finish, has, root_or_skip, skipped, wait, wait_until};
 use saas_export_tests::sample::Fault;
 use serde_json::json;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What the kernel answers with an error. Data go by `write` to files, sockets and the log alike, and are left alone here: a full
@@ -45,33 +47,45 @@ fn bed(format: &str) -> Bed {
 }
 
 /// System calls of a daemon that fail until this is dropped.
-struct Errors(Child);
+struct Errors {
+    strace: Child,
+    /// What was traced.
+    told: PathBuf,
+}
 
 impl Errors {
-    /// Every `step`-th of these calls fails, from the `first` on.
-    fn of(daemon: &Daemon, calls: &str, error: &str, (first, step): (u64, u64)) -> Self {
+    /// Every `step`-th of these calls fails, from the `first` on, counted for each thread.
+    fn of(bed: &Bed, daemon: &Daemon, calls: &str, error: &str, (first, step): (u64, u64)) -> Self {
+        let told = bed.path("strace");
         let pid = daemon.pid().to_string();
         let inject = format!("inject={calls}:error={error}:when={first}+{step}");
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &pid, "-e", &format!("trace={calls}"), "-e", &inject]);
+        strace.args(["-f", "-qq", "-p", &pid, "-e", &format!("trace={calls}"), "-e", &inject, "-o"]).arg(&told);
         let child = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace starts");
         let traced = || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
         };
         assert!(wait_until(Duration::from_secs(10), traced), "strace does not come to {pid}");
-        Self(child)
+        Self { strace: child, told }
+    }
+
+    /// Ends them; how often something failed.
+    fn end(self) -> usize {
+        let told = self.told.clone();
+        drop(self);
+        std::fs::read_to_string(told).unwrap_or_default().matches("(INJECTED)").count()
     }
 }
 
 impl Drop for Errors {
     fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).expect("a process id"));
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.strace.id()).expect("a process id"));
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        if wait(&mut self.0, Duration::from_secs(10)).is_none() {
-            let _ = self.0.kill();
+        if wait(&mut self.strace, Duration::from_secs(10)).is_none() {
+            let _ = self.strace.kill();
         }
-        let _ = self.0.wait();
+        let _ = self.strace.wait();
     }
 }
 
@@ -121,27 +135,34 @@ fn errors_of_the_disk_are_no_success_and_are_over_with_the_fault() {
         .flat_map(|_| CALLS)
         .map(|calls| {
             let (error, format) = (*chance.one_of(&ERRORS), *chance.one_of(&["ndjson", "parquet"]));
-            format!("{calls} {error} {format} {} {}", 1 + chance.below(8), 1 + chance.below(8))
+            format!("{calls} {error} {format} {} {}", 1 + chance.below(2), 1 + chance.below(4))
         })
         .collect();
+    let struck = AtomicU64::new(0);
     each(&cases, |case| {
         let [calls, error, format, first, step] = case.split(' ').collect::<Vec<_>>()[..] else { panic!("{case}") };
         let bed = bed(format);
-        let mut daemon = bed.start();
+        let daemon = bed.start();
         let id = daemon.run("shop");
-        let errors = Errors::of(&daemon, calls, error, (first.parse().expect("n"), step.parse().expect("n")));
-        let over = || {
-            let state = daemon.alive().then(|| daemon.task(&id)["task"]["state"].clone());
-            state.is_none_or(|state| ["succeeded", "failed"].iter().any(|end| state == *end))
+        let errors = Errors::of(&bed, &daemon, calls, error, (first.parse().expect("n"), step.parse().expect("n")));
+        // Nothing where the daemon has ended.
+        let state = || {
+            let answer = daemon.ask("GET", &format!("/v1/tasks/{id}"), "").ok()?;
+            let task: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+            Some(task["result"]["task"]["state"].as_str().or(task["task"]["state"].as_str())?.to_owned())
         };
-        wait_until(Duration::from_secs(4), over);
-        if daemon.alive() && daemon.task(&id)["task"]["state"] == "succeeded" {
+        wait_until(Duration::from_secs(4), || state().is_none_or(|state| ["succeeded", "failed"].contains(&&*state)));
+        if state().is_some_and(|state| state == "succeeded") {
             exact(&bed);
         }
-        drop(errors);
+        let failed = errors.end();
+        println!("torture: {failed} calls of {calls} failed with {error}");
+        struck.fetch_add(u64::from(failed > 0), Relaxed);
         recovers(&bed, daemon, &id);
     });
-    println!("torture: {} faults of the disk held, lost 0, duplicated 0, no false success", cases.len());
+    let struck = struck.into_inner();
+    println!("torture: {struck} of {} faults of the disk struck, lost 0, duplicated 0, no false success", cases.len());
+    assert!(struck * 4 >= cases.len() as u64 * 3, "most of them must strike");
 }
 
 #[test]

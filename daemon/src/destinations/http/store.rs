@@ -113,13 +113,9 @@ impl HttpPut {
         let status = response.status();
         if status.is_success() {
             crash::point("delivery.copied");
-            let verified = self.verify(key, expected).await;
-            // It is ours, and damaged: out of the way of the next attempt.
+            // Nothing was there, and the server says that it made it.
             let ours = self.is_conditional() || status == StatusCode::CREATED;
-            if ours && matches!(verified, Err(DestinationError::Corrupt { .. })) {
-                let _ = self.asker.send(Method::DELETE, key, HeaderMap::new(), &Payload::None).await;
-            }
-            return verified;
+            return if ours { self.verify_ours(key, expected).await } else { self.verify(key, expected).await };
         }
         if refused(status) && self.is_there(key, expected).await? {
             return Ok(());
@@ -163,7 +159,17 @@ impl HttpPut {
         self.asker.error("verify", key, ErrorClass::Config, &message)
     }
 
-    pub(super) async fn verify(&self, key: &str, expected: &Expected) -> Result<(), DestinationError> {
+    /// The same for what can only be ours: where it is damaged it is taken out of the way of the next attempt.
+    async fn verify_ours(&self, key: &str, expected: &Expected) -> Result<(), DestinationError> {
+        let verified = self.verify(key, expected).await;
+        if matches!(verified, Err(DestinationError::Corrupt { .. })) {
+            let _ = self.asker.send(Method::DELETE, key, HeaderMap::new(), &Payload::None).await;
+        }
+        verified
+    }
+
+    /// Whether what is stored is what was sent, as far as `verify` has it looked at.
+    async fn verify(&self, key: &str, expected: &Expected) -> Result<(), DestinationError> {
         let method = match self.settings.verify {
             HttpVerify::ReadBack => Method::GET,
             HttpVerify::Size => Method::HEAD,
@@ -177,10 +183,15 @@ impl HttpPut {
         }
         if method == Method::HEAD {
             let size = response.headers().get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-            return match size.and_then(|size| size.parse::<u64>().ok()) {
-                Some(bytes) if bytes == expected.bytes => Ok(()),
-                found => Err(self.corrupt(key, format!("the server tells a size of {found:?}"))),
-            };
+            match size.and_then(|size| size.parse::<u64>().ok()) {
+                Some(bytes) if bytes == expected.bytes => return Ok(()),
+                Some(bytes) => return Err(self.corrupt(key, format!("what is stored has {bytes} bytes"))),
+                // It does not say: then all of it is read.
+                None => response = self.asker.send(Method::GET, key, HeaderMap::new(), &Payload::None).await?,
+            }
+            if !response.status().is_success() {
+                return Err(self.asker.refusal("verify", key, &response));
+            }
         }
         let mut digester = Digester::default();
         while let Some(bytes) = self.asker.piece(key, &mut response).await? {
@@ -257,7 +268,7 @@ impl HttpPut {
         if self.settings.verify == HttpVerify::None {
             notes.push("what is stored there is not verified (`verify: none`)".to_owned());
         }
-        self.verify(&key, &expected).await?;
+        self.verify_ours(&key, &expected).await?;
         let deleted = self.asker.send(Method::DELETE, &key, HeaderMap::new(), &Payload::None).await?;
         if !deleted.status().is_success() && deleted.status() != StatusCode::NOT_FOUND {
             let status = deleted.status().as_u16();

@@ -194,6 +194,15 @@ async fn whatever_a_server_answers_the_object_is_there_once_and_whole() {
 }
 
 #[tokio::test]
+async fn a_probe_that_arrives_damaged_is_no_trouble_for_the_next_one() {
+    let store = Store::start(|n| (n == 1).then(|| (Damaged, answer(201)))).await;
+    let place = store.destination(json!({}));
+    let error = place.probe().await.unwrap_err();
+    assert!(matches!(error, DestinationError::Corrupt { .. }), "{error}");
+    assert_eq!(place.probe().await.unwrap().notes, [""; 0]);
+}
+
+#[tokio::test]
 async fn what_a_request_says() {
     let store = Store::start(|_| None).await;
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 //! them, all are sent again. Completing is not conditional there, so the object is looked for right before.
 
 use super::Objects;
-use crate::base::error::ErrorClass;
+use crate::base::error::{Chain, ErrorClass};
 use crate::config::settings;
 use crate::destinations::s3::plan;
 use crate::destinations::spooled::{self, Piece};
@@ -76,14 +76,17 @@ impl Objects {
         Err(DestinationError::Conflict { location: self.location(key), found })
     }
 
-    /// Looks at what the store said a moment ago that it made of ours. What is damaged is taken away, for the next try.
+    /// Looks at what the store said a moment ago that it made of ours, where nothing was before and which bears this task's name:
+    /// what is damaged is taken away, for the next try.
     async fn verify(&self, key: &str, expected: &Expected) -> Result<(), DestinationError> {
         match self.adopt(key, expected).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.vanished(key)),
             Err(DestinationError::Conflict { location, found }) => {
-                self.remove(key).await?;
-                Err(DestinationError::Corrupt { location, found: format!("what is stored has {found}") })
+                let left = self.remove(key).await.err().map_or_else(String::new, |error| {
+                    format!("; it stays there, and must be moved away by hand: failed to {}", Chain(&error))
+                });
+                Err(DestinationError::Corrupt { location, found: format!("what is stored has {found}{left}") })
             }
             Err(error) => Err(error),
         }

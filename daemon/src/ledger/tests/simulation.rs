@@ -46,7 +46,7 @@ fn object(n: u64) -> String {
 impl Sim<'_> {
     fn tell(&self, text: impl FnOnce() -> String) {
         if self.told {
-            println!("{} ({})", text(), self.state);
+            println!("sim: {} ({})", text(), self.state);
         }
     }
 
@@ -57,13 +57,13 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// Sends an object to a store; whether the store said that it has it.
+    /// Sends an object to a store; whether the store said that it has it, and it is there.
     fn send(&mut self, at: usize, key: String, bytes: Vec<u8>, well: bool) -> Result<bool, Broken> {
         let (taken, answered) = match self.random.below(if well { 1 } else { 4 }) {
             0 => (true, true),
             1 => (true, false),
-            2 => (false, false),
-            _ => return Ok(false),
+            2 => (false, true),
+            _ => (false, false),
         };
         self.tell(|| format!("{key} goes to {}: taken {taken}, answered {answered}", DESTINATIONS[at]));
         if taken {
@@ -72,7 +72,7 @@ impl Sim<'_> {
                 return Err(format!("{key} at {} would be another one", DESTINATIONS[at]));
             }
         }
-        Ok(answered)
+        Ok(answered && self.stores[at].contains_key(&key))
     }
 
     /// One step of the worker of a destination.

@@ -57,7 +57,7 @@ impl Sim {
 
     fn tell(&self, text: impl FnOnce() -> String) {
         if self.told {
-            println!("{} {}", self.now, text());
+            println!("sim: {} {}", self.now, text());
         }
     }
 
@@ -70,16 +70,20 @@ impl Sim {
     fn judge(&self, decision: Decision) -> Result<(), Broken> {
         let (first_open, now) = (self.first(), self.now);
         let all_due = |from: Timestamp, slot: Timestamp| {
+            if self.plan.timetable.next(slot).is_some_and(|next| self.plan.due(next) <= now) {
+                return false;
+            }
             let mut at = from;
             for _ in 0..COUNTED {
                 if at == slot {
-                    let next = self.plan.timetable.next(at);
-                    return next.is_none_or(|next| self.plan.due(next) > now);
+                    return true;
                 }
                 let Some(next) = self.plan.timetable.next(at).filter(|next| *next <= slot) else { return false };
                 at = next;
             }
-            true
+            // Too many to count; but it is one of them.
+            let before = slot - SignedDuration::from_secs(1);
+            self.plan.timetable.next(before) == Some(slot)
         };
         let late = |slot: Timestamp| self.plan.due(slot).duration_until(now);
         let holds = match decision {

@@ -50,7 +50,7 @@ impl Sim {
 
     fn tell(&self, text: impl FnOnce() -> String) {
         if self.told {
-            println!("{} {}", self.now, text());
+            println!("sim: {} {}", self.now, text());
         }
     }
 
