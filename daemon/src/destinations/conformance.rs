@@ -197,7 +197,8 @@ async fn resumes(place: &dyn Destination, dir: &Path) {
     assert!(content(place, key).await.unwrap() == bytes, "torn {torn} times");
     let sent = place.sent() - before;
     println!("torn {torn} times, sent {sent} of {}", bytes.len());
-    assert!(sent <= bytes.len() as u64 + torn * 11_000_000 + 100_000, "{sent} bytes sent, torn {torn} times");
+    // What was under way at each tear, and what a client sent once more by itself to a server that was slow.
+    assert!(sent <= bytes.len() as u64 + (torn + 1) * 11_000_000, "{sent} bytes sent, torn {torn} times");
     place.delete(key).await.unwrap();
 }
 

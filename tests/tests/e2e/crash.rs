@@ -14,6 +14,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Answers per second: slow enough that segments stay open long enough for the page journal.
@@ -196,11 +197,12 @@ fn killed_at_a_later_passage() {
 /// Runs in several formats, each killed again and again at moments that a seed tells, before it may come to its end.
 #[test]
 fn killed_at_random_moments() {
-    let (runs, kills) = if torture() { (40, 25) } else { (12, 5) };
+    let (runs, most, wanted_kills) = if torture() { (120, 20, 1000) } else { (14, 6, 50) };
     let mut chance = Chance::of_this_run("random kills");
     let formats = ["ndjson", "parquet", "csv", "json"];
     let wanted = formats.map(undisturbed);
     let cases: Vec<String> = (0..runs).map(|n| format!("{} {}", n % formats.len(), chance.below(u64::MAX))).collect();
+    let killed = AtomicU64::new(0);
     each(&cases, |case| {
         let (format, seed) = case.split_once(' ').expect("a format and a seed");
         let format: usize = format.parse().expect("a number");
@@ -209,15 +211,23 @@ fn killed_at_random_moments() {
         bed.bed.api.set_faults(vec![Fault::rate(RATE)]);
         // Dying so often before anything is committed is what a task gives up at.
         bed.bed.config["exports"]["shop"]["attempts"] = 50.into();
-        // Short enough that a run is seldom over before the next kill.
-        let longest = u64::try_from(time.as_micros()).expect("a run ends") / 3;
-        for _ in 0..kills {
-            let daemon = bed.start();
-            daemon.run("shop");
+        // Some runs die before they have got anywhere, others when they are nearly done.
+        let longest = u64::try_from(time.as_micros()).expect("a run ends") / (2 + chance.below(8));
+        let mut daemon = bed.start();
+        let id = daemon.run("shop");
+        for _ in 0..most {
             std::thread::sleep(Duration::from_micros(chance.below(longest)));
             daemon.kill();
+            killed.fetch_add(1, Relaxed);
+            daemon = bed.start();
+            if daemon.task(&id)["task"]["state"] == "succeeded" {
+                break;
+            }
         }
+        drop(daemon);
         finishes(&bed, parts);
     });
-    println!("torture: {} kills at random moments of {runs} runs held, lost 0, duplicated 0", runs * kills);
+    let killed = killed.into_inner();
+    println!("torture: {killed} kills at random moments of {runs} runs held, lost 0, duplicated 0");
+    assert!(killed >= wanted_kills, "{killed} kills");
 }
