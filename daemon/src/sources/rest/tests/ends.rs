@@ -69,7 +69,9 @@ async fn an_unreadable_total_does_not_slow_the_reading_down() {
         pages.next().await.unwrap().unwrap();
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.got().len(), 12, "four are taken, eight run ahead");
+    // Behind an answer that is late as many again may be asked for.
+    let asked = server.got().len();
+    assert!((12..=20).contains(&asked), "four are taken, eight and more run ahead: {asked}");
 }
 
 #[tokio::test]
