@@ -4,6 +4,8 @@
 //! log: upload ──▶ store lists its parts ──▶ those that both know are kept ──▶ the others are sent ──▶ complete ──▶ compare ──▶ forget
 //!         └─ none, or the store forgot it ──▶ begin, note the id ──┘
 //! ```
+//! A store that is putting the object together for a run that was killed has forgotten the upload and has no object yet: where
+//! every part had arrived, that is waited for before anything is sent again.
 //! The outcome of a request that was not answered is found out by looking: what is there and the same was our own doing.
 
 use super::S3;
@@ -17,6 +19,14 @@ use crate::destinations::{DestinationError, Expected, Put};
 use crate::model::upload::{Part, Upload};
 use futures_util::StreamExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long an object is waited for of which every part had arrived.
+const ASSEMBLY: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 15 });
+
+/// The longest between two looks at it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Answers to a completion that say that the parts do not make the object; they are sent anew.
 const UNUSABLE: [&str; 8] = [
@@ -94,6 +104,22 @@ impl S3 {
         }
     }
 
+    /// Whether the object is there and the same, or soon is: the store may still be putting it together.
+    async fn appears(&self, key: &str, expected: &Expected) -> Result<bool, DestinationError> {
+        let until = Instant::now() + ASSEMBLY;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            if self.adopt(key, expected).await? {
+                return Ok(true);
+            }
+            if Instant::now() > until {
+                return Ok(false);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK);
+        }
+    }
+
     /// Compares what was just stored. What is damaged is taken away, so that it is sent again, but only where it can be nobody
     /// else's.
     async fn check(&self, key: &str, expected: &Expected, composite: Option<&str>) -> Result<(), DestinationError> {
@@ -124,14 +150,16 @@ impl S3 {
         begun: Option<Upload>,
         part_size: u64,
     ) -> Result<(), DestinationError> {
+        let all_sent = begun.as_ref().is_some_and(|noted| plan::whole(&noted.parts) == Some(put.expected.crc32c));
         let going = match begun {
-            Some(upload) => self.resume(key, put, upload).await?,
+            Some(noted) => self.resume(key, put, noted).await?,
             None => None,
         };
         let going = match going {
             Some(going) => going,
             // Either it was completed before a crash, or somebody else's object has the name: no part needs to be sent.
-            None if self.adopt(key, put.expected).await? => return Ok(put.log.forget().await?),
+            None if all_sent && self.appears(key, put.expected).await? => return Ok(put.log.forget().await?),
+            None if !all_sent && self.adopt(key, put.expected).await? => return Ok(put.log.forget().await?),
             None => self.begin(key, put, part_size).await?,
         };
         let parts = self.send_missing(key, put, &going).await?;
@@ -140,10 +168,7 @@ impl S3 {
 
     /// What is left to do of an upload that was begun earlier; `None` if the store no longer knows it.
     async fn resume(&self, key: &str, put: &Put<'_>, noted: Upload) -> Result<Option<Going>, DestinationError> {
-        let Some(listed) = self.client.parts(key, &noted.id).await? else {
-            put.log.forget().await?;
-            return Ok(None);
-        };
+        let Some(listed) = self.client.parts(key, &noted.id).await? else { return Ok(None) };
         let done = plan::trusted(&noted, &listed, put.expected.bytes);
         Ok(Some(Going { id: noted.id, part_size: noted.part_size, done, whole: listed.whole }))
     }
@@ -268,7 +293,11 @@ impl S3 {
         if !unknown {
             return Err(failure.into());
         }
-        match self.adopt(key, put.expected).await {
+        let there = match gone {
+            true => self.appears(key, put.expected).await,
+            false => self.adopt(key, put.expected).await,
+        };
+        match there {
             // It was our own request that came through, or another run's of the same file.
             Ok(true) => self.adopted(key, put, going).await,
             Ok(false) if gone => Err(self.begin_anew(put, failure).await?),
