@@ -17,9 +17,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// What the kernel answers with an error. Data go by `write` to files, sockets and the log alike, and are left alone here: a full
-/// disk is what fails them.
-const CALLS: [&str; 8] = [
+/// What the kernel answers with an error. Those of [`DATA`] come first.
+const CALLS: [&str; 10] = [
+    DATA[0],
+    DATA[1],
     "fsync",
     "fdatasync",
     "pwrite64",
@@ -29,6 +30,9 @@ const CALLS: [&str; 8] = [
     "mkdir,mkdirat",
     "unlink,unlinkat",
 ];
+
+/// By these go data to files, sockets and the log alike: they fail at the files of the spool and of the ledger alone.
+const DATA: [&str; 2] = ["write,writev,pwrite64", "read,pread64,copy_file_range"];
 
 const ERRORS: [&str; 4] = ["EIO", "EROFS", "ENOSPC", "EDQUOT"];
 
@@ -46,6 +50,17 @@ fn bed(format: &str) -> Bed {
     bed
 }
 
+/// Where a task of [`bed`] spools what it reads, and where the ledger is.
+fn files(bed: &Bed, task: &str) -> Vec<PathBuf> {
+    let spool = bed.path(&format!("lake/.saas-export/spool/{task}/regions"));
+    let parts = (0..3).flat_map(|lane| (0..8).map(move |n| format!("part-{lane}-{n:06}")));
+    let mut files: Vec<_> = parts
+        .flat_map(|part| ["journal", "ndjson", "parquet"].map(|ending| spool.join(format!("{part}.{ending}"))))
+        .collect();
+    files.extend(["state/ledger.db", "state/ledger.db-wal"].map(|name| bed.path(name)));
+    files
+}
+
 /// System calls of a daemon that fail until this is dropped.
 struct Errors {
     strace: Child,
@@ -54,13 +69,18 @@ struct Errors {
 }
 
 impl Errors {
-    /// Every `step`-th of these calls fails, from the `first` on, counted for each thread.
-    fn of(bed: &Bed, daemon: &Daemon, calls: &str, error: &str, (first, step): (u64, u64)) -> Self {
+    /// Every `step`-th of these calls of the daemon that runs the task fails, from the `first` on, counted for each thread.
+    fn of(bed: &Bed, (daemon, task): (&Daemon, &str), calls: &str, error: &str, (first, step): (u64, u64)) -> Self {
         let told = bed.path("strace");
         let pid = daemon.pid().to_string();
         let inject = format!("inject={calls}:error={error}:when={first}+{step}");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-p", &pid, "-e", &format!("trace={calls}"), "-e", &inject, "-o"]).arg(&told);
+        if DATA.contains(&calls) {
+            for file in files(bed, task) {
+                strace.arg("-P").arg(file);
+            }
+        }
         let child = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace starts");
         let traced = || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -144,7 +164,8 @@ fn errors_of_the_disk_are_no_success_and_are_over_with_the_fault() {
         let bed = bed(format);
         let daemon = bed.start();
         let id = daemon.run("shop");
-        let errors = Errors::of(&bed, &daemon, calls, error, (first.parse().expect("n"), step.parse().expect("n")));
+        let errors =
+            Errors::of(&bed, (&daemon, &id), calls, error, (first.parse().expect("n"), step.parse().expect("n")));
         // Nothing where the daemon has ended.
         let state = || {
             let answer = daemon.ask("GET", &format!("/v1/tasks/{id}"), "").ok()?;
