@@ -20,6 +20,7 @@ mod single;
 mod snapshot;
 mod speed;
 mod tasks;
+mod upgrade;
 
 use super::input::{Change, NewTask, Newest, StreamEnd};
 use super::*;
