@@ -32,6 +32,9 @@ struct Sim<'a> {
     /// What lies at each destination.
     stores: [BTreeMap<String, Vec<u8>>; 2],
     workers: [Worker; 2],
+    /// The manifest at each destination, now and before the last cancel.
+    composed: BTreeMap<usize, Vec<u8>>,
+    taken_back: BTreeMap<usize, Vec<u8>>,
     state: TaskState,
     told: bool,
 }
@@ -93,10 +96,14 @@ impl Sim<'_> {
                         }
                     }
                     None if self.state == TaskState::Processing => {
-                        // Each try would say something else, e.g. the time.
-                        let said = format!("manifest of {}", self.random.below(1000)).into_bytes();
-                        let composed = ledger.compose_manifest(&task, STREAM, name, said).await;
-                        Worker::Composed(composed.map_err(failed)?)
+                        // Each try would say something else, but what a cancel took back is composed anew of the same rows.
+                        let said = match self.taken_back.get(&at) {
+                            Some(before) => before.clone(),
+                            None => format!("manifest of {}", self.random.below(1000)).into_bytes(),
+                        };
+                        let composed = ledger.compose_manifest(&task, STREAM, name, said).await.map_err(failed)?;
+                        self.composed.insert(at, composed.clone());
+                        Worker::Composed(composed)
                     }
                     None => Worker::Looks,
                 }
@@ -148,6 +155,26 @@ impl Sim<'_> {
         self.look()
     }
 
+    /// An operator cancels it: refused exactly where it is published somewhere already, and then nothing has changed.
+    async fn cancel(&mut self) -> Result<(), Broken> {
+        let rows = self.ledger.manifests(&self.task).await.unwrap();
+        let published = rows.iter().any(|row| row.published_at.is_some());
+        let cancelled = self.happens(TaskEvent::Cancel).await;
+        match (published, &cancelled) {
+            (true, Err(why)) if why.contains("already published") => {}
+            (false, Ok(())) => {
+                self.workers = Default::default();
+                self.taken_back = self.composed.clone();
+            }
+            _ => return Err(format!("published: {published}, cancelled: {cancelled:?}")),
+        }
+        let state = self.ledger.task(&self.task).await.unwrap().unwrap().state;
+        if state != self.state {
+            return Err(format!("the ledger has {state}"));
+        }
+        self.look()
+    }
+
     async fn step(&mut self) -> Result<(), Broken> {
         match (self.random.below(16), self.state) {
             (0, _) => {
@@ -170,9 +197,10 @@ impl Sim<'_> {
                 self.workers = Default::default();
                 self.happens(TaskEvent::Fail).await?;
             }
+            (10, TaskState::Processing | TaskState::Paused) => self.cancel().await?,
             (4..=9, TaskState::Pending) => self.happens(TaskEvent::Start).await?,
             (4..=6, TaskState::Paused) => self.happens(TaskEvent::Resume).await?,
-            (4..=6, TaskState::Failed) => self.happens(TaskEvent::Retry).await?,
+            (4..=6, TaskState::Failed | TaskState::Cancelled) => self.happens(TaskEvent::Retry).await?,
             // Deliveries of a paused task go on, but publish nothing.
             (_, TaskState::Processing | TaskState::Paused) => {
                 let at = self.random.below(2);
@@ -194,8 +222,8 @@ impl Sim<'_> {
                 TaskState::Succeeded => return Ok(()),
                 TaskState::Pending => self.happens(TaskEvent::Start).await?,
                 TaskState::Paused => self.happens(TaskEvent::Resume).await?,
-                TaskState::Failed => self.happens(TaskEvent::Retry).await?,
-                TaskState::Processing | TaskState::Cancelled => {
+                TaskState::Failed | TaskState::Cancelled => self.happens(TaskEvent::Retry).await?,
+                TaskState::Processing => {
                     self.works(turn % 2, true).await?;
                     self.ends().await?;
                 }
@@ -212,9 +240,9 @@ fn every_schedule_keeps_the_promises_of_deliveries() {
     simulate::all("the deliveries", 100, |seed, told| {
         runtime.block_on(async {
             let task = extract(&ledger, new_task(&format!("shop-{seed}"), "eu"), false).await;
-            let (stores, workers) = Default::default();
+            let (stores, workers, composed, taken_back) = Default::default();
             let (random, state) = (Random::new(seed), TaskState::Processing);
-            let mut sim = Sim { ledger: &ledger, task, random, stores, workers, state, told };
+            let mut sim = Sim { ledger: &ledger, task, random, stores, workers, composed, taken_back, state, told };
             sim.play().await?;
             Ok(1)
         })

@@ -33,6 +33,20 @@ struct Sim {
 /// The end of a schedule that broke a promise.
 type Broken = String;
 
+/// Nobody is started before one like it that came earlier.
+fn first_come(queue: &[QueuedTask], chosen: &[TaskId], slots: &Slots) -> Result<(), Broken> {
+    for (at, late) in queue.iter().enumerate().filter(|(_, task)| chosen.contains(&task.id)) {
+        let alike = |early: &&QueuedTask| {
+            let likeness = |task: &QueuedTask| (task.export.clone(), task.chained, task.extracted);
+            likeness(early) == likeness(late) && !slots.stopping.contains(&early.id)
+        };
+        if let Some(early) = queue[..at].iter().filter(alike).find(|early| !chosen.contains(&early.id)) {
+            return Err(format!("{} is started before {}", late.id.as_str(), early.id.as_str()));
+        }
+    }
+    Ok(())
+}
+
 impl Sim {
     fn new(seed: u64, told: bool) -> Self {
         let now = "2024-02-28T12:00:00Z".parse().unwrap();
@@ -109,7 +123,9 @@ impl Sim {
             stopping: self.running.keys().map(|n| self.rows[*n].id.clone()).collect(),
             closed: self.closed.clone(),
         };
-        for id in choose(&queue, slots) {
+        let chosen = choose(&queue, slots.clone());
+        first_come(&queue, &chosen, &slots)?;
+        for id in chosen {
             let n = self.rows.iter().position(|row| row.id == id).ok_or("a task is started that is not there")?;
             if let Some(change) = used_up(self.rows[n].attempt, ATTEMPTS) {
                 self.apply(n, TaskEvent::Fail, &change)?;
