@@ -19,7 +19,8 @@ self=$(realpath "$0")
 fail() { echo "box.sh: $*" >&2; exit 1; }
 
 leader() { # PID 1 of the box, seen from here
-  [ -s "$box/leader" ] && kill -0 "$(cat "$box/leader")" 2>/dev/null && cat "$box/leader"
+  # Not another process that has the number now.
+  [ -s "$box/leader" ] && [ "$(ps -o ppid=,comm= -p "$(cat "$box/leader")" | xargs)" = "$(cat "$box/nspawn") systemd" ] && cat "$box/leader"
 }
 
 make_base() { # the system that every box is made of

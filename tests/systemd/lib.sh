@@ -4,6 +4,7 @@
 # shellcheck disable=SC2154,SC2034
 bin=${CARGO_TARGET_DIR:-target}/debug
 [ "${1:-}" != --bin-dir ] || bin=$2
+bin=$(realpath "$bin")
 for program in saas-export-daemon exportctl sample-api; do
   [ -x "$bin/$program" ] || { echo "$bin/$program is missing: build the programs first, or name their directory by --bin-dir" >&2; exit 2; }
 done
@@ -61,7 +62,7 @@ begin() { # a task that is in the middle of its reading; its id is in $task
     [ "$(api truth | jq .requests)" -lt "$middle" ] || break
     sleep 0.05
   done
-  [ "$(state "$task")" = processing ] || fail "$task is not in the middle"
+  [ "$(api truth | jq .requests)" -ge "$middle" ] && [ "$(state "$task")" = processing ] || fail "$task is not in the middle"
 }
 
 # What was exported is what the API has, each record once, and byte for byte what an undisturbed export wrote.

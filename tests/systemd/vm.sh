@@ -21,7 +21,9 @@ ssh=(ssh -q -i "$base/key" -p "$port" -o StrictHostKeyChecking=no -o UserKnownHo
 
 fail() { echo "vm.sh: $*" >&2; exit 1; }
 
-alive() { [ -s "$vm/pid" ] && kill -0 "$(cat "$vm/pid")" 2>/dev/null; }
+alive() { # its own process, not another that has the number now, nor what is left of it
+  [ -s "$vm/pid" ] && grep -qsF "file=$vm/disk," "/proc/$(cat "$vm/pid")/cmdline"
+}
 
 make_base() { # the disk that every machine begins with
   local mirror root=$base/root
@@ -85,7 +87,10 @@ power_failure() {
   alive || return 0
   pid=$(cat "$vm/pid")
   kill -KILL "$pid"
-  while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+  for _ in $(seq 100); do
+    alive || break
+    sleep 0.1
+  done
   "${ssh[@]}" -O exit 2>/dev/null || true
   rm -f "$vm/pid" "$vm/ssh"
 }

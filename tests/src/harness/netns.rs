@@ -7,8 +7,11 @@ use super::programs::{has, root_or_skip, skipped};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The namespaces of the calling thread; they go with the last process in them.
 pub struct Net {
@@ -65,6 +68,16 @@ impl Net {
             return None;
         }
         net.rate(None);
+        // One that ignores the request answers as if it had done it.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut probe = TcpStream::connect(listener.local_addr().expect("a port")).expect("a connection");
+        net.reset_connections();
+        probe.set_read_timeout(Some(Duration::from_secs(1))).expect("a time");
+        let reset = probe.read(&mut [0]).is_err_and(|error| error.kind() != ErrorKind::WouldBlock);
+        if !reset {
+            skipped("network: this kernel resets no connection for ss -K");
+            return None;
+        }
         Some(net)
     }
 
@@ -90,6 +103,13 @@ impl Net {
     #[track_caller]
     pub fn rules(&self, rules: &str) {
         self.run("nft", &["-f", &self.write_rules(rules)]);
+    }
+
+    /// The packets that met rules with a `counter`.
+    pub fn struck(&self) -> u64 {
+        let listed = Command::new("nft").args(["list", "table", "inet", "f"]).output().expect("nft runs");
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        text.split("counter packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     /// So many kilobits a second at most; none: as fast as it goes.

@@ -127,7 +127,7 @@ fn dies_at(format: &str, point: &str, wanted: &Parts) {
     let daemon = bed.start_with(&[("SAAS_EXPORT_CRASH_AT", point)]);
     // At the first points the daemon dies before it can answer.
     let _ = daemon.ask("POST", "/v1/exports/shop/run", "");
-    let (status, said) = daemon.ended(Duration::from_secs(20));
+    let (status, said) = daemon.ended(PATIENCE);
     assert_eq!(status.signal(), Some(9), "killed by itself at {point}:\n{said}");
     finishes(&bed, wanted);
 }

@@ -81,7 +81,6 @@ fn s3(run: &str) -> Option<Kind> {
     let (proxy, endpoint) = Proxy::before_url(settings["s3"]["endpoint"].as_str()?);
     settings["s3"]["endpoint"] = endpoint.into();
     settings["s3"]["prefix"] = run.into();
-    // Several parts for each file, so that every point of an upload is passed.
     settings["s3"]["transfer"] = json!({ "connections": 2 });
     let mut secrets = String::new();
     for (key, name) in [("access_key_id", "MATRIX_S3_KEY"), ("secret_access_key", "MATRIX_S3_SECRET")] {

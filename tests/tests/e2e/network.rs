@@ -27,15 +27,15 @@ enum Wrong {
 }
 
 /// Nothing of TCP comes through.
-const BLACK_HOLE: &str = "meta l4proto tcp drop";
+const BLACK_HOLE: &str = "meta l4proto tcp counter drop";
 /// Nobody answers to who wants to connect.
-const NO_ANSWER: &str = "tcp flags & (syn | ack) == syn drop";
+const NO_ANSWER: &str = "tcp flags & (syn | ack) == syn counter drop";
 /// Nobody listens.
-const REFUSED: &str = "tcp flags & (syn | ack) == syn reject with tcp reset";
+const REFUSED: &str = "tcp flags & (syn | ack) == syn counter reject with tcp reset";
 /// Connections stall in the middle of something.
-const STALLS: &str = "meta l4proto tcp quota over 60 kbytes drop";
+const STALLS: &str = "meta l4proto tcp quota over 60 kbytes counter drop";
 /// Connections end in the middle of something.
-const CUT: &str = "meta l4proto tcp quota over 60 kbytes reject with tcp reset";
+const CUT: &str = "meta l4proto tcp quota over 60 kbytes counter reject with tcp reset";
 
 const WHILE: Duration = Duration::from_millis(1500);
 
@@ -48,6 +48,7 @@ impl Wrong {
                 net.rules(rules);
                 net.reset_connections();
                 std::thread::sleep(WHILE);
+                assert!(net.struck() > 0, "no packet met {rules}");
                 net.rules("");
             }
             Self::Resets => (0..15).for_each(|_| {
@@ -88,6 +89,7 @@ fn every_destination_is_exact_whatever_becomes_of_the_packets() {
         let mut scene = matrix::scene();
         let rest = &mut scene.bed.config["sources"]["shop"]["rest"];
         rest["keep_alive"] = serde_json::json!({ "read_timeout": "1s", "connect_timeout": "1s" });
+        scene.bed.config["exports"]["shop"]["attempts"] = 50.into();
         // Slow enough that it meets the fault, and that the last pages come behind it.
         scene.bed.api.set_faults(vec![Fault::rate(8.0)]);
         let daemon = scene.start();

@@ -5,12 +5,16 @@
 
 use crate::crash::{RATE, Scene, bed_in, each, finishes, points, undisturbed};
 use crate::torture;
+use saas_export_tests::harness::bed::PATIENCE;
+use saas_export_tests::harness::chance::Chance;
 use saas_export_tests::harness::programs::{has, root_or_skip, skipped};
 use saas_export_tests::sample::Fault;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+
+const UNSYNCED: &[u8] = b"written, and not synced";
 
 /// A file system whose power can be cut; it goes with the value.
 struct Disk {
@@ -65,8 +69,9 @@ impl Disk {
         run(Command::new("sync").arg("-f").arg(self.root()));
     }
 
-    /// The power fails.
+    /// The power fails. A file that nobody synced goes with it, or this would be no such failure.
     fn cut(&self) {
+        std::fs::write(self.unsynced(), UNSYNCED).expect("it is written");
         run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.root()));
     }
 
@@ -81,6 +86,12 @@ impl Disk {
         });
         assert!(free, "{} is still in use", self.root().display());
         run(&mut self.mount());
+        let left = std::fs::read(self.unsynced()).unwrap_or_default();
+        assert!(left != UNSYNCED, "what nobody synced is there: the power did not fail");
+    }
+
+    fn unsynced(&self) -> PathBuf {
+        self.root().join("unsynced")
     }
 }
 
@@ -119,7 +130,7 @@ fn cut_at(disk: &Disk, format: &str, point: &str, wanted: &crate::crash::Parts) 
     let scene = scene(disk, format);
     let daemon = scene.bed.start_with(&[("SAAS_EXPORT_CRASH_AT", point)]);
     let answer = daemon.ask("POST", "/v1/exports/shop/run", "");
-    let (status, said) = daemon.ended(Duration::from_secs(20));
+    let (status, said) = daemon.ended(PATIENCE);
     disk.cut();
     assert_eq!(status.signal(), Some(9), "killed by itself at {point}:\n{said}");
     let accepted = answer.ok().filter(|answer| answer.status < 300).map(|answer| answer.json());
@@ -161,8 +172,9 @@ fn the_power_fails_at_random_moments() {
         let Some(disk) = Disk::new(kind) else { continue };
         let (wanted, time) = undisturbed(format);
         let moments: u32 = if torture() { 50 } else { 4 };
-        let nth = |n: u32| (f64::from(n) + f64::from(n * 7 % 10) / 10.0) / f64::from(moments);
-        let cases: Vec<String> = (0..moments).map(|n| time.mul_f64(nth(n)).as_micros().to_string()).collect();
+        let mut chance = Chance::of_this_run("power");
+        let cases: Vec<String> =
+            (0..moments).map(|_| (time.as_micros() as u64 * chance.below(1000) / 1000).to_string()).collect();
         each(&cases, |moment| {
             cut_while_it_runs(&disk, format, Duration::from_micros(moment.parse().expect("a number")), &wanted);
         });

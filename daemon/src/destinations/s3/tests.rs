@@ -246,18 +246,20 @@ async fn an_upload_that_vanishes_under_way_is_begun_again() {
 /// A kill struck while the store put the object together: it knows the upload no more, and does not have the object yet.
 #[tokio::test]
 async fn an_object_that_is_still_put_together_is_not_sent_again() {
-    for appears in [true, false] {
+    for (appears, listed) in [(true, false), (true, true), (false, false)] {
         let (scene, bytes) = (Scene::new().await, pattern(LARGE, 1));
         scene.s3.probe().await.unwrap();
         scene.fake.rule("Complete", refuse(500, "InternalError"));
         scene.put(&bytes).await.unwrap_err();
         assert_eq!(scene.log.load().await.unwrap().unwrap().parts.len(), 3);
         put(&scene.s3, scene.dir.path(), KEY, &bytes).await.unwrap();
-        let object = {
-            let mut state = scene.fake.state();
-            state.uploads.clear();
-            state.objects.pop_first().unwrap()
-        };
+        if listed {
+            // It vanishes only when it is to be completed.
+            scene.fake.rule("Complete", refuse(404, "NoSuchUpload"));
+        } else {
+            scene.fake.state().uploads.clear();
+        }
+        let object = scene.fake.state().objects.pop_first().unwrap();
         let (before, fake) = (scene.fake.count("Part"), scene.fake.clone());
         let later = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(300)).await;

@@ -13,6 +13,7 @@ use super::api::When;
 use super::failure::Failure;
 use super::plan;
 use super::verify::Look;
+use crate::base::clock;
 use crate::base::error::ErrorClass;
 use crate::destinations::spooled::{self, Piece};
 use crate::destinations::{DestinationError, Expected, Put};
@@ -20,10 +21,12 @@ use crate::model::upload::{Part, Upload};
 use futures_util::StreamExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// How long an object is waited for of which every part had arrived.
-const ASSEMBLY: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 15 });
+/// How long an object is waited for of which every part had arrived, and as long again for each so many bytes of it.
+const ASSEMBLY: (Duration, u64) = (Duration::from_secs(if cfg!(test) { 3 } else { 15 }), 500_000_000);
+
+/// The longest that it is waited for.
+const LONGEST_ASSEMBLY: Duration = Duration::from_secs(600);
 
 /// The longest between two looks at it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -106,13 +109,15 @@ impl S3 {
 
     /// Whether the object is there and the same, or soon is: the store may still be putting it together.
     async fn appears(&self, key: &str, expected: &Expected) -> Result<bool, DestinationError> {
-        let until = Instant::now() + ASSEMBLY;
+        let (once, bytes) = ASSEMBLY;
+        let patience = (once + once.mul_f64(expected.bytes as f64 / bytes as f64)).min(LONGEST_ASSEMBLY);
+        let begun = clock::monotonic();
         let mut pause = Duration::from_millis(50);
         loop {
             if self.adopt(key, expected).await? {
                 return Ok(true);
             }
-            if Instant::now() > until {
+            if clock::since(begun) > patience {
                 return Ok(false);
             }
             tokio::time::sleep(pause).await;
