@@ -84,8 +84,8 @@ step "no threads"
 # A young daemon has few, and wants more for what comes.
 box systemctl daemon-reload
 box systemctl restart saas-export-daemon
-begin
 box systemctl set-property --runtime saas-export-daemon TasksMax=1
+begin
 until_holds "it wanted more" 60 'grep -q "max [1-9]" /sys/fs/cgroup/system.slice/saas-export-daemon.service/pids.events'
 sleep 5
 box systemctl set-property --runtime saas-export-daemon TasksMax=512
