@@ -12,6 +12,7 @@ use saas_export_tests::sample::Fault;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const UNSYNCED: &[u8] = b"written, and not synced";
@@ -20,6 +21,7 @@ const UNSYNCED: &[u8] = b"written, and not synced";
 struct Disk {
     kind: &'static str,
     home: tempfile::TempDir,
+    cuts: AtomicU32,
 }
 
 fn run(command: &mut Command) {
@@ -39,7 +41,7 @@ impl Disk {
             return None;
         }
         let home = tempfile::Builder::new().prefix("sxd-power-").tempdir().expect("a directory");
-        let disk = Self { kind, home };
+        let disk = Self { kind, home, cuts: AtomicU32::new(0) };
         std::fs::File::create(disk.image()).and_then(|file| file.set_len(400 << 20)).expect("an image");
         std::fs::create_dir(disk.root()).expect("a directory to mount at");
         run(Command::new(make).arg("-q").arg(disk.image()));
@@ -71,6 +73,8 @@ impl Disk {
 
     /// The power fails. A file that nobody synced goes with it, or this would be no such failure.
     fn cut(&self) {
+        // Never the same one: what was truncated is flushed when it is closed.
+        self.cuts.fetch_add(1, Ordering::Relaxed);
         std::fs::write(self.unsynced(), UNSYNCED).expect("it is written");
         run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.root()));
     }
@@ -91,7 +95,7 @@ impl Disk {
     }
 
     fn unsynced(&self) -> PathBuf {
-        self.root().join("unsynced")
+        self.root().join(format!("unsynced-{}", self.cuts.load(Ordering::Relaxed)))
     }
 }
 
