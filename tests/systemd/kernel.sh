@@ -107,6 +107,9 @@ is "by the same daemon" "$before" systemctl show -P MainPID saas-export-daemon
 holds "whose lines are there" "journalctl -q -o cat EXPORT_TASK=$task EXPORT_STATE=succeeded | grep -q ."
 
 step "the power is cut twice"
+# The servers lose what they had confirmed and not synced when the power of their own machine fails: to the directory alone.
+configure '  lake: { local: { root: /srv/exports } }' lake
+box systemctl restart saas-export-daemon
 begin
 "tests/systemd/$machine" power-failure
 "tests/systemd/$machine" start
@@ -116,7 +119,7 @@ echo "the task is $(state "$task")"
 "tests/systemd/$machine" power-failure
 "tests/systemd/$machine" start
 until_holds "and once more" 60 'systemctl is-active saas-export-daemon'
-everywhere "cut off twice"
+finish "cut off twice"
 holds "the ledger is as it should be" 'exportctl ledger check'
 
 step "everything held"
