@@ -107,8 +107,8 @@ impl S3 {
         }
     }
 
-    /// Whether the object is there and the same, or soon is: the store may still be putting it together.
-    async fn appears(&self, key: &str, expected: &Expected) -> Result<bool, DestinationError> {
+    /// Like `adopt`; where every part had arrived the store may still be putting the object together, which is waited for.
+    async fn appears(&self, key: &str, expected: &Expected, all_sent: bool) -> Result<bool, DestinationError> {
         let (once, bytes) = ASSEMBLY;
         let patience = (once + once.mul_f64(expected.bytes as f64 / bytes as f64)).min(LONGEST_ASSEMBLY);
         let begun = clock::monotonic();
@@ -117,7 +117,7 @@ impl S3 {
             if self.adopt(key, expected).await? {
                 return Ok(true);
             }
-            if clock::since(begun) > patience {
+            if !all_sent || clock::since(begun) > patience {
                 return Ok(false);
             }
             tokio::time::sleep(pause).await;
@@ -163,8 +163,7 @@ impl S3 {
         let going = match going {
             Some(going) => going,
             // Either it was completed before a crash, or somebody else's object has the name: no part needs to be sent.
-            None if all_sent && self.appears(key, put.expected).await? => return Ok(put.log.forget().await?),
-            None if !all_sent && self.adopt(key, put.expected).await? => return Ok(put.log.forget().await?),
+            None if self.appears(key, put.expected, all_sent).await? => return Ok(put.log.forget().await?),
             None => self.begin(key, put, part_size).await?,
         };
         let parts = self.send_missing(key, put, &going).await?;
@@ -298,11 +297,7 @@ impl S3 {
         if !unknown {
             return Err(failure.into());
         }
-        let there = match gone {
-            true => self.appears(key, put.expected).await,
-            false => self.adopt(key, put.expected).await,
-        };
-        match there {
+        match self.appears(key, put.expected, gone).await {
             // It was our own request that came through, or another run's of the same file.
             Ok(true) => self.adopted(key, put, going).await,
             Ok(false) if gone => Err(self.begin_anew(put, failure).await?),
