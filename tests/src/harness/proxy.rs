@@ -197,7 +197,7 @@ fn carry(state: &Arc<State>, mut client: TcpStream) -> io::Result<()> {
         loop {
             match answers.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
-                // The request has had its effect; of its answer nothing comes back.
+                // Of an answer to what was swallowed or cut nothing comes back.
                 Ok(_) if swallowed.load(SeqCst) => break,
                 Ok(read) => {
                     back.while_stalled();
@@ -230,6 +230,8 @@ fn carry(state: &Arc<State>, mut client: TcpStream) -> io::Result<()> {
             Passage::Cut(bytes) => {
                 state.strikes();
                 state.set_fine();
+                // A server may answer what it has of a request: the reset is what the client sees.
+                swallow.store(true, SeqCst);
                 state.forwarded.fetch_add(bytes as u64, SeqCst);
                 let _ = server.write_all(&buffer[..bytes]);
                 reset(&client);
