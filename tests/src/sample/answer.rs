@@ -58,17 +58,8 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
         let (status, json) = control::answer(&state, &head.method, &path, &bytes);
         return short(&state, status, json);
     }
-    if path.starts_with(super::table::PREFIX) {
-        // Of the faults it knows the pace, delays and statuses.
-        let verdict = state.rules().judge(&path, 0, Instant::now());
-        tokio::time::sleep(verdict.wait).await;
-        if let Some(status) = verdict.fault.and_then(|fault| fault.status) {
-            return short(&state, status, r#"{"error":"a fault"}"#);
-        }
-        let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let (status, json) =
-            state.table().answer(&format!("http://{host}"), &path, head.uri.query().unwrap_or_default());
-        return short(&state, status, json);
+    if auth::split(&path).2.starts_with(super::table::PREFIX) {
+        return rows(&state, &head, &path).await;
     }
     if issuing {
         return issue(&state, &head, &bytes).await;
@@ -99,6 +90,24 @@ pub async fn answer(state: Arc<State>, connection: Arc<OwnedFd>, request: Reques
         return refused(&state, (401, "credentials are missing or wrong"));
     }
     page(state, connection, &head, &ask, &params).await
+}
+
+/// Answers with rows of the collection that changes. Of the faults it knows the pace, delays and statuses.
+async fn rows(state: &Arc<State>, head: &http::request::Parts, path: &str) -> Response<PageBody> {
+    let (prefix, kind, path_of_table) = auth::split(path);
+    let shown = auth::Shown { headers: &head.headers, key: None, session: None };
+    if !shown.suffices(kind, &mut state.issuer()) {
+        return refused(state, (401, "credentials are missing or wrong"));
+    }
+    let verdict = state.rules().judge(path, 0, Instant::now());
+    tokio::time::sleep(verdict.wait).await;
+    if let Some(status) = verdict.fault.and_then(|fault| fault.status) {
+        return short(state, status, r#"{"error":"a fault"}"#);
+    }
+    let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let (origin, query) = (format!("http://{host}{prefix}"), head.uri.query().unwrap_or_default());
+    let (status, json) = state.table().answer(&origin, path_of_table, query);
+    short(state, status, json)
 }
 
 /// Answers as the token server.

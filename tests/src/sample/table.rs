@@ -2,6 +2,7 @@
 //!
 //! `GET /v2/table/{page|offset|cursor|next-url}/items?updated_since=&updated_until=&order=id|newest` answers
 //! `{"data", "total", "next"}`: both bounds inclusive; `page`/`per_page`, `offset`/`limit`, or `cursor` (the last id seen).
+//! `part=&parts=` leaves the rows whose id has this remainder.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub struct Table {
     queries: Vec<String>,
     /// Rows given so far.
     given: u64,
+    /// Fields that only later rows have: the first id of them, and the name.
+    later: Vec<(u64, &'static str)>,
 }
 
 impl Table {
@@ -49,6 +52,11 @@ impl Table {
     /// Carries out changes before the n-th request from now (from 1) is answered.
     pub fn plan(&mut self, request: u64, changes: Vec<Change>) {
         self.planned.entry(self.requests + request).or_default().extend(changes);
+    }
+
+    /// Rows from this id on have one field more.
+    pub fn widen(&mut self, from: u64, name: &'static str) {
+        self.later.push((from, name));
     }
 
     /// Forgets what was asked and given so far.
@@ -69,7 +77,7 @@ impl Table {
 
     /// The rows as they are now, by id, as the API gives them.
     pub fn rows(&self) -> BTreeMap<u64, Value> {
-        self.rows.iter().map(|(id, (at, text))| (*id, row(*id, at, text))).collect()
+        self.rows.iter().map(|(id, (at, text))| (*id, self.row(*id, at, text))).collect()
     }
 
     /// Answers a request; `origin` is what next URLs start with.
@@ -88,16 +96,17 @@ impl Table {
         let wanted = |at: &String| {
             since.as_ref().is_none_or(|since| at >= since) && until.as_ref().is_none_or(|until| at <= until)
         };
+        let number = |name: &str, default: usize| params.get(name).and_then(|n| n.parse().ok()).unwrap_or(default);
+        let (part, parts) = (number("part", 0) as u64, number("parts", 1).max(1) as u64);
         let mut rows: Vec<(u64, &str, &str)> = self
             .rows
             .iter()
-            .filter(|(_, (at, _))| wanted(at))
+            .filter(|(id, (at, _))| *id % parts == part % parts && wanted(at))
             .map(|(id, (at, text))| (*id, at.as_str(), text.as_str()))
             .collect();
         if params.get("order").is_some_and(|order| order == "newest") {
             rows.sort_by(|a, b| (b.1, b.0).cmp(&(a.1, a.0)));
         }
-        let number = |name: &str, default: usize| params.get(name).and_then(|n| n.parse().ok()).unwrap_or(default);
         let (start, limit) = match pager {
             "page" => {
                 let size = number("per_page", PAGE).max(1);
@@ -130,14 +139,16 @@ impl Table {
             }
             _ => Value::Null,
         };
-        let data: Vec<Value> = page.iter().map(|(id, at, text)| row(*id, at, text)).collect();
+        let data: Vec<Value> = page.iter().map(|(id, at, text)| self.row(*id, at, text)).collect();
         self.given += data.len() as u64;
         (200, json!({ "data": data, "total": total, "next": next }).to_string())
     }
-}
 
-fn row(id: u64, at: &str, text: &str) -> Value {
-    json!({ "id": id, "updated_at": at, "text": text })
+    fn row(&self, id: u64, at: &str, text: &str) -> Value {
+        let mut row = json!({ "id": id, "updated_at": at, "text": text });
+        self.later.iter().filter(|(from, _)| id >= *from).for_each(|(_, name)| row[*name] = id.into());
+        row
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +182,10 @@ mod tests {
         );
         assert_eq!(table.answer("", "/v2/table/none/items", "").0, 404);
         assert_eq!((table.queries().len(), table.given()), (5, 23));
+        assert_eq!(ids(&table.answer("", "/v2/table/page/items", "part=13&parts=10")), [3, 13, 23]);
+        table.widen(24, "more");
+        let last: Value = serde_json::from_str(&table.answer("", "/v2/table/page/items", "page=3").1).unwrap();
+        assert_eq!([2, 3].map(|at| last["data"][at].get("more").and_then(Value::as_u64)), [None, Some(24)]);
     }
 
     #[test]

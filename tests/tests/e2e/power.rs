@@ -3,7 +3,8 @@
 //! A file system of its own on a loop device is shut down without a last write (`xfs_io -x -c shutdown`: what was synced stays,
 //! all else is lost, and every call fails from then on), unmounted and mounted again, as after a reset.
 
-use crate::crash::{RATE, Scene, bed_in, each, finishes, points, undisturbed};
+use crate::crash::{RATE, Scene, all_points, bed_in, each, finishes, points, undisturbed};
+use crate::product::{self, Run, Way};
 use crate::torture;
 use saas_export_tests::harness::bed::PATIENCE;
 use saas_export_tests::harness::chance::Chance;
@@ -66,6 +67,13 @@ impl Disk {
         mount
     }
 
+    /// It is back, also where the case before this one did not come so far.
+    fn is_there(&self) {
+        if std::fs::write(self.root().join("probe"), "").is_err() {
+            self.back();
+        }
+    }
+
     /// Everything so far is on the disk.
     fn sync(&self) {
         run(Command::new("sync").arg("-f").arg(self.root()));
@@ -107,10 +115,7 @@ impl Drop for Disk {
 
 /// A bed on the disk, whose directory survives. What is copied elsewhere is on another machine's disk, so to speak.
 fn scene(disk: &Disk, format: &str) -> Scene {
-    if std::fs::write(disk.root().join("probe"), "").is_err() {
-        // The case before this one did not come so far.
-        disk.back();
-    }
+    disk.is_there();
     let scene = bed_in(&disk.root(), format);
     scene.bed.api.set_faults(vec![Fault::rate(RATE)]);
     disk.sync();
@@ -168,6 +173,41 @@ fn the_power_fails_at_every_point_xfs() {
 #[test]
 fn the_power_fails_at_every_point_ext4() {
     points_of("ext4", "ndjson", |at| at % 2 == 1);
+}
+
+/// Those points that only an export of another kind passes; its destinations with servers are other machines.
+fn elsewhere(kind: &'static str, format: &str, mine: impl Fn(usize) -> bool) {
+    let Some(disk) = Disk::new(kind) else { return };
+    let plain = points();
+    let rest = all_points().into_iter().filter(|point| !plain.contains(point));
+    let passages: Vec<_> =
+        rest.flat_map(|point| Way::past(&point).into_iter().map(move |way| (point.clone(), way))).collect();
+    let passages: Vec<_> = passages.into_iter().enumerate().filter(|(at, _)| torture() || mine(*at)).collect();
+    let named = |(_, (point, way)): &(usize, (String, Way))| format!("{point} {way:?}");
+    each(&passages.iter().map(named).collect::<Vec<_>>(), |name| {
+        let (_, (point, way)) = passages.iter().find(|passage| named(passage) == name).expect("a case");
+        disk.is_there();
+        let mut scene = product::Scene::new(&disk.root(), format, *way, Run::First);
+        if !scene.passes(point) {
+            return skipped(&format!("power: {name}: no server"));
+        }
+        scene.prepare();
+        disk.sync();
+        assert!(scene.dies(point), "{name}: not passed");
+        disk.cut();
+        disk.back();
+        scene.judge();
+    });
+}
+
+#[test]
+fn the_power_fails_on_every_other_way_xfs() {
+    elsewhere("xfs", "avro", |at| at % 4 == 0);
+}
+
+#[test]
+fn the_power_fails_on_every_other_way_ext4() {
+    elsewhere("ext4", "csv", |at| at % 4 == 2);
 }
 
 #[test]

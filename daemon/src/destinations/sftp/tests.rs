@@ -165,7 +165,7 @@ fn owner(path: &Path) -> u32 {
 
 #[tokio::test]
 async fn what_arrived_is_not_sent_again() {
-    let Some(real) = Real::started("resumes") else { return };
+    let Some(real) = Real::started(&format!("resumes-{}", std::process::id())) else { return };
     let dir = tempfile::tempdir().unwrap();
     let from = dir.path().join("spooled");
     let bytes = pattern(LARGE, 5);
@@ -175,16 +175,24 @@ async fn what_arrived_is_not_sent_again() {
     let (mut sent, log) = (0, InMemory::default());
     let mut cuts = 0;
     loop {
-        // Each time another connection, cut after a while.
+        // Each time another connection, cut once it has sent so much.
         let sftp = real.with(slow.clone()).unwrap();
         let put = sftp.put_file(Put { key: "e/part", from: &from, expected: &expected, log: &log });
-        let done = tokio::time::timeout(Duration::from_millis(350), put).await;
+        let cut = async {
+            while sftp.sent() < 1_500_000 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let done = tokio::select! {
+            done = put => Some(done),
+            () = cut => None,
+        };
         sent += sftp.sent();
         match done {
-            Ok(done) => break done.unwrap(),
-            Err(_) => cuts += 1,
+            Some(done) => break done.unwrap(),
+            None => cuts += 1,
         }
-        assert!(cuts < 50);
+        assert!(cuts < 200);
     }
     assert!(cuts >= 1, "it was cut in the middle");
     assert!(sent <= LARGE as u64 + cuts * 1_000_000, "{sent} bytes sent for {LARGE} in {cuts} cuts");
