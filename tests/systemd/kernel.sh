@@ -115,7 +115,7 @@ begin
 "tests/systemd/$machine" start
 until_holds "the service comes up with the machine" 60 'systemctl is-active saas-export-daemon'
 sleep 3
-echo "the task is $(state "$task")"
+holds "the task is under way" '[ "$(exportctl tasks --state processing --json | jq length)" = 1 ]'
 "tests/systemd/$machine" power-failure
 "tests/systemd/$machine" start
 until_holds "and once more" 60 'systemctl is-active saas-export-daemon'

@@ -87,8 +87,9 @@ power_failure() {
   alive || return 0
   pid=$(cat "$vm/pid")
   kill -KILL "$pid"
+  # Its port is free when nothing but its number is left.
   for _ in $(seq 100); do
-    alive || break
+    grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$pid/status" || break
     sleep 0.1
   done
   "${ssh[@]}" -O exit 2>/dev/null || true

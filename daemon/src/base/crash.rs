@@ -1,7 +1,7 @@
 //! Names each commit boundary, so that a test can kill the daemon exactly there.
 //!
-//! `SAAS_EXPORT_CRASH_AT=name` (or `name:3` for the third passage) makes the process kill itself with SIGKILL at that
-//! point. Only builds with debug assertions look; a release build has no crash points.
+//! `SAAS_EXPORT_CRASH_AT=name` (or `name:3` for the third passage, `name@place` for the first at that destination) makes the
+//! process kill itself with SIGKILL at that point. Only builds with debug assertions look; a release build has no crash points.
 
 /// Every crash point, in the order in which a task passes them.
 pub const POINTS: &[&str] = &[
@@ -81,7 +81,15 @@ pub const POINTS: &[&str] = &[
 #[inline]
 pub fn point(name: &'static str) {
     if cfg!(debug_assertions) {
-        armed::pass(name);
+        armed::pass(name, None);
+    }
+}
+
+/// The same at a destination.
+#[inline]
+pub fn point_at(name: &'static str, destination: &str) {
+    if cfg!(debug_assertions) {
+        armed::pass(name, Some(destination));
     }
 }
 
@@ -91,20 +99,24 @@ mod armed {
 
     struct Armed {
         name: String,
+        destination: Option<String>,
         left: AtomicU64,
     }
 
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
-    pub fn pass(name: &'static str) {
+    pub fn pass(name: &'static str, destination: Option<&str>) {
         debug_assert!(super::POINTS.contains(&name), "crash point {name} is not listed");
         let armed = ARMED.get_or_init(|| {
             let text = std::env::var("SAAS_EXPORT_CRASH_AT").ok()?;
             let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-            Some(Armed { name: name.to_owned(), left: AtomicU64::new(nth.parse().unwrap_or(1)) })
+            let (name, destination) =
+                name.split_once('@').map_or((name, None), |(name, at)| (name, Some(at.to_owned())));
+            Some(Armed { name: name.to_owned(), destination, left: AtomicU64::new(nth.parse().unwrap_or(1)) })
         });
         let Some(armed) = armed else { return };
-        if armed.name == name && armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let here = armed.destination.is_none() || armed.destination.as_deref() == destination;
+        if armed.name == name && here && armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
         }
     }

@@ -304,9 +304,9 @@ impl Worker {
     /// Notes a verified segment; when every destination has it, it leaves the spool.
     async fn commit(&self, row: &DeliveryRow) -> Result<(), TransferError> {
         let id = &self.task.row.id;
-        crash::point("delivery.before_commit");
+        crash::point_at("delivery.before_commit", self.name());
         let everywhere = self.task.ledger.delivery_verified(id, &row.segment.id, self.name()).await?;
-        crash::point("delivery.committed");
+        crash::point_at("delivery.committed", self.name());
         cause::delivered(self.name(), row.segment.bytes);
         if everywhere {
             let path = self.task.spool.segment(&row.segment.id.stream, &row.segment.name);
@@ -338,7 +338,7 @@ impl Worker {
         }
         // Over all tasks that deliver there.
         let _turn = place.turns.acquire().await;
-        crash::point("delivery.started");
+        crash::point_at("delivery.started", self.name());
         let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone(), crc32c: segment.crc32c };
         let (ledger, task, destination) = (&self.task.ledger, &self.task.row.id, self.name());
         let log = LedgerLog { ledger, task, destination, key: &key };

@@ -60,7 +60,7 @@ pub async fn publish(task: &TaskRun, name: &Name, destination: &dyn Destination)
         if !told {
             tell(task, stream, name, destination);
         }
-        crash::point("manifest.committed");
+        crash::point_at("manifest.committed", name.as_str());
     }
     for row in &rows {
         let segments = task.ledger.segments(&task.row.id, &row.stream).await?;
@@ -103,16 +103,16 @@ async fn write_manifest(
     let signature = task.spool.protection().signer.as_ref().map(|key| key.sign(&bytes));
     let composed = Composed { bytes, signature };
     let composed = task.ledger.compose_signed(id, stream, name.as_str(), composed).await?;
-    crash::point("manifest.composed");
+    crash::point_at("manifest.composed", name.as_str());
     let sums = sha256sums(&manifest, &composed.bytes);
     destination.put_bytes(&key(task, stream, SUMS_NAME), sums.into_bytes().into()).await.map_err(at)?;
-    crash::point("manifest.sums_written");
+    crash::point_at("manifest.sums_written", name.as_str());
     if let Some(signature) = composed.signature {
         destination.put_bytes(&key(task, stream, SIGNATURE_NAME), signature.into()).await.map_err(at)?;
-        crash::point("manifest.signed");
+        crash::point_at("manifest.signed", name.as_str());
     }
     destination.put_bytes(&key(task, stream, MANIFEST_NAME), composed.bytes.into()).await.map_err(at)?;
-    crash::point("manifest.written");
+    crash::point_at("manifest.written", name.as_str());
     Ok(manifest)
 }
 
@@ -181,7 +181,7 @@ async fn point_latest(
             destination.replace(&pointer, bytes.into(), seen.as_ref()).await.map_err(at)?;
         }
     }
-    crash::point("manifest.latest_written");
+    crash::point_at("manifest.latest_written", name.as_str());
     Ok(task.ledger.manifest_published(&task.row.id, &manifest.stream, name.as_str()).await?)
 }
 

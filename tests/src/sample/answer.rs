@@ -104,6 +104,9 @@ async fn rows(state: &Arc<State>, head: &http::request::Parts, path: &str) -> Re
     if let Some(status) = verdict.fault.and_then(|fault| fault.status) {
         return short(state, status, r#"{"error":"a fault"}"#);
     }
+    while state.table().holds() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let (origin, query) = (format!("http://{host}{prefix}"), head.uri.query().unwrap_or_default());
     let (status, json) = state.table().answer(&origin, path_of_table, query);

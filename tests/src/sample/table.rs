@@ -34,6 +34,8 @@ pub struct Table {
     queries: Vec<String>,
     /// Rows given so far.
     given: u64,
+    /// The request from which on nobody is answered.
+    held: Option<u64>,
     /// Fields that only later rows have: the first id of them, and the name.
     later: Vec<(u64, &'static str)>,
 }
@@ -52,6 +54,21 @@ impl Table {
     /// Carries out changes before the n-th request from now (from 1) is answered.
     pub fn plan(&mut self, request: u64, changes: Vec<Change>) {
         self.planned.entry(self.requests + request).or_default().extend(changes);
+    }
+
+    /// The n-th request from now (from 1) and all later ones wait until they are let go.
+    pub fn hold(&mut self, request: u64) {
+        self.held = Some(self.requests + request);
+    }
+
+    /// Lets requests go.
+    pub fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// Whether the next request has to wait.
+    pub fn holds(&self) -> bool {
+        self.held.is_some_and(|from| self.requests + 1 >= from)
     }
 
     /// Rows from this id on have one field more.
@@ -183,6 +200,12 @@ mod tests {
         assert_eq!(table.answer("", "/v2/table/none/items", "").0, 404);
         assert_eq!((table.queries().len(), table.given()), (5, 23));
         assert_eq!(ids(&table.answer("", "/v2/table/page/items", "part=13&parts=10")), [3, 13, 23]);
+        table.hold(2);
+        assert!(!table.holds());
+        assert_eq!(table.answer("", "/v2/table/page/items", "").0, 200);
+        assert!(table.holds());
+        table.release();
+        assert!(!table.holds());
         table.widen(24, "more");
         let last: Value = serde_json::from_str(&table.answer("", "/v2/table/page/items", "page=3").1).unwrap();
         assert_eq!([2, 3].map(|at| last["data"][at].get("more").and_then(Value::as_u64)), [None, Some(24)]);

@@ -47,6 +47,31 @@ pub fn ids(path: &Path) -> Vec<u64> {
     }
 }
 
+/// A column of texts or whole numbers of a file, as text, in its order; `None` where there is no value.
+pub fn values(path: &Path, column: &str) -> Vec<Option<String>> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let batches = match name {
+        name if name.contains(".parquet") => parquet(path),
+        name if name.contains(".avro") => avro(path),
+        name if name.contains(".csv") => {
+            return csv(path).iter_mut().map(|row| row.remove(column).filter(|text| !text.is_empty())).collect();
+        }
+        _ => {
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            return json(path).iter().map(|record| record.get(column).map(text)).collect();
+        }
+    };
+    let of = |batch: &RecordBatch| -> Vec<Option<String>> {
+        let Some(array) = batch.column_by_name(column) else { return vec![None; batch.num_rows()] };
+        let value = |row| match array.data_type() {
+            DataType::Int64 => integer(array, row).map(|number| number.to_string()),
+            _ => string(array, row),
+        };
+        (0..batch.num_rows()).map(value).collect()
+    };
+    batches.iter().flat_map(of).collect()
+}
+
 /// The records of an NDJSON file or a JSON array.
 pub fn json(path: &Path) -> Vec<Value> {
     let text = text(path);

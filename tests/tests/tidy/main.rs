@@ -227,8 +227,9 @@ fn listed_points() -> Vec<String> {
 fn crash_points_are_all_used_and_all_listed() {
     let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for source in sources().iter().filter(|s| s.path.starts_with("daemon/src/") && !s.path.ends_with("base/crash.rs")) {
-        // `crash::point("…")`, or `point("…")` in `base`; other methods may be called so.
-        for (at, call) in source.text.match_indices("crash::point(\"") {
+        // `crash::point("…")` or `crash::point_at("…", …)`.
+        let calls = ["crash::point(\"", "crash::point_at(\""];
+        for (at, call) in calls.into_iter().flat_map(|call| source.text.match_indices(call)) {
             let name = source.text[at + call.len()..].split('"').next().unwrap_or_default();
             used.entry(name.to_owned()).or_default().push(source.path.clone());
         }

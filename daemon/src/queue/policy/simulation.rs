@@ -33,14 +33,19 @@ struct Sim {
 /// The end of a schedule that broke a promise.
 type Broken = String;
 
-/// Nobody is started before one like it that came earlier.
+/// Who came first is started first, whatever its export, unless something of its own holds it; what only delivers needs no slot.
 fn first_come(queue: &[QueuedTask], chosen: &[TaskId], slots: &Slots) -> Result<(), Broken> {
-    for (at, late) in queue.iter().enumerate().filter(|(_, task)| chosen.contains(&task.id)) {
-        let alike = |early: &&QueuedTask| {
-            let likeness = |task: &QueuedTask| (task.export.clone(), task.chained, task.extracted);
-            likeness(early) == likeness(late) && !slots.stopping.contains(&early.id)
-        };
-        if let Some(early) = queue[..at].iter().filter(alike).find(|early| !chosen.contains(&early.id)) {
+    let started = |task: &QueuedTask| chosen.contains(&task.id);
+    for (at, early) in queue.iter().enumerate().filter(|(_, task)| !started(task) && !slots.stopping.contains(&task.id))
+    {
+        if early.extracted {
+            return Err(format!("{} only delivers and is not started", early.id.as_str()));
+        }
+        let before =
+            |task: &QueuedTask| task.chained && task.export == early.export && !task.extracted && started(task);
+        let busy = slots.chained_exports.contains(&early.export) || queue[..at].iter().any(before);
+        let held = slots.closed.contains(&early.export) || early.chained && busy;
+        if let Some(late) = queue[at..].iter().find(|task| !held && !task.extracted && started(task)) {
             return Err(format!("{} is started before {}", late.id.as_str(), early.id.as_str()));
         }
     }

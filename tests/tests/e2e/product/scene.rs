@@ -1,9 +1,9 @@
 //! One case of the product: an export made in a way, at every destination that there is, brought to where it is killed, and judged.
 
 use super::Run;
-use super::way::Way;
+use super::way::{Version, Way};
 use crate::compare::{sha256, walk};
-use crate::ledger_adopt::{restore, snapshot, stop};
+use crate::ledger_adopt::{snapshot, stop};
 use crate::matrix::{Kind, kinds};
 use crate::{crash, read};
 use saas_export_tests::harness::bed::{Bed, PATIENCE};
@@ -14,7 +14,7 @@ use saas_export_tests::hooks::Hooks;
 use saas_export_tests::sample::issuer::Rotation;
 use saas_export_tests::sample::{Fault, Options};
 use serde_json::{Value, json};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -29,6 +29,8 @@ pub struct Scene {
     hooks: Hooks,
     /// The task that is killed, once it is known.
     task: OnceCell<String>,
+    /// Tasks and the destinations that were promised to be filled back with them.
+    promised: RefCell<BTreeSet<(String, &'static str)>>,
 }
 
 impl Scene {
@@ -77,61 +79,71 @@ impl Scene {
             "parquet" => json!({ "row_group_rows": 50, "compression": "none" }),
             _ => json!({ "compression": "none" }),
         };
-        way.shape(&mut export);
+        way.shape(run, &mut export);
         if way == Way::Scheduled {
             let minutes = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs() / 60;
             export["schedule"] = format!("*:{:02} UTC", (minutes + 30) % 60).into();
         }
         std::fs::write(bed.path("clock"), "0").expect("a clock");
         bed.export("shop", export);
-        way.put(&mut bed.api.table(), false);
-        Self { bed, kinds, way, run, hooks, task: OnceCell::new() }
+        way.put(run, &mut bed.api.table(), false);
+        Self { bed, kinds, way, run, hooks, task: OnceCell::new(), promised: RefCell::default() }
     }
 
-    /// Everything before the run that is killed.
-    pub fn prepare(&mut self) {
-        let whole = || self.whole_run();
+    /// Everything before the run that is killed at the point.
+    pub fn prepare(&mut self, point: &str) {
         if self.way == Way::Pruned {
-            whole();
+            self.whole_run();
         }
         match self.run {
-            Run::First if self.way == Way::Filled => whole(),
+            Run::First if self.way == Way::Filled => self.whole_run(),
             Run::First => {}
-            Run::Resumed => {
-                self.bed.api.set_faults(vec![Fault::rate(60.0)]);
-                let daemon = self.start(&[]);
-                if self.way == Way::Filled {
-                    daemon.run_to_success("shop");
-                    self.fill(&daemon);
-                } else {
-                    assert!(self.ask(&daemon).is_some(), "{}", daemon.stderr());
-                }
-                std::thread::sleep(Duration::from_millis(250));
-                daemon.kill();
-            }
-            Run::Retried => {
-                self.bed.api.set_faults(vec![Fault::status(400).at(&(12..30).collect::<Vec<_>>())]);
-                let daemon = self.start(&[]);
-                let id = self.ask(&daemon).expect("a task");
-                daemon.wait_for(id, &["failed"], PATIENCE);
-            }
+            Run::Resumed | Run::Retried => self.interrupted(point),
             Run::Incremental => {
-                whole();
-                self.way.put(&mut self.bed.api.table(), true);
+                self.whole_run();
+                self.way.put(self.run, &mut self.bed.api.table(), true);
                 if self.way == Way::Filled {
-                    whole();
+                    self.whole_run();
                 }
             }
         }
         if self.way == Way::Scheduled {
             self.comes_to_its_time();
         }
-        self.way.meanwhile(&mut self.bed.api.table());
+        self.way.meanwhile(self.run, &mut self.bed.api.table());
         self.bed.api.issuer().revoke_access();
+        // So slow that segments stay open for the page journal, where that is what is wanted.
+        self.bed.api.set_faults(vec![Fault::rate(if point.starts_with("journal.") { 25.0 } else { 60.0 })]);
         self.task.take();
-        // Slow enough that segments stay open for the page journal.
-        let first = self.run == Run::First && self.way == Way::Plain;
-        self.bed.api.set_faults(vec![Fault::rate(if first { 25.0 } else { 60.0 })]);
+    }
+
+    /// A run that died on its way to the point, behind something of its kind where the point allows it; and failed, too.
+    fn interrupted(&self, point: &str) {
+        let at = |name: &str| crash::all_points().iter().position(|known| known == name);
+        let before = match self.way {
+            Way::Filled => {
+                self.whole_run();
+                "delivery.fetched"
+            }
+            Way::InParts(_) if at(point) > at("upload.begun") && self.run == Run::Resumed => "upload.begun",
+            _ if at(point) > at("segment.committed") => "segment.committed",
+            _ => "task.started",
+        };
+        // What follows is not read before it is dead.
+        self.bed.api.table().hold(self.way.pages_of_first_segment());
+        let mut dying = self.spawn(&[("SAAS_EXPORT_CRASH_AT", before)]);
+        let dead = wait_until(PATIENCE, || {
+            let _ = self.drive(&dying);
+            !dying.alive()
+        });
+        assert!(dead, "it passes {before}:\n{}", dying.stderr());
+        self.bed.api.table().release();
+        if self.run == Run::Retried {
+            self.bed.api.set_faults(vec![Fault::status(400).every(1)]);
+            let daemon = self.start(&[]);
+            let id = daemon.get("/v1/tasks")[0]["id"].as_str().expect("an id").to_owned();
+            daemon.wait_for(&id, &["failed"], PATIENCE);
+        }
     }
 
     /// The schedule was seen, and its time comes while nobody is there.
@@ -198,7 +210,9 @@ impl Scene {
                 let place = places.iter().find(|place| place["name"] == kind.name);
                 if place.is_none() {
                     let to = json!({ "to": kind.name }).to_string();
-                    daemon.ask("POST", &format!("{url}/deliver"), &to).ok()?;
+                    let said = daemon.ask("POST", &format!("{url}/deliver"), &to).ok()?;
+                    assert!(said.status < 300, "{}: {}", said.status, said.json());
+                    self.promised.borrow_mut().insert((url.clone(), kind.name));
                 }
                 done &= place.is_some_and(|place| place["published"] == true && place["filling"].is_null());
             }
@@ -223,37 +237,41 @@ impl Scene {
 
     /// Whether the servers are there without which nothing passes the point.
     pub fn passes(&self, point: &str) -> bool {
-        let server = |name: &str| self.kinds.iter().any(|kind| kind.name == name);
+        let there = |name: &str| self.kinds.iter().any(|kind| kind.name == name);
         match self.way {
-            Way::InParts(name) => server(name),
-            _ => point != "delivery.copied" || self.kinds.iter().any(|kind| kind.proxy.is_some()),
+            Way::InParts(name) => there(name),
+            _ => point != "delivery.copied" || there("sftp") || there("http"),
         }
     }
 
-    /// Lets the daemon die at the point. Whether the run passed it.
-    pub fn dies(&self, point: &str) -> bool {
+    /// Lets the daemon die at the point.
+    pub fn dies(&self, point: &str) {
         if self.way == Way::Restored {
             return self.dies_restoring(point);
         }
         let mut daemon = self.spawn(&[("SAAS_EXPORT_CRASH_AT", point)]);
-        let ended = wait_until(PATIENCE, || !daemon.alive() || self.drive(&daemon) == Some(true));
-        assert!(ended, "neither dead nor done at {point}:\n{}", daemon.stderr());
-        // What ends only after the task's end may still be passed.
-        let passed = wait_until(Duration::from_secs(2), || !daemon.alive());
-        if passed {
-            let (status, said) = daemon.ended(Duration::from_secs(1));
-            assert_eq!(status.signal(), Some(9), "killed by itself at {point}:\n{said}");
-        }
-        passed
+        // Some points come only after the task's end.
+        let dead = wait_until(PATIENCE, || {
+            let _ = self.drive(&daemon);
+            !daemon.alive()
+        });
+        assert!(dead, "{point} is not passed:\n{}", daemon.stderr());
+        let (status, said) = daemon.ended(Duration::from_secs(1));
+        assert_eq!(status.signal(), Some(9), "killed by itself at {point}:\n{said}");
     }
 
     /// The ledger is lost after everything was published; the program that restores one of the middle dies at the point.
-    fn dies_restoring(&self, point: &str) -> bool {
-        let daemon = self.start(&[]);
-        assert!(self.drive(&daemon).is_some(), "{}", daemon.stderr());
-        std::thread::sleep(Duration::from_millis(300));
-        daemon.kill();
+    fn dies_restoring(&self, point: &str) {
+        let mut dying = self.spawn(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
+        let dead = wait_until(PATIENCE, || {
+            let _ = self.drive(&dying);
+            !dying.alive()
+        });
+        assert!(dead, "{}", dying.stderr());
         let middle = snapshot(&self.bed);
+        for file in walk(self.bed.dir()).iter().filter(|path| path.to_string_lossy().contains("snapshot.db")) {
+            std::fs::File::open(file).and_then(|file| file.sync_all()).expect("it is synced");
+        }
         let daemon = self.start(&[]);
         assert!(wait_until(PATIENCE, || self.drive(&daemon) == Some(true)), "{}", daemon.stderr());
         daemon.kill();
@@ -261,8 +279,6 @@ impl Scene {
         command.args(["ledger", "restore"]).arg(&middle).env("SAAS_EXPORT_CRASH_AT", point);
         let code = finish(&mut command, PATIENCE).code;
         assert_eq!(code, None, "killed at {point}");
-        restore(&self.bed, &middle, &[]).expect(0);
-        true
     }
 
     /// Brings everything to its end, and looks at every destination.
@@ -271,6 +287,12 @@ impl Scene {
         if let Some(id) = self.task.get() {
             let known = daemon.get("/v1/tasks").as_array().is_some_and(|all| all.iter().any(|task| task["id"] == *id));
             assert!(known, "the accepted task {id} is gone");
+        }
+        for (url, name) in self.promised.borrow().iter() {
+            let detail = daemon.get(url);
+            let known =
+                detail["task"]["destinations"].as_array().is_some_and(|all| all.iter().any(|at| at["name"] == *name));
+            assert!(known, "that {name} is filled back was promised, and is forgotten: {detail}");
         }
         assert!(wait_until(PATIENCE, || self.drive(&daemon) == Some(true)), "{}", daemon.stderr());
         for kind in &self.kinds {
@@ -283,8 +305,10 @@ impl Scene {
         }
         let spool = walk(&self.bed.lake().join(".saas-export/spool"));
         assert!(spool.is_empty(), "left in the spool: {spool:?}");
-        for task in daemon.get("/v1/tasks").as_array().expect("tasks").iter().take(1) {
-            self.bed.ctl(&["verify", task["id"].as_str().expect("an id"), "--deep"]).expect(0);
+        let newest = daemon.get("/v1/tasks")[0]["id"].as_str().expect("an id").to_owned();
+        self.bed.ctl(&["verify", &newest, "--deep"]).expect(0);
+        for snapshot in daemon.get("/v1/ledger/snapshots").as_array().expect("snapshots") {
+            self.bed.daemon(&["ledger", "check", snapshot["path"].as_str().expect("a path")]).expect(0);
         }
         if self.way != Way::Restored {
             self.told(&daemon);
@@ -317,15 +341,16 @@ fn holds(stream: &Path, way: Way, run: Run) -> Result<(), String> {
     for entry in latest["manifests"].as_array().expect("manifests") {
         let manifest = stream.join(entry["path"].as_str().expect("a path"));
         same(&entry["sha256"], &manifest)?;
-        let mut ids = Vec::new();
+        let mut rows: Vec<Version> = Vec::new();
         for segment in json(&manifest)?["segments"].as_array().expect("segments") {
             let path = manifest.with_file_name(segment["name"].as_str().expect("a name"));
             same(&segment["sha256"], &path)?;
-            ids.extend(read::ids(&path).into_iter().filter(Way::counts));
+            rows.extend(rows_of(&path, way, run)?);
             wanted.insert(path);
         }
-        ids.sort_unstable();
-        sets.push(ids);
+        rows.sort_unstable();
+        rows.pop_if(|row| way.comes_between(*row));
+        sets.push(rows);
         wanted.extend([manifest.with_file_name("SHA256SUMS"), manifest.with_file_name("_manifest.json.sig"), manifest]);
     }
     if let Some(missing) = wanted.iter().find(|path| !path.exists()) {
@@ -333,7 +358,7 @@ fn holds(stream: &Path, way: Way, run: Run) -> Result<(), String> {
     }
     let expected = way.expected(run);
     if sets != expected {
-        return Err(format!("ids {sets:?}, not {expected:?}"));
+        return Err(format!("rows {sets:?}, not {expected:?}"));
     }
     // What a server keeps beside an object for itself is its own business.
     let own = |path: &Path| {
@@ -342,4 +367,27 @@ fn holds(stream: &Path, way: Way, run: Run) -> Result<(), String> {
     };
     let more: Vec<_> = walk(stream).into_iter().filter(|path| !wanted.contains(path) && !own(path)).collect();
     if more.is_empty() { Ok(()) } else { Err(format!("more than there should be: {more:?}")) }
+}
+
+/// The versions of rows that a file has, each with all that it should have.
+fn rows_of(path: &Path, way: Way, run: Run) -> Result<Vec<Version>, String> {
+    let (ids, texts) = (read::ids(path), read::values(path, "text"));
+    let mut rows = Vec::with_capacity(ids.len());
+    for (id, text) in ids.iter().zip(&texts) {
+        let version = text.as_deref().and_then(|text| way.version(run, text)).filter(|version| version.0 == *id);
+        rows.push(version.ok_or_else(|| format!("{}: row {id} is not what it was", path.display()))?);
+    }
+    for second in
+        [false, true].into_iter().filter(|second| way == Way::Restarted && (!second || run == Run::Incremental))
+    {
+        let (from, name) = way.wider(second);
+        for ((id, at), value) in rows.iter().zip(read::values(path, name)) {
+            // The field of the second run came when the rows of the first had been read.
+            let there = *id >= from && (!second || *at > 1000);
+            if value != there.then(|| id.to_string()) {
+                return Err(format!("{}: row {id} has {value:?} as {name}", path.display()));
+            }
+        }
+    }
+    Ok(rows)
 }

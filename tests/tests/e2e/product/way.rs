@@ -6,8 +6,8 @@ use saas_export_tests::sample::table::{Change, Table};
 use serde_json::{Value, json};
 use std::ops::RangeInclusive;
 
-/// Rows that a limit leaves of a first run.
-const MOST: u64 = 200;
+/// Rows that a limit leaves out.
+const OVER: u64 = 40;
 /// A row that comes while the pages are read: whether it is seen is up to the moment.
 const INTRUDER: u64 = 1_000_000;
 
@@ -40,6 +40,9 @@ pub enum Way {
     InParts(&'static str),
 }
 
+/// A version of a row: its id, and the second of its change.
+pub type Version = (u64, u64);
+
 impl Way {
     /// The ways that pass a point.
     pub fn past(point: &str) -> Vec<Self> {
@@ -61,49 +64,78 @@ impl Way {
         }
     }
 
-    /// Whether there is such a run on this way: a schedule makes new tasks alone, a back-fill never fails, behind what a limit
-    /// ended none goes on, and lines of JSON take any field.
-    pub fn knows(self, format: &str, run: Run) -> bool {
+    /// Whether such a run passes the point on this way. A schedule makes new tasks alone, a back-fill never fails, behind what a
+    /// limit ended none goes on, and lines of JSON take any field; what goes on was submitted before, and what failed knew its parts.
+    pub fn knows(self, format: &str, run: Run, point: &str) -> bool {
+        let new = matches!(run, Run::First | Run::Incremental);
         match self {
-            Self::Scheduled => matches!(run, Run::First | Run::Incremental),
+            Self::Scheduled => new,
             Self::Filled => run != Run::Retried,
             Self::Limited => run != Run::Incremental,
             Self::Restarted => !matches!(format, "json" | "ndjson"),
-            _ => true,
+            _ => new || point != "task.submitted" && (run == Run::Resumed || point != "partitions.stored"),
         }
     }
 
-    /// Rows of the first run.
-    pub fn rows(self) -> u64 {
-        // More pages than a sample has.
-        if self == Self::Restarted { 560 } else { 240 }
+    /// Rows of the first run, on pages of ten. Where something has to happen behind the sample of the schema: more pages than its 50.
+    fn rows(self, run: Run) -> u64 {
+        match (self, run) {
+            (Self::InParts("s3" | "azure"), Run::Resumed | Run::Retried) => 1600,
+            (_, Run::Resumed | Run::Retried) => 800,
+            (Self::Restarted | Self::Shifted, _) => 560,
+            _ => 240,
+        }
+    }
+
+    /// Pages of a run that is interrupted behind a segment: the first one is closed with the sample, or at the size of its file.
+    pub fn pages_of_first_segment(self) -> u64 {
+        if matches!(self, Self::InParts("s3" | "azure")) { 75 } else { 53 }
     }
 
     /// Those that a second run moves: some that changed and some that are new.
-    pub fn changed(self) -> RangeInclusive<u64> {
-        if self == Self::Restarted { 521..=1080 } else { 221..=260 }
-    }
-
-    /// The first rows, or those of the second run.
-    pub fn put(self, table: &mut Table, second: bool) {
-        let (ids, later, words) = match (second, self) {
-            (false, Self::Restarted) => (1..=self.rows(), 0, 60),
-            (false, Self::InParts("s3" | "azure")) => (1..=self.rows(), 0, 6_000),
-            (false, _) => (1..=self.rows(), 0, 220),
-            (true, Self::Restarted) => (self.changed(), 1000, 60),
-            (true, Self::InParts("s3" | "azure")) => (self.changed(), 1000, 36_000),
-            (true, _) => (self.changed(), 1000, 220),
-        };
-        table.change(ids.map(|id| put(id, later + id, words)));
-        if self == Self::Restarted {
-            table.widen(if second { 1060 } else { 545 }, if second { "later" } else { "late" });
+    fn changed(self) -> RangeInclusive<u64> {
+        match self {
+            Self::Restarted | Self::Shifted => 401..=960,
+            Self::InParts("s3" | "azure") => 221..=260,
+            _ => 201..=440,
         }
     }
 
-    /// What happens to the rows while the run that is killed reads them.
-    pub fn meanwhile(self, table: &mut Table) {
+    /// Words in the text of each row: of the first rows, or those of the second run.
+    fn words(self, run: Run, second: bool) -> usize {
+        match (self, run) {
+            (Self::InParts("s3" | "azure"), Run::Resumed | Run::Retried) => 1_800,
+            (Self::InParts("s3" | "azure"), _) => {
+                if second {
+                    36_000
+                } else {
+                    6_000
+                }
+            }
+            _ => 220,
+        }
+    }
+
+    /// The first rows, or those of the second run.
+    pub fn put(self, run: Run, table: &mut Table, second: bool) {
+        let (ids, later) = if second { (self.changed(), 1000) } else { (1..=self.rows(run), 0) };
+        table.change(ids.map(|id| put(id, later + id, self.words(run, second))));
+        if self == Self::Restarted {
+            let (from, name) = self.wider(second);
+            table.widen(from, name);
+        }
+    }
+
+    /// Behind the sample of a run rows have one more field, which holds their id: from which row on, and its name.
+    pub fn wider(self, second: bool) -> (u64, &'static str) {
+        if second { (950, "later") } else { (545, "late") }
+    }
+
+    /// What happens to the rows while the run that is killed reads them: behind its sample, if it begins with one.
+    pub fn meanwhile(self, run: Run, table: &mut Table) {
         if self == Self::Shifted {
-            table.plan(3, vec![put(INTRUDER, 3000, 220)]);
+            let request = if matches!(run, Run::First | Run::Incremental) { 53 } else { 3 };
+            table.plan(request, vec![put(INTRUDER, 3000, self.words(run, false))]);
         }
     }
 
@@ -127,14 +159,15 @@ impl Way {
     }
 
     /// Adds to an export what makes it this one.
-    pub fn shape(self, export: &mut Value) {
+    pub fn shape(self, run: Run, export: &mut Value) {
         match self {
-            Self::Limited => export["limits"] = json!({ "max_rows": MOST }),
+            Self::Limited => export["limits"] = json!({ "max_rows": self.rows(run) - OVER }),
             Self::Single => export["layout"] = "single".into(),
             Self::Filled => export["to"] = json!(["lake"]),
             Self::Pruned => export["keep"] = json!({ "chains": 1 }),
             Self::Restarted => export["schema"] = json!({ "on_misfit": "restart" }),
-            Self::InParts("s3" | "azure") => export["chunk_size"] = "20MB".into(),
+            // Two files or one; each of them is more than a part.
+            Self::InParts("s3" | "azure") => export["chunk_size"] = "6MB".into(),
             _ => {}
         }
     }
@@ -149,26 +182,40 @@ impl Way {
         1 + usize::from(run == Run::Incremental) + usize::from(self == Self::Pruned)
     }
 
-    /// The ids of each data set that readers find at the end.
-    pub fn expected(self, run: Run) -> Vec<Vec<u64>> {
-        let (first, changed) = (1..=self.rows(), self.changed());
+    /// The rows of each data set that readers find at the end, in the order of their ids.
+    pub fn expected(self, run: Run) -> Vec<Vec<Version>> {
+        let first = || (1..=self.rows(run)).map(|id| (id, id));
+        let changed = || self.changed().map(|id| (id, 1000 + id));
         match (self, run) {
-            (Self::Pruned, Run::Incremental) => vec![(1..=*changed.end()).collect()],
-            (Self::Pruned, _) => vec![first.collect()],
-            (Self::Limited, _) => vec![(1..=MOST).collect()],
-            (_, Run::Incremental) => vec![first.collect(), changed.collect()],
-            _ => vec![first.collect()],
+            (Self::Pruned, Run::Incremental) => {
+                vec![first().take_while(|row| row.0 < *self.changed().start()).chain(changed()).collect()]
+            }
+            (Self::Limited, _) => vec![first().take_while(|row| row.0 <= self.rows(run) - OVER).collect()],
+            (Self::Pruned, _) => vec![first().collect()],
+            (_, Run::Incremental) => vec![first().collect(), changed().collect()],
+            _ => vec![first().collect()],
         }
     }
 
-    /// Whether a row's id counts.
-    pub fn counts(id: &u64) -> bool {
-        *id != INTRUDER
+    /// Which version of a row a text is of, and whether it is all of it.
+    pub fn version(self, run: Run, text: &str) -> Option<Version> {
+        let mut words = text.split(' ');
+        let (id, at) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        (text == self::text(id, at, self.words(run, at > 1000 && at < 3000))).then_some((id, at))
     }
+
+    /// Whether it is a row that may be there or not.
+    pub fn comes_between(self, row: Version) -> bool {
+        self == Self::Shifted && row.0 == INTRUDER
+    }
+}
+
+fn text(id: u64, at: u64, words: usize) -> String {
+    format!("{id} {at} {}", "text ".repeat(words))
 }
 
 /// A row that was changed in second `at` of 2024.
 fn put(id: u64, at: u64, words: usize) -> Change {
-    let text = format!("{id} {}", "text ".repeat(words));
-    Change::Put(id, format!("2024-01-01T{:02}:{:02}:{:02}Z", at / 3600, at / 60 % 60, at % 60), text)
+    let time = format!("2024-01-01T{:02}:{:02}:{:02}Z", at / 3600, at / 60 % 60, at % 60);
+    Change::Put(id, time, text(id, at, words))
 }
