@@ -130,7 +130,8 @@ pub fn walk(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() {
+        // A directory is one also where it goes while we look.
+        if path.is_dir() || entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             files.extend(walk(&path));
         } else {
             files.push(path);

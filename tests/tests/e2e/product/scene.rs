@@ -296,12 +296,18 @@ impl Scene {
         }
         assert!(wait_until(PATIENCE, || self.drive(&daemon) == Some(true)), "{}", daemon.stderr());
         for kind in &self.kinds {
-            let held = || holds(&kind.look().join("shop/items"), self.way, self.run);
-            // What is pruned goes after the task's end.
+            let look = || holds(&kind.look().join("shop/items"), self.way, self.run);
+            let mut held = look();
+            // What is pruned goes after the task's end, and its directory last.
             if self.way == Way::Pruned {
-                wait_until(PATIENCE, || held().is_ok());
+                wait_until(PATIENCE, || {
+                    held.is_ok() || {
+                        held = look();
+                        false
+                    }
+                });
             }
-            held().unwrap_or_else(|why| panic!("{}: {why}", kind.name));
+            held.unwrap_or_else(|why| panic!("{}: {why}", kind.name));
         }
         let spool = walk(&self.bed.lake().join(".saas-export/spool"));
         assert!(spool.is_empty(), "left in the spool: {spool:?}");
