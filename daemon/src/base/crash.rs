@@ -1,6 +1,6 @@
 //! Names each commit boundary, so that a test can kill the daemon exactly there.
 //!
-//! `SAAS_EXPORT_CRASH_AT=name` (or `name:3` for the third passage, `name@place` for the first at that destination) makes the
+//! `SAAS_EXPORT_CRASH_AT=name` (or `name:3` for the third passage, `name@destination` for the first there) makes the
 //! process kill itself with SIGKILL at that point. Only builds with debug assertions look; a release build has no crash points.
 
 /// Every crash point, in the order in which a task passes them.

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub struct Scene {
-    pub bed: Bed,
+    bed: Bed,
     pub kinds: Vec<Kind>,
     way: Way,
     run: Run,
@@ -131,12 +131,7 @@ impl Scene {
         };
         // What follows is not read before it is dead.
         self.bed.api.table().hold(self.way.pages_of_first_segment());
-        let mut dying = self.spawn(&[("SAAS_EXPORT_CRASH_AT", before)]);
-        let dead = wait_until(PATIENCE, || {
-            let _ = self.drive(&dying);
-            !dying.alive()
-        });
-        assert!(dead, "it passes {before}:\n{}", dying.stderr());
+        self.killed(before);
         self.bed.api.table().release();
         if self.run == Run::Retried {
             self.bed.api.set_faults(vec![Fault::status(400).every(1)]);
@@ -249,8 +244,12 @@ impl Scene {
         if self.way == Way::Restored {
             return self.dies_restoring(point);
         }
+        self.killed(point);
+    }
+
+    /// A daemon that goes on until it dies at the point; some come only after the task's end.
+    fn killed(&self, point: &str) {
         let mut daemon = self.spawn(&[("SAAS_EXPORT_CRASH_AT", point)]);
-        // Some points come only after the task's end.
         let dead = wait_until(PATIENCE, || {
             let _ = self.drive(&daemon);
             !daemon.alive()
@@ -262,12 +261,7 @@ impl Scene {
 
     /// The ledger is lost after everything was published; the program that restores one of the middle dies at the point.
     fn dies_restoring(&self, point: &str) {
-        let mut dying = self.spawn(&[("SAAS_EXPORT_CRASH_AT", "task.extracted")]);
-        let dead = wait_until(PATIENCE, || {
-            let _ = self.drive(&dying);
-            !dying.alive()
-        });
-        assert!(dead, "{}", dying.stderr());
+        self.killed("task.extracted");
         let middle = snapshot(&self.bed);
         for file in walk(self.bed.dir()).iter().filter(|path| path.to_string_lossy().contains("snapshot.db")) {
             std::fs::File::open(file).and_then(|file| file.sync_all()).expect("it is synced");
