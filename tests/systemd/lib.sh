@@ -52,6 +52,7 @@ api() { box curl --silent --fail --max-time 20 "http://127.0.0.1:8099/_control/$
 # replaced PID: the condition that another one runs in its place.
 replaced() { echo "systemctl is-active saas-export-daemon && test \$(systemctl show -P MainPID saas-export-daemon) != $1"; }
 main_pid() { box systemctl show -P MainPID saas-export-daemon; }
+state() { box exportctl show "$1" --json | jq -r .task.state; }
 
 begin() { # a task that is in the middle of its reading; its id is in $task
   api reset -X POST >/dev/null
