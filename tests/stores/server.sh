@@ -159,7 +159,12 @@ start)
   ;;
 stop)
   dir=$2
-  [ ! -f "$dir/pid" ] || kill "$(cat "$dir/pid")" 2>/dev/null || true
+  if [ -f "$dir/pid" ]; then
+    pid=$(cat "$dir/pid")
+    kill "$pid" 2>/dev/null || true
+    # It writes to its directory to its very end.
+    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+  fi
   rm -rf "$dir"
   ;;
 *) die "usage: start NAME DIR | stop DIR" ;;

@@ -1,6 +1,7 @@
 //! The pure state machines and values that the ledger stores and every layer above it speaks.
 
 pub mod calendar;
+pub mod delivery;
 pub mod due;
 pub mod mark;
 pub mod notice;

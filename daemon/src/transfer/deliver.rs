@@ -6,12 +6,13 @@ use super::error::TransferError;
 use super::fetch::{self, Fetched};
 use super::publish::publish;
 use super::single;
-use super::tries::{Crew, Hope, Tries};
+use super::tries::Tries;
 use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::{crash, fault, fsio};
 use crate::destinations::{DestinationError, Expected, Put, object_key};
 use crate::ledger::rows::DeliveryRow;
+use crate::model::delivery::{Crew, Extraction, Failure, Turn};
 use crate::model::progress::AtDestination;
 use crate::model::segment::{Role, SegmentId};
 use futures_util::StreamExt as _;
@@ -21,21 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-/// A destination that failed so often in a row is left for later, once nothing but it is to be done.
-const TRIES: u32 = 5;
-
-/// What the deliveries of a task know about its extraction.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extraction {
-    Running,
-    /// No more segments will come: deliver what is there, and publish.
-    Ended,
-    /// An operator paused it: deliver what is there, publish nothing.
-    Paused,
-    /// The task stops: try each segment that is there once more.
-    Stopped,
-}
 
 /// The deliveries of a task, one worker for each destination.
 pub struct Deliveries {
@@ -55,7 +41,7 @@ fn begin(task: &Arc<TaskRun>, state: Extraction, wanted: impl Fn(&str) -> bool) 
     for (index, (name, _)) in task.destinations.iter().enumerate() {
         if wanted(name.as_str()) {
             let (task, extraction) = (task.clone(), extraction.subscribe());
-            workers.spawn(Worker { task, index, extraction, tries: Tries::default(), hope: crew.join() }.run());
+            workers.spawn(Worker { task, index, extraction, tries: Tries::new(crew.join()) }.run());
         }
     }
     Deliveries { workers, extraction }
@@ -124,10 +110,7 @@ struct Worker {
     /// Which of the task's destinations.
     index: usize,
     extraction: watch::Receiver<Extraction>,
-    /// Failures in a row and the next try, of all its files together.
     tries: Tries,
-    /// Whether it, or another one, still gets somewhere.
-    hope: Hope,
 }
 
 impl Worker {
@@ -141,7 +124,8 @@ impl Worker {
             if !(goes_on && *extraction.borrow_and_update() == Extraction::Running) {
                 return Err(error);
             }
-            self.trouble(&error, self.tries.failed(self.tries.begin(), true, None));
+            let failure = Failure { began: self.tries.begin(), mends_itself: true, asked: None };
+            self.trouble(&error, self.tries.failed(failure));
             self.rest(&mut extraction).await?;
         }
     }
@@ -160,12 +144,10 @@ impl Worker {
                 ids.insert(row.segment.id.clone());
                 under_way.push(self.deliver(row));
             }
-            if under_way.is_empty() {
-                match state {
-                    Extraction::Running => {}
-                    Extraction::Stopped | Extraction::Paused => return Ok(()),
-                    Extraction::Ended => return self.publish().await,
-                }
+            match state.turn(under_way.len()) {
+                Turn::Wait => {}
+                Turn::Publish => return self.publish().await,
+                Turn::Leave => return Ok(()),
             }
             if *extraction.borrow() != state {
                 continue;
@@ -213,8 +195,7 @@ impl Worker {
         Ok(self.task.ledger.filled_back(&self.task.row.id, self.name()).await?)
     }
 
-    /// Does a step, again and again while the source is still being read: a destination never holds up the source or
-    /// another destination. Once it is read, what only an operator can mend is left at once.
+    /// Does a step, again and again until it works or that was the last try.
     async fn patiently(&self, step: Step<'_>) -> Result<(), TransferError> {
         let mut extraction = self.extraction.clone();
         extraction.mark_unchanged();
@@ -223,7 +204,6 @@ impl Worker {
             let began = self.tries.begin();
             let Err(error) = self.task.until_stopped(self.attempt(step)).await? else {
                 if self.tries.worked() {
-                    self.hope.regain();
                     self.told();
                 }
                 return Ok(());
@@ -240,15 +220,9 @@ impl Worker {
                 ErrorClass::Throttled(wait) => Some(wait),
                 _ => None,
             };
-            let wait = self.tries.failed(began, mends_itself(&error), asked);
-            let last = match *extraction.borrow_and_update() {
-                Extraction::Running => false,
-                Extraction::Ended | Extraction::Paused if self.tries.in_a_row() >= TRIES || !mends_itself(&error) => {
-                    self.hope.lose()
-                }
-                Extraction::Ended | Extraction::Paused => false,
-                Extraction::Stopped => true,
-            };
+            let failure = Failure { began, mends_itself: mends_itself(&error), asked };
+            let wait = self.tries.failed(failure);
+            let last = self.tries.gives_up(*extraction.borrow_and_update(), failure.mends_itself);
             self.trouble(&error, wait.filter(|_| !last));
             if last {
                 return Err(error);
@@ -264,15 +238,18 @@ impl Worker {
         self.task.progress.at(self.name(), AtDestination { error: Some(text), next_try, ..self.standing() });
     }
 
-    /// Waits until the destination may be tried again, or until the end of extraction makes it urgent.
+    /// Waits until the destination may be tried again, which another file that fails meanwhile puts off, or until the end of
+    /// extraction makes it urgent.
     async fn rest(&self, extraction: &mut watch::Receiver<Extraction>) -> Result<(), TransferError> {
-        let Some(wait) = self.tries.wait() else { return Ok(()) };
-        tokio::select! {
-            biased;
-            () = self.task.stop.cancelled() => Err(TransferError::Stopped),
-            () = tokio::time::sleep(wait) => Ok(()),
-            _ = extraction.changed() => Ok(()),
+        while let Some(wait) = self.tries.wait() {
+            tokio::select! {
+                biased;
+                () = self.task.stop.cancelled() => return Err(TransferError::Stopped),
+                () = tokio::time::sleep(wait) => {}
+                _ = extraction.changed() => return Ok(()),
+            }
         }
+        Ok(())
     }
 
     async fn attempt(&self, step: Step<'_>) -> Result<(), TransferError> {
