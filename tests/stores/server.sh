@@ -163,7 +163,7 @@ stop)
     pid=$(cat "$dir/pid")
     kill "$pid" 2>/dev/null || true
     # It writes to its directory to its very end.
-    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    for _ in $(seq 120); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
   fi
   rm -rf "$dir"
   ;;

@@ -28,7 +28,7 @@ pub enum Extraction {
     Ended,
     /// An operator paused it: deliver what is there, publish nothing.
     Paused,
-    /// The task stops: try each segment that is there once more.
+    /// The task stops: what is there is sent, until a try fails.
     Stopped,
 }
 
@@ -64,18 +64,46 @@ pub struct Failure {
     pub asked: Option<Duration>,
 }
 
-/// The tries at one destination, of all the files that are on their way there.
+/// What a file does before its next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing: it is tried now.
+    Try,
+    Wait(Duration),
+    /// Nobody gets anywhere any more: it does not wait, so that the run can be put aside and begun anew.
+    Leave,
+}
+
+/// The tries of one task at one destination, of all the files that are on their way there.
 #[derive(Debug, Default)]
 pub struct Patience {
     in_a_row: u32,
-    /// The last failure, and when the next try may be.
-    failed: Option<(Instant, Instant)>,
+    last: Option<Last>,
+    /// Until when the destination wants to be left alone.
+    asked: Option<Instant>,
+}
+
+/// The last failure that counted.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    at: Instant,
+    /// When the next try may be.
+    until: Instant,
+    /// How far the extraction was.
+    extraction: Extraction,
 }
 
 impl Patience {
-    /// A try worked; whether one before it had failed.
-    pub fn worked(&mut self) -> bool {
-        std::mem::take(self).failed.is_some()
+    /// A try that began then worked; whether that mended the destination. It did not where the destination has asked to be left
+    /// alone since.
+    pub fn worked(&mut self, began: Instant, now: Instant, hope: &Hope) -> bool {
+        let Some(last) = self.last else { return false };
+        if began <= last.at && self.asked.is_some_and(|until| until > now) {
+            return false;
+        }
+        *self = Self::default();
+        hope.regain();
+        true
     }
 
     /// A try failed just now. The wait before the next one, if this one is the first to learn of the failure: what was under way at
@@ -84,18 +112,20 @@ impl Patience {
         &mut self,
         failure: Failure,
         now: Instant,
+        extraction: Extraction,
         next_wait: impl FnOnce(Option<Duration>) -> Duration,
     ) -> Option<Duration> {
-        if self.failed.is_some_and(|(at, _)| failure.began <= at) {
+        let asked = failure.asked.map(|asked| asked.min(LONGEST_ASKED));
+        self.asked = self.asked.max(asked.map(|asked| now + asked));
+        if let Some(last) = self.last.as_mut().filter(|last| failure.began <= last.at) {
+            // What it asks for it asks for now, whatever word there was before.
+            last.extraction = if asked.is_some() { extraction } else { last.extraction };
             return None;
         }
-        let wait = match failure.mends_itself {
-            true => next_wait(failure.asked.map(|asked| asked.min(LONGEST_ASKED))),
-            false => BY_OPERATOR,
-        };
+        let wait = if failure.mends_itself { next_wait(asked) } else { BY_OPERATOR };
         self.in_a_row += 1;
-        self.failed = Some((now, now + wait));
-        Some(wait)
+        self.last = Some(Last { at: now, until: now + wait, extraction });
+        self.wait(now, extraction)
     }
 
     /// Failures in a row.
@@ -103,14 +133,27 @@ impl Patience {
         self.in_a_row
     }
 
-    /// How long until the next try; nothing where there is nothing to wait for.
-    pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let (_, until) = self.failed?;
+    /// How long until the next try; nothing where there is nothing to wait for, or where there was word of the extraction since the
+    /// last failure: that makes one try urgent.
+    pub fn wait(&self, now: Instant, extraction: Extraction) -> Option<Duration> {
+        let last = self.last.filter(|last| last.extraction == extraction)?;
+        let until = self.asked.map_or(last.until, |asked| asked.max(last.until));
         Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
     }
 
+    /// What a file does before its next try.
+    pub fn rest(&self, now: Instant, extraction: Extraction, hope: &Hope) -> Rest {
+        let read = matches!(extraction, Extraction::Ended | Extraction::Paused);
+        match self.wait(now, extraction) {
+            None => Rest::Try,
+            Some(_) if read && hope.gone() => Rest::Leave,
+            Some(wait) => Rest::Wait(wait),
+        }
+    }
+
     /// Whether a try that failed was the last one. While the source is still being read there is none: a destination never holds up
-    /// the source or another destination. Once it is read, what only an operator can mend is left at once.
+    /// the source or another destination. Once it is read, a destination that failed too often, or needs an operator, is left when
+    /// no other one gets anywhere.
     pub fn gives_up(&self, extraction: Extraction, mends_itself: bool, hope: &Hope) -> bool {
         match extraction {
             Extraction::Running => false,
@@ -147,11 +190,16 @@ impl Hope {
         if !self.lost.swap(true, SeqCst) {
             self.crew.fetch_sub(1, SeqCst);
         }
+        self.gone()
+    }
+
+    /// Whether nobody has any.
+    fn gone(&self) -> bool {
         self.crew.load(SeqCst) == 0
     }
 
     /// It works again.
-    pub fn regain(&self) {
+    fn regain(&self) {
         if self.lost.swap(false, SeqCst) {
             self.crew.fetch_add(1, SeqCst);
         }

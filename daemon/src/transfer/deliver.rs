@@ -6,13 +6,13 @@ use super::error::TransferError;
 use super::fetch::{self, Fetched};
 use super::publish::publish;
 use super::single;
-use super::tries::Tries;
+use super::tries::{Tries, Workers};
 use super::uploads::LedgerLog;
 use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::base::{crash, fault, fsio};
 use crate::destinations::{DestinationError, Expected, Put, object_key};
 use crate::ledger::rows::DeliveryRow;
-use crate::model::delivery::{Crew, Extraction, Failure, Turn};
+use crate::model::delivery::{Extraction, Failure, Rest, Turn};
 use crate::model::progress::AtDestination;
 use crate::model::segment::{Role, SegmentId};
 use futures_util::StreamExt as _;
@@ -20,7 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
 /// The deliveries of a task, one worker for each destination.
@@ -37,12 +37,13 @@ pub fn start(task: &Arc<TaskRun>) -> Deliveries {
 fn begin(task: &Arc<TaskRun>, state: Extraction, wanted: impl Fn(&str) -> bool) -> Deliveries {
     let extraction = watch::Sender::new(state);
     let mut workers = JoinSet::new();
-    let crew = Crew::default();
-    for (index, (name, _)) in task.destinations.iter().enumerate() {
-        if wanted(name.as_str()) {
-            let (task, extraction) = (task.clone(), extraction.subscribe());
-            workers.spawn(Worker { task, index, extraction, tries: Tries::new(crew.join()) }.run());
-        }
+    let crew = Workers::default();
+    let wanted = task.destinations.iter().enumerate().filter(|(_, (name, _))| wanted(name.as_str()));
+    // All of them join before the first one begins: it would think that it is alone.
+    let all: Vec<_> = wanted.map(|(index, _)| (index, crew.join())).collect();
+    for (index, tries) in all {
+        let (task, extraction) = (task.clone(), extraction.subscribe());
+        workers.spawn(Worker { task, index, extraction, tries }.run());
     }
     Deliveries { workers, extraction }
 }
@@ -59,8 +60,8 @@ pub async fn carry(task: &Arc<TaskRun>) -> Result<(), TransferError> {
 }
 
 impl Deliveries {
-    /// Waits until every destination has verified and published everything; with `whole` false, until each segment that
-    /// is there has been tried once. The error is that of the first destination that needs somebody to act, or else of
+    /// Waits until every destination has verified and published everything; with `whole` false, until what is there has been sent
+    /// or a try has failed. The error is that of the first destination that needs somebody to act, or else of
     /// the first that failed.
     pub async fn finish(self, whole: bool) -> Result<(), TransferError> {
         self.extraction.send_replace(if whole { Extraction::Ended } else { Extraction::Stopped });
@@ -68,20 +69,14 @@ impl Deliveries {
     }
 
     async fn end(mut self) -> Result<(), TransferError> {
-        let mut worst: Option<TransferError> = None;
+        let mut worst = None;
         while let Some(ended) = self.workers.join_next().await {
-            let Err(error) = ended.map_err(TransferError::from).and_then(|result| result) else { continue };
-            if worst.as_ref().is_none_or(|worst| mends_itself(worst) && !mends_itself(&error)) {
-                worst = Some(error);
+            if let Err(error) = ended.map_err(TransferError::from).and_then(|result| result) {
+                TransferError::keep_worst(&mut worst, error);
             }
         }
         worst.map_or(Ok(()), Err)
     }
-}
-
-fn mends_itself(error: &TransferError) -> bool {
-    let class = error.class();
-    class.retryable() || matches!(class, ErrorClass::Full | ErrorClass::Stopped)
 }
 
 /// What a worker does at its destination.
@@ -117,49 +112,66 @@ impl Worker {
     /// Works to its end. While the source is still being read, an error of the ledger or the spool is no end either: nobody
     /// would deliver, and what waits for room would wait for ever.
     async fn run(self) -> Result<(), TransferError> {
-        let mut extraction = self.extraction.clone();
+        self.task.progress.at(self.name(), self.standing());
         loop {
             let Err(error) = self.work().await else { return Ok(()) };
             let goes_on = !matches!(error.class(), ErrorClass::Stopped | ErrorClass::Bug);
-            if !(goes_on && *extraction.borrow_and_update() == Extraction::Running) {
+            let extraction = self.extraction();
+            if !(goes_on && extraction == Extraction::Running) {
                 return Err(error);
             }
             let failure = Failure { began: self.tries.begin(), mends_itself: true, asked: None };
-            self.trouble(&error, self.tries.failed(failure));
-            self.rest(&mut extraction).await?;
+            self.trouble(&error, self.tries.failed(failure, extraction));
         }
     }
 
     async fn work(&self) -> Result<(), TransferError> {
         let mut sealed = self.task.sealed.subscribe();
         let mut extraction = self.extraction.clone();
-        self.task.progress.at(self.name(), self.standing());
         self.patiently(Step::Probe).await?;
         let mut under_way = FuturesUnordered::new();
         let mut ids = HashSet::new();
+        let mut left: Option<TransferError> = None;
         loop {
             let state = *extraction.borrow_and_update();
             sealed.mark_unchanged();
-            for row in self.next(&ids).await? {
-                ids.insert(row.segment.id.clone());
-                under_way.push(self.deliver(row));
+            if let Some(error) = left.take_if(|_| under_way.is_empty()) {
+                return Err(error);
             }
-            match state.turn(under_way.len()) {
-                Turn::Wait => {}
-                Turn::Publish => return self.publish().await,
-                Turn::Leave => return Ok(()),
-            }
-            if *extraction.borrow() != state {
-                continue;
+            if left.is_none() {
+                for row in self.next(&ids).await? {
+                    ids.insert(row.segment.id.clone());
+                    under_way.push(self.deliver(row));
+                }
+                match state.turn(under_way.len()) {
+                    Turn::Wait => {}
+                    Turn::Publish => return self.publish().await,
+                    Turn::Leave => return Ok(()),
+                }
+                if *extraction.borrow() != state {
+                    continue;
+                }
             }
             tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Err(TransferError::Stopped),
-                Some(done) = under_way.next(), if !under_way.is_empty() => { ids.remove(&done?); }
+                Some(done) = under_way.next(), if !under_way.is_empty() => match done {
+                    Ok(id) => { ids.remove(&id); }
+                    Err(error) if self.extraction() == Extraction::Running => return Err(error),
+                    // What is on its way beside it still arrives.
+                    Err(error) => {
+                        self.tries.leave();
+                        TransferError::keep_worst(&mut left, error);
+                    }
+                },
                 _ = sealed.changed() => {}
                 _ = extraction.changed() => {}
             }
         }
+    }
+
+    fn extraction(&self) -> Extraction {
+        *self.extraction.borrow()
     }
 
     fn name(&self) -> &str {
@@ -197,22 +209,32 @@ impl Worker {
 
     /// Does a step, again and again until it works or that was the last try.
     async fn patiently(&self, step: Step<'_>) -> Result<(), TransferError> {
-        let mut extraction = self.extraction.clone();
-        extraction.mark_unchanged();
+        let mut failed = None;
         loop {
-            self.rest(&mut extraction).await?;
-            let began = self.tries.begin();
-            let Err(error) = self.task.until_stopped(self.attempt(step)).await? else {
-                if self.tries.worked() {
+            if !self.rest().await? {
+                return Err(failed.unwrap_or(TransferError::Stopped));
+            }
+            let mut began = self.tries.begin();
+            let done = match self.task.until_stopped(self.turn(step)).await? {
+                // It failed, or was given up, while this file waited for its turn.
+                Ok(_) if self.tries.rest(self.extraction()) != Rest::Try => {
+                    self.make_room(step);
+                    continue;
+                }
+                Ok(_turn) => {
+                    began = self.tries.begin();
+                    self.task.until_stopped(self.attempt(step)).await?
+                }
+                Err(error) => Err(error),
+            };
+            let Err(error) = done else {
+                if self.tries.worked(began) {
                     self.told();
                 }
                 return Ok(());
             };
             if let Step::Put(carried) = step {
-                if self.tries.in_a_row() > 0 {
-                    // What a dead destination would hold here has no room for those that are alive.
-                    carried.fetched().take();
-                }
+                self.make_room(step);
                 let (id, text) = ((&self.task.row.id, &carried.row.segment.id), Chain(&error).to_string());
                 self.task.ledger.delivery_failed(id.0, id.1, self.name(), &text).await?;
             }
@@ -220,13 +242,24 @@ impl Worker {
                 ErrorClass::Throttled(wait) => Some(wait),
                 _ => None,
             };
-            let failure = Failure { began, mends_itself: mends_itself(&error), asked };
-            let wait = self.tries.failed(failure);
-            let last = self.tries.gives_up(*extraction.borrow_and_update(), failure.mends_itself);
+            let (failure, extraction) =
+                (Failure { began, mends_itself: error.mends_itself(), asked }, self.extraction());
+            let wait = self.tries.failed(failure, extraction);
+            let last = self.tries.gives_up(extraction, failure.mends_itself);
             self.trouble(&error, wait.filter(|_| !last));
             if last {
                 return Err(error);
             }
+            failed = Some(error);
+        }
+    }
+
+    /// What a dead destination would hold here has no room for those that are alive.
+    fn make_room(&self, step: Step<'_>) {
+        if let Step::Put(carried) = step
+            && self.tries.in_a_row() > 0
+        {
+            carried.fetched().take();
         }
     }
 
@@ -234,22 +267,45 @@ impl Worker {
     fn trouble(&self, error: &TransferError, wait: Option<Duration>) {
         let text = Chain(error).to_string();
         cause::failed_delivery(&self.task, self.name(), error, wait);
-        let next_try = self.tries.next_try();
+        let next_try = self.tries.next_try(self.extraction());
         self.task.progress.at(self.name(), AtDestination { error: Some(text), next_try, ..self.standing() });
     }
 
-    /// Waits until the destination may be tried again, which another file that fails meanwhile puts off, or until the end of
-    /// extraction makes it urgent.
-    async fn rest(&self, extraction: &mut watch::Receiver<Extraction>) -> Result<(), TransferError> {
-        while let Some(wait) = self.tries.wait() {
+    /// Waits until the destination may be tried again, which another file that fails meanwhile puts off, and one that works or word
+    /// of the extraction brings on. False if it is not to be tried again.
+    async fn rest(&self) -> Result<bool, TransferError> {
+        let mut extraction = self.extraction.clone();
+        loop {
+            let changed = self.tries.changed();
+            let state = *extraction.borrow_and_update();
+            let wait = match self.tries.rest(state) {
+                Rest::Try => return Ok(true),
+                Rest::Leave => return Ok(false),
+                Rest::Wait(wait) => wait,
+            };
             tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Err(TransferError::Stopped),
                 () = tokio::time::sleep(wait) => {}
-                _ = extraction.changed() => return Ok(()),
+                () = changed => {}
+                // Nobody says anything any more.
+                word = extraction.changed() => if word.is_err() { return Ok(false) },
             }
         }
-        Ok(())
+    }
+
+    /// The right to send a file there, over all tasks that deliver to it; nothing else needs one.
+    async fn turn(&self, step: Step<'_>) -> Result<Option<OwnedSemaphorePermit>, TransferError> {
+        let Step::Put(carried) = step else { return Ok(None) };
+        let segment = &carried.row.segment;
+        // Before the turn: who waits for room in the spool must not keep those from delivering that make it.
+        if self.task.row.state.closed() && carried.fetched().is_none() {
+            let from = self.task.spool.segment(&segment.id.stream, &segment.name);
+            let fetched = fetch::fetch(&self.task, segment, &from).await?;
+            *carried.fetched() = Some(fetched);
+        }
+        // None where the semaphore is closed, which nobody does.
+        Ok(self.place()?.turns.clone().acquire_owned().await.ok())
     }
 
     async fn attempt(&self, step: Step<'_>) -> Result<(), TransferError> {
@@ -308,13 +364,6 @@ impl Worker {
         let segment = &carried.row.segment;
         let key = key(&self.task, &segment.id.stream, &segment.name);
         let from = self.task.spool.segment(&segment.id.stream, &segment.name);
-        // Before the turn: who waits for room in the spool must not keep those from delivering that make it.
-        if self.task.row.state.closed() && carried.fetched().is_none() {
-            let fetched = fetch::fetch(&self.task, segment, &from).await?;
-            *carried.fetched() = Some(fetched);
-        }
-        // Over all tasks that deliver there.
-        let _turn = place.turns.acquire().await;
         crash::point_at("delivery.started", self.name());
         let expected = Expected { bytes: segment.bytes, sha256: segment.sha256.clone(), crc32c: segment.crc32c };
         let (ledger, task, destination) = (&self.task.ledger, &self.task.row.id, self.name());

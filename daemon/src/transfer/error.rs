@@ -92,6 +92,24 @@ impl TransferError {
         let path = path.to_owned();
         move |source| Self::Spool { action, path, source }
     }
+
+    /// Whether another try may help although nobody does anything.
+    pub fn mends_itself(&self) -> bool {
+        let class = self.class();
+        class.retryable() || matches!(class, ErrorClass::Full | ErrorClass::Stopped)
+    }
+
+    /// Keeps what needs somebody to act, or else the first failure; that something was stopped says least.
+    pub fn keep_worst(worst: &mut Option<Self>, error: Self) {
+        let rank = |error: &Self| match error.class() {
+            ErrorClass::Stopped => 0,
+            _ if error.mends_itself() => 1,
+            _ => 2,
+        };
+        if worst.as_ref().is_none_or(|worst| rank(worst) < rank(&error)) {
+            *worst = Some(error);
+        }
+    }
 }
 
 impl fmt::Display for TransferError {

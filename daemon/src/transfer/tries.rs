@@ -1,35 +1,49 @@
-//! The tries at one destination by the clock of the machine, which all files on their way there share.
+//! The tries of a task at one destination by the clock of the machine, which all its files on their way there share.
 
 use crate::base::clock;
 use crate::base::retry::{RetryPolicy, Waits};
-use crate::model::delivery::{Extraction, Failure, Hope, Patience};
+use crate::model::delivery::{Crew, Extraction, Failure, Hope, Patience, Rest};
 use jiff::Timestamp;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Waits between tries; a destination is never given up on while the source is being read.
 const RETRY: RetryPolicy =
     RetryPolicy { attempts: u32::MAX, initial: Duration::from_millis(500), max: Duration::from_secs(60) };
 
-/// The tries at one destination, and whether its worker still gets somewhere.
+/// The workers of one run.
+#[derive(Debug, Default)]
+pub struct Workers {
+    crew: Crew,
+    changed: Arc<Notify>,
+}
+
+impl Workers {
+    /// The tries of one more worker, which has failed at nothing yet.
+    pub fn join(&self) -> Tries {
+        Tries { state: Mutex::default(), hope: self.crew.join(), changed: self.changed.clone() }
+    }
+}
+
+/// The tries of a task at one destination, and whether its worker still gets somewhere.
 #[derive(Debug)]
 pub struct Tries {
     state: Mutex<State>,
     hope: Hope,
+    /// Told to those that rest, at all destinations, when one works again or its worker leaves.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     patience: Patience,
     waits: Option<Waits>,
+    leaving: bool,
 }
 
 impl Tries {
-    /// Of a worker that has failed at nothing yet.
-    pub fn new(hope: Hope) -> Self {
-        Self { state: Mutex::default(), hope }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -39,28 +53,45 @@ impl Tries {
         clock::monotonic()
     }
 
-    /// A try worked; whether one before it had failed.
-    pub fn worked(&self) -> bool {
+    /// A try that began then worked; whether that mended the destination.
+    pub fn worked(&self, began: Instant) -> bool {
         let mut state = self.state();
-        state.waits = None;
-        let mended = state.patience.worked();
+        let mended = state.patience.worked(began, clock::monotonic(), &self.hope);
         if mended {
-            self.hope.regain();
+            state.waits = None;
+            self.changed.notify_waiters();
         }
         mended
     }
 
     /// A try failed; the wait before the next one, as in [`Patience::failed`].
-    pub fn failed(&self, failure: Failure) -> Option<Duration> {
+    pub fn failed(&self, failure: Failure, extraction: Extraction) -> Option<Duration> {
         let mut state = self.state();
-        let State { patience, waits } = &mut *state;
+        let State { patience, waits, .. } = &mut *state;
         let next_wait = |asked| waits.get_or_insert_with(|| RETRY.waits()).next_wait(asked).unwrap_or(RETRY.max);
-        patience.failed(failure, clock::monotonic(), next_wait)
+        patience.failed(failure, clock::monotonic(), extraction, next_wait)
     }
 
     /// Whether that was the last one.
     pub fn gives_up(&self, extraction: Extraction, mends_itself: bool) -> bool {
         self.state().patience.gives_up(extraction, mends_itself, &self.hope)
+    }
+
+    /// The worker leaves when what is on its way has ended: nothing more is tried.
+    pub fn leave(&self) {
+        self.state().leaving = true;
+        self.changed.notify_waiters();
+    }
+
+    /// What a file does before its next try.
+    pub fn rest(&self, extraction: Extraction) -> Rest {
+        let state = self.state();
+        if state.leaving { Rest::Leave } else { state.patience.rest(clock::monotonic(), extraction, &self.hope) }
+    }
+
+    /// The next change of what there is to wait for.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Failures in a row.
@@ -69,12 +100,12 @@ impl Tries {
     }
 
     /// How long until the next try; nothing where there is nothing to wait for.
-    pub fn wait(&self) -> Option<Duration> {
-        self.state().patience.wait(clock::monotonic())
+    pub fn wait(&self, extraction: Extraction) -> Option<Duration> {
+        self.state().patience.wait(clock::monotonic(), extraction)
     }
 
     /// When the next try is.
-    pub fn next_try(&self) -> Option<Timestamp> {
-        clock::now().checked_add(self.wait()?).ok()
+    pub fn next_try(&self, extraction: Extraction) -> Option<Timestamp> {
+        clock::now().checked_add(self.wait(extraction)?).ok()
     }
 }
