@@ -53,6 +53,8 @@ struct Shape {
 pub struct Shapes {
     fields: Vec<(String, Shape)>,
     index: HashMap<String, usize>,
+    /// Where the next field is looked for first: objects mostly have theirs in the same order.
+    next: usize,
 }
 
 impl Shapes {
@@ -78,20 +80,26 @@ impl Shapes {
 
     /// What was seen of a field; none if it cannot become a column.
     fn shape_of(&mut self, name: &[u8], most: usize, room: &mut Room) -> Option<&mut Shape> {
-        let name = std::str::from_utf8(name).ok()?;
-        let at = match self.index.get(name) {
-            Some(at) => *at,
-            None => {
-                if self.fields.len() >= most || room.0 == 0 || name.len() > MAX_NAME {
-                    return None;
-                }
-                room.0 -= 1;
-                self.fields.push((name.to_owned(), Shape::default()));
-                self.index.insert(name.to_owned(), self.fields.len() - 1);
-                self.fields.len() - 1
-            }
-        };
+        let expected = self.fields.get(self.next).is_some_and(|(field, _)| field.as_bytes() == name);
+        let at = if expected { self.next } else { self.find(name, most, room)? };
+        self.next = at + 1;
         self.fields.get_mut(at).map(|(_, shape)| shape)
+    }
+
+    /// Where a field is, which may be a new one.
+    fn find(&mut self, name: &[u8], most: usize, room: &mut Room) -> Option<usize> {
+        let name = std::str::from_utf8(name).ok()?;
+        if let Some(at) = self.index.get(name) {
+            return Some(*at);
+        }
+        if self.fields.len() >= most || room.0 == 0 || name.len() > MAX_NAME {
+            return None;
+        }
+        room.0 -= 1;
+        let at = self.fields.len();
+        self.fields.push((name.to_owned(), Shape::default()));
+        self.index.insert(name.to_owned(), at);
+        Some(at)
     }
 
     /// Reads the members of the object here, of which at most `most` can have a column. Whether all of them have one; a
@@ -99,6 +107,7 @@ impl Shapes {
     fn members(&mut self, scanner: &mut Scanner, most: usize, room: &mut Room) -> Result<bool, JsonError> {
         let mut scratch = Vec::new();
         let mut all = true;
+        self.next = 0;
         if !scanner.open(b'{')? {
             return Ok(all);
         }
