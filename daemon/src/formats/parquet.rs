@@ -35,6 +35,9 @@ const SOURCE_PER_BYTE: u64 = 4;
 /// buffered columns take, and with it the difference between a short export and a long one.
 const ROW_GROUP_SOURCE: (u64, u64) = (64 << 10, 64 << 20);
 
+/// The upper bound where there are many columns: each costs a compressor, and a dictionary, in every row group.
+const WHOLE_GROUP_SOURCE: u64 = 128 << 20;
+
 /// Largest dictionary of a column chunk. Columns with more distinct values, mostly identifiers, are then written plainly
 /// after a few thousand rows instead of many: measured, that is both faster and smaller than the library's 1 MiB.
 const DICTIONARY: usize = 128 << 10;
@@ -99,7 +102,8 @@ impl Encoder {
         let ahead = whole.is_some() && chunk_size >= AHEAD;
         // What counts when the next one is whole is to be half of a segment at most.
         let per_byte = if ahead { SOURCE_PER_BYTE / 2 } else { SOURCE_PER_BYTE };
-        let most_source = chunk_size.saturating_mul(per_byte).clamp(ROW_GROUP_SOURCE.0, ROW_GROUP_SOURCE.1);
+        let most = if ahead { WHOLE_GROUP_SOURCE } else { ROW_GROUP_SOURCE.1 };
+        let most_source = chunk_size.saturating_mul(per_byte).clamp(ROW_GROUP_SOURCE.0, most);
         let most_rows = settings.row_group_rows.into();
         Ok(Self {
             writer,

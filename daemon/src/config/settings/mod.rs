@@ -138,7 +138,7 @@ impl Default for Daemon {
             socket: "/run/saas-export/control.sock".into(),
             parallel: 3,
             replay_limit: Span(Duration::from_secs(10)),
-            page_buffer: Size(32_000_000),
+            page_buffer: Size(96_000_000),
             spool_quota: None,
             threads: 0,
             signing_key: None,
