@@ -185,8 +185,8 @@ pub struct Hope {
 }
 
 impl Hope {
-    /// It failed too often. True if nobody has any hope left, so that the run may be put aside.
-    fn lose(&self) -> bool {
+    /// It failed too often, or ends. True if nobody has any hope left, so that the run may be put aside.
+    pub fn lose(&self) -> bool {
         if !self.lost.swap(true, SeqCst) {
             self.crew.fetch_sub(1, SeqCst);
         }

@@ -215,7 +215,14 @@ impl Worker {
                 return Err(failed.unwrap_or(TransferError::Stopped));
             }
             let mut began = self.tries.begin();
-            let done = match self.task.until_stopped(self.turn(step)).await? {
+            let turn = async {
+                tokio::select! {
+                    biased;
+                    turn = self.turn(step) => turn,
+                    () = self.tries.given_up(&self.extraction) => Ok(None),
+                }
+            };
+            let done = match self.task.until_stopped(turn).await? {
                 // It failed, or was given up, while this file waited for its turn.
                 Ok(_) if self.tries.rest(self.extraction()) != Rest::Try => {
                     self.make_room(step);
@@ -234,7 +241,6 @@ impl Worker {
                 return Ok(());
             };
             if let Step::Put(carried) = step {
-                self.make_room(step);
                 let (id, text) = ((&self.task.row.id, &carried.row.segment.id), Chain(&error).to_string());
                 self.task.ledger.delivery_failed(id.0, id.1, self.name(), &text).await?;
             }
@@ -246,6 +252,9 @@ impl Worker {
                 (Failure { began, mends_itself: error.mends_itself(), asked }, self.extraction());
             let wait = self.tries.failed(failure, extraction);
             let last = self.tries.gives_up(extraction, failure.mends_itself);
+            if self.tries.in_a_row() > 1 || asked.is_some() {
+                self.make_room(step);
+            }
             self.trouble(&error, wait.filter(|_| !last));
             if last {
                 return Err(error);
@@ -256,9 +265,7 @@ impl Worker {
 
     /// What a dead destination would hold here has no room for those that are alive.
     fn make_room(&self, step: Step<'_>) {
-        if let Step::Put(carried) = step
-            && self.tries.in_a_row() > 0
-        {
+        if let Step::Put(carried) = step {
             carried.fetched().take();
         }
     }
@@ -271,8 +278,8 @@ impl Worker {
         self.task.progress.at(self.name(), AtDestination { error: Some(text), next_try, ..self.standing() });
     }
 
-    /// Waits until the destination may be tried again, which another file that fails meanwhile puts off, and one that works or word
-    /// of the extraction brings on. False if it is not to be tried again.
+    /// Waits until the destination may be tried again, which another file that fails meanwhile puts off and word of the extraction
+    /// brings on. False if it is not to be tried again.
     async fn rest(&self) -> Result<bool, TransferError> {
         let mut extraction = self.extraction.clone();
         loop {
@@ -330,6 +337,9 @@ impl Worker {
 
     /// Says that nothing is wrong here.
     fn told(&self) {
+        if self.tries.wait(self.extraction()).is_some() {
+            return;
+        }
         cause::works(&self.task, self.name());
         self.task.progress.at(self.name(), self.standing());
     }

@@ -6,8 +6,8 @@ use crate::model::delivery::{Crew, Extraction, Failure, Hope, Patience, Rest};
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 
 /// Waits between tries; a destination is never given up on while the source is being read.
 const RETRY: RetryPolicy =
@@ -32,7 +32,7 @@ impl Workers {
 pub struct Tries {
     state: Mutex<State>,
     hope: Hope,
-    /// Told to those that rest, at all destinations, when one works again or its worker leaves.
+    /// Told to those that rest, at all destinations, when a worker leaves.
     changed: Arc<Notify>,
 }
 
@@ -59,7 +59,6 @@ impl Tries {
         let mended = state.patience.worked(began, clock::monotonic(), &self.hope);
         if mended {
             state.waits = None;
-            self.changed.notify_waiters();
         }
         mended
     }
@@ -89,7 +88,18 @@ impl Tries {
         if state.leaving { Rest::Leave } else { state.patience.rest(clock::monotonic(), extraction, &self.hope) }
     }
 
-    /// The next change of what there is to wait for.
+    /// Ends when nothing is to be tried any more.
+    pub async fn given_up(&self, extraction: &watch::Receiver<Extraction>) {
+        loop {
+            let changed = self.changed();
+            if self.rest(*extraction.borrow()) == Rest::Leave {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// The next time that a worker leaves.
     pub fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
@@ -107,5 +117,34 @@ impl Tries {
     /// When the next try is.
     pub fn next_try(&self, extraction: Extraction) -> Option<Timestamp> {
         clock::now().checked_add(self.wait(extraction)?).ok()
+    }
+}
+
+impl Drop for Tries {
+    fn drop(&mut self) {
+        self.hope.lose();
+        self.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_rests_hears_that_the_last_one_left_who_got_anywhere() {
+        let workers = Workers::default();
+        let (rests, other) = (workers.join(), workers.join());
+        let (_sender, extraction) = watch::channel(Extraction::Ended);
+        let hour = Failure { began: rests.begin(), mends_itself: false, asked: Some(Duration::from_secs(3600)) };
+        rests.failed(hour, Extraction::Ended);
+        assert!(!rests.gives_up(Extraction::Ended, false), "the other one may still get somewhere");
+        let leaves = async {
+            tokio::task::yield_now().await;
+            drop(other);
+        };
+        let hears = tokio::time::timeout(Duration::from_secs(10), rests.given_up(&extraction));
+        assert!(tokio::join!(hears, leaves).0.is_ok());
+        assert_eq!(rests.rest(Extraction::Ended), Rest::Leave);
     }
 }

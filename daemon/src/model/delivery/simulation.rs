@@ -86,7 +86,7 @@ impl Sim {
         match worker.patience.rest(now, extraction, &worker.hope) {
             Rest::Try => self.tries(at, step),
             Rest::Wait(wait) => {
-                worker.jobs.push(Job { step, phase: Phase::Rests { until: now + wait } });
+                worker.jobs.push(Job { step, phase: Phase::Rests { until: now + wait, since: extraction } });
                 Ok(())
             }
             Rest::Leave => self.gives_up(at),
@@ -253,9 +253,10 @@ impl Sim {
     fn next(&self) -> Option<(Instant, usize, usize)> {
         let due = |worker: &Worker, job: &Job| match job.phase {
             Phase::Tries { until, .. } => until,
-            Phase::Rests { until } => match worker.patience.rest(self.now, self.extraction, &worker.hope) {
-                Rest::Wait(_) => until,
-                Rest::Try | Rest::Leave => self.now,
+            Phase::Rests { until, since } => match worker.patience.rest(self.now, self.extraction, &worker.hope) {
+                Rest::Leave => self.now,
+                Rest::Try | Rest::Wait(_) if since != self.extraction => self.now,
+                Rest::Try | Rest::Wait(_) => until,
             },
         };
         let places = self.places.iter().enumerate();

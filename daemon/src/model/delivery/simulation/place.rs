@@ -31,8 +31,8 @@ pub(super) struct Job {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Phase {
-    /// Until then, or until something changes.
-    Rests { until: Instant },
+    /// Until then, until there is word of the extraction, or until a worker leaves.
+    Rests { until: Instant, since: Extraction },
     /// Since the one, and until the other.
     Tries { began: Instant, until: Instant },
 }
