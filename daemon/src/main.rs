@@ -9,9 +9,13 @@ use saas_export_daemon::config;
 use saas_export_daemon::host::memory;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// Threads for files, SQLite and conversion beside the async ones; more work waits.
 const BLOCKING_THREADS: usize = 64;
+/// Threads that answer at the control socket, and do nothing else: what an export receives, and a file operation on a dead mount,
+/// are not in the way of an answer.
+const ANSWERING: usize = 2;
 /// How long the end waits for file operations that are under way.
 const LAST_FILES: Duration = Duration::from_secs(5);
 
@@ -37,23 +41,17 @@ fn main() -> ExitCode {
     if cli.check_config {
         return check_config(&files);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // These wait for sockets and clocks; whatever takes long has threads of its own, as many as there are processors. Two at
-        // least: a file operation on a dead mount must not silence the control socket.
-        .worker_threads(std::thread::available_parallelism().map_or(2, |count| count.get().div_ceil(2).max(2)))
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .thread_name("export")
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
+    // These wait for sockets and clocks; whatever takes long has threads of its own, as many as there are processors.
+    let workers = std::thread::available_parallelism().map_or(2, |count| count.get().div_ceil(2).max(2));
+    let (runtime, answering) = match runtime("export", workers).and_then(|of| Ok((of, runtime("answer", ANSWERING)?))) {
+        Ok(runtimes) => runtimes,
         Err(error) => {
             eprintln!("saas-export-daemon: failed to start its threads: {error}");
             return ExitCode::FAILURE;
         }
     };
     let code = match &cli.command {
-        None => runtime.block_on(app::run(&cli)),
+        None => runtime.block_on(app::run(&cli, answering.handle())),
         Some(Command::Once(once)) => runtime.block_on(app::once::run(files, once)),
         Some(Command::Auth { command: AuthCommand::Login(login) }) => runtime.block_on(app::login::run(files, login)),
         Some(Command::Check(check)) => runtime.block_on(app::preflight::foreground::run(&files, check)),
@@ -69,7 +67,13 @@ fn main() -> ExitCode {
     };
     // A file operation that hangs on a dead mount must not hold up the end.
     runtime.shutdown_timeout(LAST_FILES);
+    answering.shutdown_background();
     code
+}
+
+fn runtime(name: &str, workers: usize) -> std::io::Result<Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(workers).enable_all().max_blocking_threads(BLOCKING_THREADS).thread_name(name).build()
 }
 
 fn check_config(files: &Files) -> ExitCode {

@@ -28,6 +28,7 @@ use crate::base::error::{Chain, Classify as _, ErrorClass};
 use crate::config::settings::Config;
 use crate::control::{self, ControlState};
 use crate::host::messages::Message;
+use crate::host::socket::ControlSocket;
 use crate::host::{fold, log, notify, socket};
 use crate::ledger::{Ledger, LedgerError};
 use crate::queue::dispatcher::Dispatcher;
@@ -39,6 +40,7 @@ use engine::{AppEngine, Files};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -57,7 +59,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The daemon: config → ledger → recover → socket → READY → select → drain.
-pub async fn run(cli: &Cli) -> ExitCode {
+///
+/// The control socket is served by the threads of `answering`.
+pub async fn run(cli: &Cli, answering: &Handle) -> ExitCode {
     log::start(log::USUAL);
     let files = Files { config: cli.config.clone(), auth_env: cli.auth_env.clone() };
     let (config, secrets) = match engine::load(&files) {
@@ -68,9 +72,9 @@ pub async fn run(cli: &Cli) -> ExitCode {
         Ok(ledger) => ledger,
         Err(code) => return code,
     };
-    let socket = match socket::listen(&config.daemon.socket).await {
+    let socket = match listen(&config, answering).await {
         Ok(socket) => socket,
-        Err(error) => return fail("open the control socket", &error),
+        Err(code) => return code,
     };
     let engine = Arc::new(AppEngine::new(files, config, secrets, ledger.clone()));
     let (queue, inbox) = QueueHandle::new();
@@ -83,7 +87,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let hooks = hooks::hooks(&engine, &ledger, &pruner, &collector);
     let state = ControlState::new(queue.clone(), ledger.clone(), engine.config(), hooks);
     let stopped = stop.clone();
-    let control = tokio::spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
+    let control = answering.spawn(async move { control::serve(&socket.listener, Arc::new(state), stopped).await });
     let mut dispatcher = tokio::spawn(dispatcher.run(inbox));
     let refused = watch::Sender::new(false);
     let status = Status { ledger: ledger.clone(), config: engine.config() };
@@ -125,6 +129,15 @@ pub async fn run(cli: &Cli) -> ExitCode {
     close(&ledger).await;
     tracing::info!(MESSAGE_ID = Message::Stopping.id(), "saas-export-daemon has stopped");
     ended
+}
+
+/// Opens the control socket among the threads that are to serve it: it belongs to them from then on.
+async fn listen(config: &Config, answering: &Handle) -> Result<ControlSocket, ExitCode> {
+    let path = config.daemon.socket.clone();
+    match answering.spawn(async move { socket::listen(&path).await }).await {
+        Ok(opened) => opened.map_err(|error| fail("open the control socket", &error)),
+        Err(error) => Err(fail("open the control socket", &error)),
+    }
 }
 
 /// Has the tasks stop where they can go on.

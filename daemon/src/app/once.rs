@@ -198,7 +198,7 @@ async fn follow(queue: &QueueHandle, ledger: &Ledger, request: Request) -> ExitC
     let mut bar = Bar::new();
     loop {
         tokio::time::sleep(REFRESH).await;
-        if let Some(progress) = queue.progress().await.get(submitted.task.as_str()) {
+        if let Some(progress) = queue.progress().get(submitted.task.as_str()) {
             bar.show(progress);
         }
         let Ok(Some(row)) = ledger.task(&submitted.task).await else { continue };

@@ -1,9 +1,13 @@
 //! Who may do what: the kernel names the caller, four groups decide, and nobody is the default.
 
 use super::reply::Failure;
+use crate::base::clock;
 use crate::host::peer::{Peer, group_id};
 use crate::queue::handle::Actor;
 use saas_export_api::ErrorCode;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Members may look.
 pub const VIEWER: &str = "saas-export-viewer";
@@ -13,6 +17,12 @@ pub const OPERATOR: &str = "saas-export-operator";
 
 /// Members may do everything.
 pub const ADMIN: &str = "saas-export-admin";
+
+/// How long the names of groups and users are remembered. Which groups a caller is in is asked of the kernel each time.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
+/// Users whose names are remembered at the same time.
+const MOST_REMEMBERED: usize = 256;
 
 /// What a route needs, and what a caller has; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +130,45 @@ impl Caller {
     }
 }
 
+/// Judges callers, and remembers for a moment what name services said: most answers take less time than they do.
+#[derive(Default)]
+pub struct Judge(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    rules: Option<(Instant, Rules)>,
+    actors: BTreeMap<u32, (Instant, String)>,
+}
+
+impl Judge {
+    /// Who a peer is and what they may do; none where that cannot be found out.
+    pub async fn judge(&self, peer: Peer) -> Option<Caller> {
+        if let Some((rules, actor)) = self.known(peer.uid) {
+            return Some(Caller { uid: peer.uid, actor: Actor(actor), access: rules.access(&peer) });
+        }
+        let asked = tokio::task::spawn_blocking(move || {
+            let rules = Rules::of_this_machine();
+            (rules, Caller::new(&peer, &rules))
+        });
+        let (rules, caller) = asked.await.ok()?;
+        let (mut remembered, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), clock::monotonic());
+        remembered.rules = Some((now, rules));
+        remembered.actors.retain(|_, (at, _)| clock::since(*at) < REMEMBERED);
+        if remembered.actors.len() < MOST_REMEMBERED {
+            remembered.actors.insert(caller.uid, (now, caller.actor.0.clone()));
+        }
+        Some(caller)
+    }
+
+    fn known(&self, uid: u32) -> Option<(Rules, String)> {
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |at: &Instant| clock::since(*at) < REMEMBERED;
+        let (_, rules) = remembered.rules.as_ref().filter(|(at, _)| fresh(at))?;
+        let (_, actor) = remembered.actors.get(&uid).filter(|(at, _)| fresh(at))?;
+        Some((*rules, actor.clone()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +199,20 @@ mod tests {
     fn a_group_that_does_not_exist_gives_nothing() {
         let rules = Rules { own_uid: 990, admin: None, operator: None, viewer: None };
         assert_eq!(rules.access(&peer(65534, 65534, &[65534])), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_the_name_and_not_the_right() {
+        let judge = Judge::default();
+        let own = nix::unistd::geteuid().as_raw();
+        assert!(judge.known(own).is_none());
+        let first = judge.judge(peer(own, 0, &[])).await.unwrap();
+        assert!(judge.known(own).is_some());
+        let again = judge.judge(peer(own, 0, &[])).await.unwrap();
+        assert_eq!((again.uid, again.actor, again.access), (own, first.actor, Some(Access::Admin)));
+        // Another one is asked for anew, and has what its own groups give.
+        judge.0.lock().unwrap().actors.insert(4_000_000, (clock::monotonic(), "uid 4000000".into()));
+        assert_eq!(judge.judge(peer(4_000_000, 4_000_000, &[])).await.unwrap().access, None);
     }
 
     #[test]

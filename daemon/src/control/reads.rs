@@ -6,7 +6,7 @@ use super::wire;
 use crate::base::clock;
 use crate::base::ids::{Name, TaskId};
 use crate::config::settings::{Config, Export};
-use crate::ledger::rows::{DeliverySum, FoundTask, Look, ManifestRow, TaskFilter, TaskRow};
+use crate::ledger::rows::{DeliverySum, FoundTask, Look, ManifestRow, StreamRow, Sums, TaskFilter, TaskRow};
 use crate::model::progress::Progress;
 use crate::model::task::TaskState;
 use saas_export_api as api;
@@ -117,8 +117,7 @@ pub fn summaries(state: &ControlState, look: Look, mut live: BTreeMap<String, Pr
         let live = live.remove(row.id.as_str()).filter(|_| open);
         let destinations = if open { destinations(&row, &figures.sums, live.as_ref()) } else { Vec::new() };
         let live = live.filter(|live| !live.carried);
-        let streams = if live.is_some() { &[][..] } else { &figures.streams };
-        let task = with_hold(wire::summary(&row, live.as_ref(), streams), &look.paused, &config);
+        let task = with_hold(wire::summary(&row, live.as_ref(), figures.read), &look.paused, &config);
         TaskSummary { destinations, ..task }
     });
     tasks.collect()
@@ -141,23 +140,22 @@ fn with_hold(mut task: TaskSummary, paused: &[String], config: &Config) -> TaskS
 
 /// A task with its streams and manifests.
 pub async fn detail(state: &ControlState, row: TaskRow) -> Result<TaskDetail, Failure> {
-    let (mut live, figures) = tokio::join!(state.queue.progress(), state.ledger.figures(&row.id));
-    let (figures, live) = (figures.map_err(wire::ledger_error)?, live.remove(row.id.as_str()));
-    let manifests = state.ledger.manifests(&row.id).await.map_err(wire::ledger_error)?;
-    let destinations = destinations(&row, &figures.sums, live.as_ref());
-    let (live, streams) = (live.filter(|live| !live.carried), figures.streams);
-    let task = with_hold(wire::summary(&row, live.as_ref(), &streams), &paused(state).await?, &state.config());
+    let detail = state.ledger.detail(&row.id).await.map_err(wire::ledger_error)?;
+    let live = state.queue.progress().remove(row.id.as_str());
+    let destinations = destinations(&row, &detail.sums, live.as_ref());
+    let (live, read) = (live.filter(|live| !live.carried), Sums::over(detail.streams.iter().map(StreamRow::read)));
+    let task = with_hold(wire::summary(&row, live.as_ref(), read), &detail.paused, &state.config());
     Ok(TaskDetail {
         task: TaskSummary { destinations, ..task },
-        streams: streams.iter().map(wire::stream).collect(),
-        manifests: manifests.iter().map(wire::published).collect(),
+        streams: detail.streams.iter().map(wire::stream).collect(),
+        manifests: detail.manifests.iter().map(wire::published).collect(),
     })
 }
 
 /// How far a task is at each of its destinations. `live` are the figures of what delivers for it now.
 fn destinations(row: &TaskRow, sums: &[DeliverySum], live: Option<&Progress>) -> Vec<api::TaskDestination> {
     // What was stored by another version may not be read any more: then what the ledger has.
-    let mut names: Vec<String> = wire::destinations(row);
+    let mut names = wire::stored(row).to;
     names.extend(
         sums.iter().map(|sum| sum.destination.clone()).filter(|name| !names.contains(name)).collect::<Vec<_>>(),
     );
@@ -232,13 +230,10 @@ pub async fn marks(state: &ControlState, export: &Name) -> Result<OffsetsDoc, Fa
 pub fn sources<'a>(state: &ControlState, open: impl Iterator<Item = &'a TaskRow>) -> Vec<SourceRate> {
     let config = state.config();
     // A task keeps the configuration that it was made with, where its export may have had another source.
-    let stored = |row: &TaskRow| {
-        let config: serde_json::Value = serde_json::from_str(&row.config).ok()?;
-        let export = config.get("exports")?.as_object()?.values().next()?.clone();
-        export.get("source")?.as_str().map(str::to_owned)
-    };
     let of = |row: &TaskRow| {
-        stored(row).or_else(|| config.exports.get(row.export.as_str()).map(|export| export.source.to_string()))
+        wire::stored(row)
+            .source
+            .or_else(|| config.exports.get(row.export.as_str()).map(|export| export.source.to_string()))
     };
     let names: BTreeSet<String> = open.filter_map(of).collect();
     let budgets = state.hooks.budgets();

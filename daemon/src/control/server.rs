@@ -1,7 +1,7 @@
 //! Accepts connections on the control socket, within limits, and ends them when the daemon goes down.
 
 use super::ControlState;
-use super::access::{Caller, Rules};
+use super::access::{Caller, Judge};
 use super::patience::Patient;
 use super::reply::Failure;
 use super::service::respond;
@@ -96,7 +96,7 @@ pub async fn serve(listener: &UnixListener, state: Arc<ControlState>, stop: Canc
 
 /// As [`serve`], within other limits.
 pub async fn serve_within(listener: &UnixListener, state: Arc<ControlState>, stop: CancellationToken, limits: Limits) {
-    let seats = Arc::new(Seats::default());
+    let (seats, judge) = (Arc::new(Seats::default()), Arc::new(Judge::default()));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -106,7 +106,8 @@ pub async fn serve_within(listener: &UnixListener, state: Arc<ControlState>, sto
         match accepted {
             Ok((stream, _)) => {
                 if let Some(seat) = seats.take(Seat::Any, limits.connections) {
-                    let server = Connection { state: state.clone(), seats: seats.clone(), stop: stop.clone(), limits };
+                    let (state, seats, judge) = (state.clone(), seats.clone(), judge.clone());
+                    let server = Connection { state, seats, judge, stop: stop.clone(), limits };
                     connections.spawn(server.run(stream, seat));
                 } else if let Some(seat) = seats.take(Seat::Refused, REFUSALS) {
                     connections.spawn(async move {
@@ -130,6 +131,7 @@ pub async fn serve_within(listener: &UnixListener, state: Arc<ControlState>, sto
 struct Connection {
     state: Arc<ControlState>,
     seats: Arc<Seats>,
+    judge: Arc<Judge>,
     stop: CancellationToken,
     limits: Limits,
 }
@@ -137,8 +139,7 @@ struct Connection {
 impl Connection {
     async fn run(self, stream: UnixStream, _seat: Seated) {
         let Ok(peer) = Peer::of(&stream) else { return };
-        let judged = tokio::task::spawn_blocking(move || Caller::new(&peer, &Rules::of_this_machine()));
-        let Ok(caller) = judged.await else { return };
+        let Some(caller) = self.judge.judge(peer).await else { return };
         let most = if caller.access.is_some() { self.limits.per_uid } else { self.limits.per_stranger };
         let Some(_own) = self.seats.take(Seat::Of(caller.uid), most) else {
             return refuse(stream, &format!("{} has as many connections as one user may", caller.actor.0)).await;

@@ -73,6 +73,29 @@ impl FromSql for Word {
     }
 }
 
+/// The cells of a row, from left to right.
+pub(super) struct Cells<'a, 'row> {
+    row: &'a Row<'row>,
+    next: usize,
+}
+
+impl<'a, 'row> Cells<'a, 'row> {
+    pub fn of(row: &'a Row<'row>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The next one.
+    pub fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        self.next += 1;
+        self.row.get(self.next - 1)
+    }
+
+    /// The next one, as a time.
+    pub fn time(&mut self) -> rusqlite::Result<Option<Timestamp>> {
+        Ok(self.next::<Option<At>>()?.map(|at| at.0))
+    }
+}
+
 /// A count in a column.
 pub(super) fn count(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
     row.get::<_, U64>(column).map(|value| value.0)

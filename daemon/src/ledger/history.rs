@@ -71,7 +71,7 @@ const TABLES: [(&str, &str); 17] = [
 
 fn forgettable(sql: &Connection, before: Timestamp, after: i64, most: u32) -> Result<Vec<(i64, TaskRow)>, LedgerError> {
     let text = format!(
-        "WITH {ALIVE} SELECT t.seq, {COLUMNS} FROM tasks t WHERE t.seq > ?2 AND {OVER} AND NOT ({KEPT}) ORDER BY t.seq LIMIT ?3"
+        "WITH {ALIVE} SELECT {COLUMNS}, t.seq FROM tasks t WHERE t.seq > ?2 AND {OVER} AND NOT ({KEPT}) ORDER BY t.seq LIMIT ?3"
     );
     all(sql, &text, (At(before), after, most), |row| Ok((row.get("seq")?, task_row(row)?)))
 }

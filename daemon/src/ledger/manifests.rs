@@ -191,6 +191,13 @@ fn awaited(sql: &Connection, task: &TaskId, destination: &str) -> Result<Option<
     one(sql, text, (task.as_str(), destination), |row| row.get::<_, String>(0).map(TaskId::known))
 }
 
+/// The manifests of a task, by stream and destination.
+pub(super) fn of_task(sql: &Connection, task: &TaskId) -> Result<Vec<ManifestRow>, LedgerError> {
+    let text = "SELECT stream, destination, bytes, sha256, signature, published_at, pruned_at FROM manifests
+                WHERE task = ?1 ORDER BY stream, destination";
+    all(sql, text, [task.as_str()], manifest_row)
+}
+
 impl Ledger {
     /// The place of a task's stream in its chain; there is one from the end of the task's extraction on.
     pub async fn link(&self, task: &TaskId, stream: &str) -> Result<Option<Link>, LedgerError> {
@@ -241,12 +248,7 @@ impl Ledger {
     /// The manifests of a task, by stream and destination.
     pub async fn manifests(&self, task: &TaskId) -> Result<Vec<ManifestRow>, LedgerError> {
         let task = task.clone();
-        self.read(move |sql| {
-            let text = "SELECT stream, destination, bytes, sha256, signature, published_at, pruned_at FROM manifests
-                        WHERE task = ?1 ORDER BY stream, destination";
-            all(sql, text, [task.as_str()], manifest_row)
-        })
-        .await
+        self.read(move |sql| of_task(sql, &task)).await
     }
 
     /// The manifest of a stream at a destination, if it is composed.

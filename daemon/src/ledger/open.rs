@@ -63,6 +63,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
     sql.pragma_update(None, "temp_store", "memory")?;
     sql.pragma_update(None, "trusted_schema", false)?;
     sql.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Plans do not depend on what is asked for; or else each statement that a partial index may serve is compiled at each use.
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(sql)
 }
 

@@ -2,18 +2,20 @@
 
 use super::codec::{Json, all, one};
 use super::error::LedgerError;
-use super::rows::{Figures, FoundTask, LaneRow, LastSchema, Look, SegmentRow, StreamRow, TaskFilter, TaskRow};
+use super::rows::{Detail, Figures, FoundTask, LaneRow, LastSchema, Look, SegmentRow, StreamRow, TaskFilter, TaskRow};
 use super::segments::{COLUMNS as SEGMENT_COLUMNS, segment_row};
 use super::streams::{self, newest_schema, stream_row};
 use super::tasks::{self, COLUMNS, task_row};
-use super::{Ledger, exports, open, outbox, spooled};
+use super::{Ledger, exports, manifests, open, outbox, spooled};
 use crate::base::clock;
 use crate::base::ids::TaskId;
 use crate::model::schema::Schema;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 /// Questions answered at the same time; more wait.
@@ -44,11 +46,18 @@ impl Readers {
     ) -> Result<T, LedgerError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| LedgerError::Closed)?;
         let readers = self.clone();
-        let answer = tokio::task::spawn_blocking(move || {
+        let answer = move || {
             let _permit = permit;
             readers.ask(work).map_err(|error| error.located(&readers.path))
-        });
-        answer.await.map_err(|_| LedgerError::Closed)?
+        };
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            // On this very thread, whose other work a second one takes over: where every processor is busy, to wait for another
+            // thread takes ten times as long as most answers do, and once more on the way back.
+            let answer = AssertUnwindSafe(answer);
+            let answer = tokio::task::block_in_place(|| catch_unwind(answer));
+            return answer.unwrap_or(Err(LedgerError::Closed));
+        }
+        tokio::task::spawn_blocking(answer).await.map_err(|_| LedgerError::Closed)?
     }
 
     fn ask<T>(&self, work: impl FnOnce(&Connection) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
@@ -93,7 +102,7 @@ fn tasks_by(sql: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>, Ledge
         }
         let filtered =
             if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-        let text = format!("SELECT seq, {COLUMNS} FROM tasks {filtered} ORDER BY seq DESC LIMIT ?");
+        let text = format!("SELECT {COLUMNS}, seq FROM tasks {filtered} ORDER BY seq DESC LIMIT ?");
         values.push(Value::from(i64::from(limit)));
         found.extend(all(sql, &text, params_from_iter(values), |row| Ok((row.get("seq")?, task_row(row)?)))?);
     }
@@ -106,7 +115,7 @@ fn tasks_by(sql: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>, Ledge
 /// How far a task is; with what is at its destinations, if that is wanted.
 fn figures(sql: &Connection, task: &TaskId, sums: bool) -> Result<Figures, LedgerError> {
     let sums = if sums { spooled::sums(sql, task)? } else { Vec::new() };
-    Ok(Figures { sums, streams: streams_of(sql, task)? })
+    Ok(Figures { sums, read: streams::sums(sql, task)? })
 }
 
 fn streams_of(sql: &Connection, task: &TaskId) -> Result<Vec<StreamRow>, LedgerError> {
@@ -218,10 +227,15 @@ impl Ledger {
         .await
     }
 
-    /// How far a task is.
-    pub async fn figures(&self, task: &TaskId) -> Result<Figures, LedgerError> {
+    /// A task from close by.
+    pub async fn detail(&self, task: &TaskId) -> Result<Detail, LedgerError> {
         let task = task.clone();
-        self.read(move |sql| figures(sql, &task, true)).await
+        self.read(move |sql| {
+            let (sums, streams) = (spooled::sums(sql, &task)?, streams_of(sql, &task)?);
+            let (manifests, paused) = (manifests::of_task(sql, &task)?, exports::paused_exports(sql)?);
+            Ok(Detail { sums, streams, manifests, paused })
+        })
+        .await
     }
 
     /// The streams of a task, in order.

@@ -127,6 +127,14 @@ pub struct StreamRow {
     pub notes: Vec<String>,
 }
 
+impl StreamRow {
+    /// What was read of it.
+    pub fn read(&self) -> Sums {
+        let Self { source_bytes, bytes, pages, total, .. } = *self;
+        Sums { records: self.counts.read, source_bytes, bytes, pages, total }
+    }
+}
+
 /// A task's stream in its chain.
 #[derive(Clone, Debug)]
 pub struct Link {

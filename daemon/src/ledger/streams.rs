@@ -5,7 +5,7 @@ use super::codec::{At, Json, U64, all, count, json, one, run};
 use super::error::LedgerError;
 use super::input::StreamEnd;
 use super::marks;
-use super::rows::{LaneRow, StreamRow};
+use super::rows::{LaneRow, StreamRow, Sums};
 use super::tasks::{get, must_run};
 use super::writer::Tx;
 use crate::base::ids::TaskId;
@@ -68,6 +68,17 @@ pub(super) fn stream_row(row: &Row<'_>) -> rusqlite::Result<StreamRow> {
         error: row.get("error")?,
         notes: json(row, "notes")?,
     })
+}
+
+/// What was read of a task. Without the schemas, which take longer to read than everything else of a list of tasks.
+pub(super) fn sums(sql: &Connection, task: &TaskId) -> Result<Sums, LedgerError> {
+    let text = "SELECT read, source_bytes, bytes, pages, total FROM task_streams WHERE task = ?1";
+    let of = |row: &Row<'_>| {
+        let count = |column: usize| row.get::<_, U64>(column).map(|count| count.0);
+        let total = row.get::<_, Option<U64>>(4)?.map(|total| total.0);
+        Ok(Sums { records: count(0)?, source_bytes: count(1)?, bytes: count(2)?, pages: count(3)?, total })
+    };
+    Ok(Sums::over(all(sql, text, [task.as_str()], of)?))
 }
 
 /// The lanes of a stream, in order.

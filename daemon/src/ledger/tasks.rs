@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use super::audit::Entry;
-use super::codec::{At, Json, U64, Word, json, one, run, time};
+use super::codec::{At, Cells, Json, U64, Word, one, run};
 use super::error::LedgerError;
 use super::input::{Change, NewTask};
 use super::marks;
@@ -23,31 +23,34 @@ const MAX_ID_SHIFT: i64 = 3600;
 pub(super) const COLUMNS: &str = "id, export, key, params, scope, chained, format, state, reason, error_class, waiting_reason, \
      waiting_until, attempt, queue_pos, config, actor, created_at, started_at, ended_at, not_before, extracted, home";
 
+/// Reads a row that begins with [`COLUMNS`]. By their places: to look for 22 names in each row took a sixth of the time of a list.
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
-    let reason: Option<String> = row.get("waiting_reason")?;
-    let until = time(row, "waiting_until")?;
+    let mut cells = Cells::of(row);
     Ok(TaskRow {
-        id: TaskId::known(row.get::<_, String>("id")?),
-        export: row.get("export")?,
-        key: RequestKey(row.get("key")?),
-        params: json::<BTreeMap<String, String>>(row, "params")?.into_iter().collect(),
-        scope: json(row, "scope")?,
-        chained: row.get("chained")?,
-        format: row.get("format")?,
-        state: row.get::<_, Word>("state")?.0,
-        reason: row.get("reason")?,
-        error_class: row.get("error_class")?,
-        waiting: reason.map(|reason| Waiting { reason, until }),
-        attempt: row.get("attempt")?,
-        queue_pos: row.get("queue_pos")?,
-        config: row.get("config")?,
-        actor: row.get("actor")?,
-        created_at: row.get::<_, At>("created_at")?.0,
-        started_at: time(row, "started_at")?,
-        ended_at: time(row, "ended_at")?,
-        not_before: time(row, "not_before")?,
-        extracted: row.get("extracted")?,
-        home: row.get("home")?,
+        id: TaskId::known(cells.next::<String>()?),
+        export: cells.next()?,
+        key: RequestKey(cells.next()?),
+        params: cells.next::<Json<BTreeMap<String, String>>>()?.0.into_iter().collect(),
+        scope: cells.next::<Json<_>>()?.0,
+        chained: cells.next()?,
+        format: cells.next()?,
+        state: cells.next::<Word>()?.0,
+        reason: cells.next()?,
+        error_class: cells.next()?,
+        waiting: {
+            let (reason, until) = (cells.next::<Option<String>>()?, cells.time()?);
+            reason.map(|reason| Waiting { reason, until })
+        },
+        attempt: cells.next()?,
+        queue_pos: cells.next()?,
+        config: cells.next()?,
+        actor: cells.next()?,
+        created_at: cells.next::<At>()?.0,
+        started_at: cells.time()?,
+        ended_at: cells.time()?,
+        not_before: cells.time()?,
+        extracted: cells.next()?,
+        home: cells.next()?,
     })
 }
 

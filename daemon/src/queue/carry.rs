@@ -3,6 +3,7 @@
 
 use super::dispatcher::{Dispatcher, Engine, RunControl};
 use super::handle::Refusal;
+use super::live::Shown;
 use super::policy;
 use crate::base::clock;
 use crate::base::error::Chain;
@@ -10,7 +11,6 @@ use crate::base::ids::TaskId;
 use crate::host::messages::Message;
 use crate::ledger::input::{AddDestination, DropDestination};
 use crate::ledger::rows::FreedSegment;
-use crate::model::progress::Progress;
 use crate::model::task::{TaskState, Waiting};
 use crate::transfer::Outcome;
 use crate::transfer::progress::Counters;
@@ -81,8 +81,14 @@ impl Carriers {
         self.of.values().filter_map(|carrier| carrier.parked).min()
     }
 
-    pub(super) fn progress(&self) -> impl Iterator<Item = (String, Progress)> + '_ {
-        self.of.iter().map(|(id, carrier)| (id.to_string(), Progress { carried: true, ..carrier.progress.read() }))
+    pub(super) fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
+        let shown = |(id, carrier): (&TaskId, &Carrier)| Shown {
+            id: id.clone(),
+            counters: carrier.progress.clone(),
+            waiting: None,
+            carried: true,
+        };
+        self.of.iter().map(shown)
     }
 
     /// Stops the carrier of a task; whether its job is still to end.

@@ -2,7 +2,7 @@
 
 use super::carry::Carriers;
 use super::commands::Answers;
-use super::handle::{Command, Progress, Refusal, ReloadReport, Request};
+use super::handle::{Command, Inbox, Refusal, ReloadReport, Request};
 use super::policy::{self, Slots};
 use super::runs::Running;
 use crate::base::clock;
@@ -131,12 +131,9 @@ impl<E: Engine> Dispatcher<E> {
     }
 
     /// Turns until it is asked to drain and everything has stopped.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+    pub async fn run(mut self, mut inbox: Inbox) {
         // Those of the daemon before go on.
         self.carriers.look();
-        // When the queue was last looked at. Whoever only asks how far things are does not make it look again: many who ask
-        // would hold up each other, and the queue.
-        let mut looked: Option<Instant> = None;
         loop {
             self.heartbeat.store(clock::since(self.started).as_secs(), Ordering::Relaxed);
             // So that whoever looks once sees the speed of the last seconds.
@@ -145,26 +142,19 @@ impl<E: Engine> Dispatcher<E> {
             if self.drain.is_some() && self.jobs.is_empty() && self.carriers.jobs.is_empty() {
                 break;
             }
-            let fresh = looked.is_some_and(|at| clock::since(at) < TICK) && !self.until_wake().is_zero();
             self.tend().await;
-            if self.drain.is_none() && !fresh {
-                looked = Some(clock::monotonic());
+            if self.drain.is_none() {
                 let filled = self.fill().await;
                 self.complain(filled);
                 if self.only.is_none() {
                     self.carry().await;
                 }
             }
+            inbox.live.show(self.carriers.shown().chain(self.running.values().map(Running::shown)));
             let quiet = self.until_wake();
             tokio::select! {
-                command = inbox.recv() => match command {
-                    Some(command) => {
-                        let asks = matches!(command, Command::Progress(_));
-                        self.command(command).await;
-                        if asks {
-                            continue;
-                        }
-                    }
+                command = inbox.commands.recv() => match command {
+                    Some(command) => self.command(command).await,
                     None => break,
                 },
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => match ended {
@@ -182,8 +172,8 @@ impl<E: Engine> Dispatcher<E> {
                 }
                 () = tokio::time::sleep(quiet) => {}
             }
-            looked = None;
         }
+        inbox.live.show(std::iter::empty());
         if let Some(done) = self.drain {
             let _ = done.send(());
         }
@@ -214,20 +204,12 @@ impl<E: Engine> Dispatcher<E> {
                 let _ = answer.send(self.reload(&actor).await);
             }
             Command::Order(id, order, answer) => self.order(id, order, answer).await,
-            Command::Progress(answer) => {
-                let _ = answer.send(self.progress());
-            }
             Command::Drain(answer) => {
                 self.drain = Some(answer);
                 self.carriers.stop_all();
                 self.stop_all().await;
             }
         }
-    }
-
-    fn progress(&self) -> BTreeMap<String, Progress> {
-        let carried = self.carriers.progress();
-        carried.chain(self.running.iter().map(|(id, run)| (id.to_string(), run.progress()))).collect()
     }
 
     /// Starts pending tasks while there are slots.

@@ -1,6 +1,7 @@
 //! How the rest of the daemon speaks to the dispatcher: typed commands with typed answers.
 
 pub use super::carry::{Order, Ordered};
+use super::live::Live;
 use crate::base::ids::{Name, TaskId};
 use crate::ledger::Slot;
 pub use crate::model::progress::Progress;
@@ -106,23 +107,30 @@ pub enum Command {
     Order(TaskId, Order, oneshot::Sender<Result<Ordered, Refusal>>),
     /// Read the configuration again.
     Reload(Actor, oneshot::Sender<Result<ReloadReport, Refusal>>),
-    /// Live figures of the tasks that are Processing, by task id.
-    Progress(oneshot::Sender<BTreeMap<String, Progress>>),
     /// Stop every task at a page boundary and end.
     Drain(oneshot::Sender<()>),
 }
 
-/// The dispatcher's inbox.
+/// What the dispatcher takes its commands from, and where it shows what is under way.
+pub struct Inbox {
+    /// The commands, in their order.
+    pub commands: mpsc::Receiver<Command>,
+    pub(super) live: Live,
+}
+
+/// Where commands go in, and what is under way is seen.
 #[derive(Clone)]
 pub struct QueueHandle {
     inbox: mpsc::Sender<Command>,
+    live: Live,
 }
 
 impl QueueHandle {
     /// A handle and the inbox that the dispatcher reads.
-    pub fn new() -> (Self, mpsc::Receiver<Command>) {
+    pub fn new() -> (Self, Inbox) {
         let (inbox, commands) = mpsc::channel(INBOX);
-        (Self { inbox }, commands)
+        let live = Live::default();
+        (Self { inbox, live: live.clone() }, Inbox { commands, live })
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
@@ -157,9 +165,9 @@ impl QueueHandle {
         self.ask(|answer| Command::Reload(actor, answer)).await.unwrap_or_else(|| Err(going_away()))
     }
 
-    /// Live figures of the tasks that are Processing.
-    pub async fn progress(&self) -> BTreeMap<String, Progress> {
-        self.ask(Command::Progress).await.unwrap_or_default()
+    /// Live figures of the tasks that are under way, by task id.
+    pub fn progress(&self) -> BTreeMap<String, Progress> {
+        self.live.progress()
     }
 
     /// Stops every task at a page boundary.

@@ -4,6 +4,7 @@ mod carry;
 pub mod commands;
 pub mod dispatcher;
 pub mod handle;
+mod live;
 pub mod policy;
 mod runs;
 

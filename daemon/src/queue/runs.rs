@@ -3,6 +3,7 @@
 use super::commands::refusal;
 use super::dispatcher::{Dispatcher, Engine, RunControl};
 use super::handle::Actor;
+use super::live::Shown;
 use super::policy;
 use crate::base::error::{Chain, ErrorClass};
 use crate::base::ids::TaskId;
@@ -12,7 +13,6 @@ use crate::ledger::LedgerError;
 use crate::ledger::input::Change;
 use crate::ledger::rows::TaskRow;
 use crate::metrics::METERS;
-use crate::model::progress::Progress;
 use crate::model::task::{TaskEvent, TaskState, Waiting};
 use crate::transfer::progress::Counters;
 use crate::transfer::{DISK_FULL, Outcome};
@@ -117,10 +117,10 @@ impl Running {
         self.extracting = false;
     }
 
-    /// Its live figures.
-    pub(super) fn progress(&self) -> Progress {
-        let live = self.progress.read();
-        Progress { waiting: self.waiting.as_ref().map(|wait| wait.what.clone()).or(live.waiting), ..live }
+    /// Where its live figures are.
+    pub(super) fn shown(&self) -> Shown {
+        let waiting = self.waiting.as_ref().map(|wait| wait.what.clone());
+        Shown { id: self.row.id.clone(), counters: self.progress.clone(), waiting, carried: false }
     }
 
     /// Takes a reading of its figures, for the rate; and says `every` so often in the log how far it is.
@@ -130,7 +130,7 @@ impl Running {
             return;
         }
         self.told = clock::monotonic();
-        let (id, now) = (&self.row.id, self.progress());
+        let (id, now) = (&self.row.id, self.shown().read());
         let of = now.total.map(|total| format!(" of {total}")).unwrap_or_default();
         let waits = now.waiting.map(|waiting| format!("; it waits: {}", waiting.reason)).unwrap_or_default();
         tracing::info!(

@@ -204,7 +204,7 @@ static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| {
     let pipe = tokio::signal::unix::SignalKind::pipe();
     RUNTIME.block_on(async { tokio::signal::unix::signal(pipe).map(std::mem::forget) }).expect("a handler");
     std::thread::spawn(move || {
-        RUNTIME.block_on(saas_export_daemon::app::run(&cli));
+        RUNTIME.block_on(saas_export_daemon::app::run(&cli, RUNTIME.handle()));
         eprintln!("the daemon has ended");
         std::process::abort();
     });

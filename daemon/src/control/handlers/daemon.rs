@@ -44,8 +44,8 @@ pub async fn status(call: Call) -> Result<Reply, Failure> {
     call.target.query.only(&[])?;
     let state = &call.state;
     let stale = async { state.hooks.stale().await.map_err(wire::ledger_error) };
-    let live = async { Ok(state.queue.progress().await) };
-    let (mut look, live, stale) = tokio::try_join!(reads::open_tasks(state, OPEN_SHOWN), live, stale)?;
+    let (mut look, stale) = tokio::try_join!(reads::open_tasks(state, OPEN_SHOWN), stale)?;
+    let live = state.queue.progress();
     let count =
         |wanted| u32::try_from(look.tasks.iter().filter(|(row, _)| row.state == wanted).count()).unwrap_or(u32::MAX);
     let tasks = TaskCounts {

@@ -32,9 +32,8 @@ pub async fn list(call: Call) -> Result<Reply, Failure> {
         states: wire::states(query.get("state").unwrap_or_default())?,
         limit: query.number("limit", LIST_DEFAULT, LIST_MOST)?,
     };
-    let look = async { call.state.ledger.look(&filter, |_| {}, usize::MAX).await.map_err(wire::ledger_error) };
-    let live = async { Ok(call.state.queue.progress().await) };
-    let (look, live) = tokio::try_join!(look, live)?;
+    let look = call.state.ledger.look(&filter, |_| {}, usize::MAX).await.map_err(wire::ledger_error)?;
+    let live = call.state.queue.progress();
     if let Some(export) = query.get("export").filter(|_| look.tasks.is_empty()) {
         reads::known_export(&call.state, export).await?;
     }

@@ -22,7 +22,7 @@ use crate::model::notice::{Event, Rule};
 use crate::model::scope::Scope;
 use crate::model::task::TaskEvent;
 use crate::net::limit::{Limiter, Standing};
-use crate::queue::handle::{Actor, Command, Order, Ordered, Progress, QueueHandle, Refusal, ReloadReport, Submitted};
+use crate::queue::handle::{Actor, Command, Inbox, Order, Ordered, QueueHandle, Refusal, ReloadReport, Submitted};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A daemon without anything that exports.
@@ -147,9 +147,9 @@ async fn give_notice(ledger: &Ledger, key: &str) -> String {
 }
 
 /// A dispatcher that does nothing but note, except for what the ledger must know.
-async fn dispatch(mut inbox: mpsc::Receiver<Command>, told: Arc<Mutex<Vec<String>>>, ledger: Ledger) {
+async fn dispatch(mut inbox: Inbox, told: Arc<Mutex<Vec<String>>>, ledger: Ledger) {
     let note = |text: String| told.lock().unwrap().push(text);
-    while let Some(command) = inbox.recv().await {
+    while let Some(command) = inbox.commands.recv().await {
         match command {
             Command::Submit(request, answer) => {
                 note(format!(
@@ -182,10 +182,6 @@ async fn dispatch(mut inbox: mpsc::Receiver<Command>, told: Arc<Mutex<Vec<String
                     }
                 ));
                 let _ = answer.send(Ok(Ordered { deliveries: 3, freed: vec![] }));
-            }
-            Command::Progress(answer) => {
-                let live = Progress { records: 5, rate: 2.0, total: Some(9), ..Progress::default() };
-                let _ = answer.send(BTreeMap::from([("live".to_owned(), live)]));
             }
             Command::Drain(answer) => drop(answer.send(())),
         }

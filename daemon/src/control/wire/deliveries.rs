@@ -4,13 +4,29 @@ use super::time;
 use crate::ledger::rows::{DeliverySum, TaskRow};
 use crate::model::progress::AtDestination;
 use saas_export_api as api;
-use serde_json::Value;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 
-/// Names of the destinations of a task, in the order of its export, as it stored them; empty where that cannot be read.
-pub fn destinations(row: &TaskRow) -> Vec<String> {
-    let config: Value = serde_json::from_str(&row.config).unwrap_or_default();
-    let to = config.pointer(&format!("/exports/{}/to", row.export)).and_then(Value::as_array);
-    to.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+/// Where a task reads and writes, as it stored it when it was created.
+pub fn stored(row: &TaskRow) -> StoredExport {
+    let stored = serde_json::from_str::<Stored>(&row.config).ok();
+    stored.and_then(|mut stored| stored.exports.remove(&row.export)).unwrap_or_default()
+}
+
+/// The rest of the configuration is skipped, which is faster than to read it: every look at a task that runs does this.
+#[derive(Deserialize)]
+struct Stored {
+    exports: BTreeMap<String, StoredExport>,
+}
+
+/// What a task's own configuration says of where it reads and writes; empty where that is not known.
+#[derive(Default, Deserialize)]
+pub struct StoredExport {
+    /// Name of the source.
+    pub source: Option<String>,
+    /// Names of the destinations.
+    #[serde(default)]
+    pub to: Vec<String>,
 }
 
 /// A destination of a task: what the ledger has, and what its deliveries say now.

@@ -1,6 +1,6 @@
 //! Rows about what is on its way to destinations.
 
-use super::{SegmentRow, StreamRow, TaskRow};
+use super::{ManifestRow, SegmentRow, StreamRow, TaskRow};
 use crate::base::ids::TaskId;
 use crate::model::task::TaskState;
 
@@ -66,8 +66,50 @@ pub struct Holder {
 pub struct Figures {
     /// What is at its destinations.
     pub sums: Vec<DeliverySum>,
+    /// What was read, over all its streams.
+    pub read: Sums,
+}
+
+/// Sums over the streams of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Records read.
+    pub records: u64,
+    /// JSON bytes read.
+    pub source_bytes: u64,
+    /// Bytes of segments.
+    pub bytes: u64,
+    /// Pages read.
+    pub pages: u64,
+    /// Records in all, where the source says so of every stream.
+    pub total: Option<u64>,
+}
+
+impl Sums {
+    /// Over streams; of none there is no total.
+    pub fn over(streams: impl IntoIterator<Item = Self>) -> Self {
+        let both = |sum: Self, next: Self| Self {
+            records: sum.records + next.records,
+            source_bytes: sum.source_bytes + next.source_bytes,
+            bytes: sum.bytes + next.bytes,
+            pages: sum.pages + next.pages,
+            total: sum.total.zip(next.total).map(|(sum, next)| sum.saturating_add(next)),
+        };
+        streams.into_iter().reduce(both).unwrap_or_default()
+    }
+}
+
+/// A task from close by, in one snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Detail {
+    /// What is at its destinations.
+    pub sums: Vec<DeliverySum>,
     /// Its streams, in order.
     pub streams: Vec<StreamRow>,
+    /// Its manifests, by stream and destination.
+    pub manifests: Vec<ManifestRow>,
+    /// The exports that are paused, by name.
+    pub paused: Vec<String>,
 }
 
 /// What was last done for an export.
@@ -113,4 +155,21 @@ pub struct DeliverySum {
     pub published: bool,
     /// Whether it is filled back after the task's end.
     pub filling: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_is_known_only_if_it_is_for_every_stream() {
+        let over = |totals: &[Option<u64>]| {
+            Sums::over(totals.iter().map(|&total| Sums { total, pages: 2, ..Sums::default() }))
+        };
+        assert_eq!(over(&[Some(1), Some(2)]).total, Some(3));
+        assert_eq!(over(&[Some(1), None]).total, None);
+        assert_eq!(over(&[Some(u64::MAX), Some(2)]).total, Some(u64::MAX));
+        assert_eq!(over(&[]).total, None);
+        assert_eq!(over(&[None, None]).pages, 4);
+    }
 }

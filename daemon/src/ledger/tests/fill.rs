@@ -106,7 +106,7 @@ async fn the_spool_counts_what_waits_and_not_what_is_a_link() {
     assert_eq!(ledger.spooled().await.unwrap().bytes, 0, "they are links");
     ledger.set_home(&task, Some("offsite")).await.unwrap();
     assert_eq!(ledger.spooled().await.unwrap().bytes, 2001);
-    let sums = ledger.figures(&task).await.unwrap().sums;
+    let sums = ledger.detail(&task).await.unwrap().sums;
     let figures: Vec<_> =
         sums.iter().map(|sum| (sum.destination.as_str(), sum.files, sum.delivered, sum.delivered_bytes)).collect();
     assert_eq!(figures, [("lake", 2, 2, 2001), ("offsite", 2, 0, 0)]);
