@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Threads for files, SQLite and conversion beside the async ones; more work waits.
+/// Threads for files and name services beside the async ones; more work waits.
 const BLOCKING_THREADS: usize = 64;
 /// Threads that answer at the control socket, and do nothing else: what an export receives, and a file operation on a dead mount,
 /// are not in the way of an answer.
@@ -43,15 +43,12 @@ fn main() -> ExitCode {
     }
     // These wait for sockets and clocks; whatever takes long has threads of its own, as many as there are processors.
     let workers = std::thread::available_parallelism().map_or(2, |count| count.get().div_ceil(2).max(2));
-    let (runtime, answering) = match runtime("export", workers).and_then(|of| Ok((of, runtime("answer", ANSWERING)?))) {
-        Ok(runtimes) => runtimes,
-        Err(error) => {
-            eprintln!("saas-export-daemon: failed to start its threads: {error}");
-            return ExitCode::FAILURE;
-        }
+    let runtime = match runtime("export", workers) {
+        Ok(runtime) => runtime,
+        Err(error) => return no_threads(&error),
     };
     let code = match &cli.command {
-        None => runtime.block_on(app::run(&cli, answering.handle())),
+        None => daemon(&cli, &runtime),
         Some(Command::Once(once)) => runtime.block_on(app::once::run(files, once)),
         Some(Command::Auth { command: AuthCommand::Login(login) }) => runtime.block_on(app::login::run(files, login)),
         Some(Command::Check(check)) => runtime.block_on(app::preflight::foreground::run(&files, check)),
@@ -67,8 +64,22 @@ fn main() -> ExitCode {
     };
     // A file operation that hangs on a dead mount must not hold up the end.
     runtime.shutdown_timeout(LAST_FILES);
+    code
+}
+
+fn daemon(cli: &Cli, runtime: &Runtime) -> ExitCode {
+    let answering = match self::runtime("answer", ANSWERING) {
+        Ok(answering) => answering,
+        Err(error) => return no_threads(&error),
+    };
+    let code = runtime.block_on(app::run(cli, answering.handle()));
     answering.shutdown_background();
     code
+}
+
+fn no_threads(error: &std::io::Error) -> ExitCode {
+    eprintln!("saas-export-daemon: failed to start its threads: {error}");
+    ExitCode::FAILURE
 }
 
 fn runtime(name: &str, workers: usize) -> std::io::Result<Runtime> {

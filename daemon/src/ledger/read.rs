@@ -1,4 +1,4 @@
-//! Reading: a few connections of their own, off the async threads, each question in one snapshot.
+//! Reading: a few connections of their own, on the thread that asks, each question in one snapshot.
 
 use super::codec::{Json, all, one};
 use super::error::LedgerError;
