@@ -14,6 +14,9 @@ use std::io::{self, Write};
 /// Text in a member or frame; without compression, text that is gathered before it is written.
 const BLOCK: usize = 1 << 20;
 
+/// Text that is written without being copied to other text first.
+const DIRECT: usize = 64 << 10;
+
 /// About the bytes of text that become one in the file.
 const TEXT_PER_BYTE: u64 = 4;
 
@@ -111,17 +114,15 @@ impl Output {
 
     /// Adds text.
     pub fn push(&mut self, mut text: &[u8], pool: &Pool) -> io::Result<()> {
+        if text.len() >= DIRECT && matches!(self.gathered, Gathered::Plain(_)) {
+            self.end_block()?;
+            self.writer.write_all(text)?;
+            self.written += text.len() as u64;
+            return Ok(());
+        }
         while !text.is_empty() {
-            let gathered = match &mut self.gathered {
-                // What would be a block by itself is not copied first.
-                Gathered::Plain(gathered) if gathered.is_empty() && text.len() >= BLOCK => {
-                    self.writer.write_all(text)?;
-                    self.written += text.len() as u64;
-                    return Ok(());
-                }
-                Gathered::Plain(gathered) => gathered,
-                Gathered::Packed { open, .. } => &mut open.text,
-            };
+            let (Gathered::Plain(gathered) | Gathered::Packed { open: Block { text: gathered, .. }, .. }) =
+                &mut self.gathered;
             let (now, later) = text.split_at(text.len().min(BLOCK - gathered.len()));
             gathered.extend_from_slice(now);
             text = later;

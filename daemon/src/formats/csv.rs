@@ -63,12 +63,12 @@ impl Encoder {
 
 /// The header line.
 pub fn header(plan: &Plan) -> Vec<u8> {
-    let (mut line, quoting) = (Vec::new(), csv_core::Writer::new());
+    let mut line = Vec::new();
     for (at, field) in plan.arrow_schema().fields().iter().enumerate() {
         if at > 0 {
             line.push(b',');
         }
-        push_text(&mut line, &quoting, field.name().as_bytes());
+        push_text(&mut line, field.name().as_bytes());
     }
     line.extend_from_slice(b"\r\n");
     line
@@ -81,7 +81,6 @@ fn lines(batch: &RecordBatch, mut out: Vec<u8>) -> Result<Vec<u8>, FormatError> 
         format: "csv",
         message: "it was given a column that is no scalar".to_owned(),
     })?;
-    let quoting = csv_core::Writer::new();
     for row in 0..batch.num_rows() {
         let start = out.len();
         for (at, (cells, nulls)) in columns.iter().enumerate() {
@@ -89,7 +88,7 @@ fn lines(batch: &RecordBatch, mut out: Vec<u8>) -> Result<Vec<u8>, FormatError> 
                 out.push(b',');
             }
             if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                cells.push(&mut out, &quoting, row)?;
+                cells.push(&mut out, row)?;
             }
         }
         if out.len() == start {

@@ -7,12 +7,14 @@
 //! by whoever owns it, not here.
 
 mod error;
+mod special;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{JsonError, Problem};
+use special::{WIDE, is_special, plain_start};
 use std::ops::Range;
 pub use text::Text;
 use text::simple_escape;
@@ -328,25 +330,17 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The first quote, backslash or control character at or after `at`; the length of `bytes` if there is none. Looks at eight
-/// bytes at once: in each difference below, the lowest high bit that is set marks the first such byte.
+/// The first quote, backslash or control character at or after `at`; the length of `bytes` if there is none.
 #[inline]
 fn find_special(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
     let mut rest = bytes.get(at..).unwrap_or_default();
-    while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let slash = word ^ (ONES * b'\\' as u64);
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        if found & HIGHS != 0 {
-            return at + (found & HIGHS).trailing_zeros() as usize / 8;
+    while let Some((chunk, tail)) = rest.split_first_chunk() {
+        let plain = plain_start(chunk);
+        at += plain;
+        if plain < WIDE {
+            return at;
         }
-        at += 8;
         rest = tail;
     }
-    at + rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len())
+    at + rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len())
 }

@@ -125,8 +125,14 @@ pub fn binary(first: u8, scanner: &mut Scanner, scratch: &mut Vec<u8>, pieces: &
 
 /// Any value, as JSON text.
 pub fn json(scanner: &mut Scanner, pieces: &mut Pieces) -> Taken {
+    let blanks = scanner.blanks();
     let value = scanner.skip_value()?;
-    lines::minify(scanner.slice(value), &mut pieces.bytes)?;
+    let raw = scanner.slice(value);
+    if scanner.blanks() == blanks {
+        pieces.bytes.extend_from_slice(raw);
+    } else {
+        lines::minify(raw, &mut pieces.bytes)?;
+    }
     pieces.end();
     Ok(true)
 }

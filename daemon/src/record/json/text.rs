@@ -1,6 +1,7 @@
 //! String tokens, and what their escapes stand for.
 
-use super::{JsonError, Problem, Scanner, find_special};
+use super::special::{WIDE, is_special, plain_start};
+use super::{JsonError, Problem, Scanner};
 
 /// A string token, escapes checked but not resolved.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,7 @@ impl Scanner<'_> {
         let (start, kept) = (self.pos, out.len());
         let mut from = start + 1;
         loop {
-            let at = find_special(self.bytes, from);
-            out.extend_from_slice(self.slice(from..at));
+            let at = push_plain(self.bytes, from, out);
             match self.bytes.get(at) {
                 Some(b'"') if self.peek() == b'"' => {
                     self.pos = at + 1;
@@ -71,6 +71,26 @@ impl Scanner<'_> {
         out.truncate(kept);
         self.skip_string().map(|_| false)
     }
+}
+
+/// Appends what stands in `bytes` from `at` on, up to the first special byte; where that is. Many bytes are copied at once, and
+/// those behind the end taken back: most texts are short, and a call would take longer.
+#[inline]
+fn push_plain(bytes: &[u8], mut at: usize, out: &mut Vec<u8>) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((chunk, tail)) = rest.split_first_chunk() {
+        let plain = plain_start(chunk);
+        out.extend_from_slice(chunk);
+        at += plain;
+        if plain < WIDE {
+            out.truncate(out.len() - (WIDE - plain));
+            return at;
+        }
+        rest = tail;
+    }
+    let plain = rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len());
+    out.extend_from_slice(rest.get(..plain).unwrap_or_default());
+    at + plain
 }
 
 #[inline]
