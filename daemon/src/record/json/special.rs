@@ -20,6 +20,22 @@ pub fn plain_start(bytes: &[u8; WIDE]) -> usize {
     (special.to_bitmask() | 1 << WIDE).trailing_zeros() as usize
 }
 
+/// Where the string ends that starts at `at`, if there is nothing special in it and it is not near the end of `bytes`.
+#[inline]
+pub fn plain_string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut rest = bytes.get(at..)?.strip_prefix(b"\"")?;
+    let mut end = at + 1;
+    loop {
+        let (chunk, tail) = rest.split_first_chunk()?;
+        let plain = plain_start(chunk);
+        end += plain;
+        if plain < WIDE {
+            return (chunk[plain] == b'"').then_some(end + 1);
+        }
+        rest = tail;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
