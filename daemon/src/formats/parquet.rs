@@ -129,7 +129,7 @@ impl Encoder {
             Some(Group::Growing(group)) => self.append(group.finish(pool)?),
             Some(Group::Whole(group)) => {
                 self.end_encoding()?;
-                self.encoding = Some(group.encode(pool));
+                self.encoding = Some(group.encode(pool)?);
                 if self.ahead { Ok(()) } else { self.end_encoding() }
             }
         }
@@ -193,7 +193,7 @@ impl SegmentEncoder for Encoder {
             };
             match group {
                 Group::Growing(group) => group.write(batch, source, pool)?,
-                Group::Whole(group) => group.write(batch, source),
+                Group::Whole(group) => group.write(batch, source)?,
             }
         }
         if self.rows > 0 && (self.rows >= self.most_rows || self.source >= self.most_source) {
