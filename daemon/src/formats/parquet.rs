@@ -10,7 +10,6 @@ use super::{AHEAD, FormatError, KeysError, ParquetKeys, SegmentEncoder, batch};
 use crate::base::pool::Pool;
 use crate::config::settings::{ParquetCompression, ParquetFormat};
 use crate::record::convert::{Converted, Plan};
-use arrow_schema::SchemaRef;
 use group::RowGroup;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory};
@@ -55,7 +54,6 @@ pub struct Encoder {
     group: Option<Group>,
     /// The whole one before it, until it is encoded.
     encoding: Option<Encoding>,
-    schema: SchemaRef,
     /// Whether a whole row group is encoded while the next one comes.
     ahead: bool,
     most_rows: u64,
@@ -94,11 +92,11 @@ impl Encoder {
         let properties = Arc::new(properties.build());
         let root = parquet_schema.root_schema_ptr();
         let writer = SerializedFileWriter::new(writer, root, properties).map_err(refused)?;
-        let schema = Arc::clone(plan.arrow_schema());
-        let columns = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
+        let columns = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(plan.arrow_schema()));
         // An encrypted column is bound to its place in the file, which only the writer of the whole file knows.
         let whole = keys.is_none() && parquet_schema.num_columns() >= MANY;
-        let whole = whole.then(|| Arc::new(Columns::new(schema.clone(), parquet_schema.root_schema_ptr(), apart)));
+        let whole = whole
+            .then(|| Arc::new(Columns::new(Arc::clone(plan.arrow_schema()), parquet_schema.root_schema_ptr(), apart)));
         let ahead = whole.is_some() && chunk_size >= AHEAD;
         // What counts when the next one is whole is to be half of a segment at most.
         let per_byte = if ahead { SOURCE_PER_BYTE / 2 } else { SOURCE_PER_BYTE };
@@ -112,7 +110,6 @@ impl Encoder {
             group: None,
             encoding: None,
             ahead,
-            schema,
             most_rows,
             most_source,
             rows: 0,
@@ -187,12 +184,12 @@ impl SegmentEncoder for Encoder {
                     Some(columns) => Group::Whole(WholeGroup::new(columns.clone())),
                     None => {
                         let number = self.writer.flushed_row_groups().len();
-                        Group::Growing(RowGroup::new(&self.columns, number, &self.schema)?)
+                        Group::Growing(RowGroup::new(&self.columns, number)?)
                     }
                 }),
             };
             match group {
-                Group::Growing(group) => group.write(batch, source, pool)?,
+                Group::Growing(group) => group.write(&batch, source, pool)?,
                 Group::Whole(group) => group.write(batch, source)?,
             }
         }

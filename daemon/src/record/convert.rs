@@ -4,16 +4,18 @@
 //! a record or a value. A value that its column cannot give back goes with its original text into the column
 //! [`RESCUED`](crate::model::schema::RESCUED), so that nothing is lost and no record has to be read twice.
 
+mod array;
+mod bits;
 mod column;
 mod eager;
 mod fit;
 mod keep;
 mod lines;
+mod memory;
 mod object;
 mod plan;
 mod rescue;
 mod take;
-mod validity;
 
 #[cfg(test)]
 mod tests;
@@ -24,9 +26,10 @@ use super::json::{JsonError, Problem, Scanner};
 use super::page::Page;
 use crate::model::schema::Schema;
 use crate::model::segment::Counts;
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use column::{Column, Context};
+use memory::{Block, Filling, Spare};
 use object::Object;
 use rescue::Rescue;
 use std::sync::Arc;
@@ -41,6 +44,9 @@ pub const MAX_RECORD: usize = 16_000_000;
 
 /// Most JSON bytes of one page that become columns, so that no column outgrows the 2 GiB that its offsets can address.
 const MAX_PAGE: u64 = 1 << 30;
+
+/// About the bytes of an array beside those of its buffers.
+const ARRAY: usize = 200;
 
 /// A converted page.
 #[derive(Debug)]
@@ -171,7 +177,8 @@ enum Sink<'p> {
 
 /// The columns of a page while they are filled.
 struct Columns<'p> {
-    schema: &'p SchemaRef,
+    plan: &'p Plan,
+    spare: Spare,
     root: Object<'p>,
     rescued: Column<'p>,
     rows: usize,
@@ -209,17 +216,22 @@ impl<'p> Sink<'p> {
         match self {
             // What the columns would have rescued stands in the lines.
             Self::Lines { out, shadow, .. } => Ok((Data::Lines(out), shadow.and_then(|columns| columns.observed()), 0)),
-            Self::Columns(columns) => columns.finish(),
+            Self::Columns(columns) => {
+                let (batch, _, observed, rescued) = columns.finish()?;
+                Ok((Data::Batch(batch), observed, rescued))
+            }
         }
     }
 }
 
 impl<'p> Columns<'p> {
     fn new(plan: &'p Plan, rows: usize) -> Self {
+        let mut spare = plan.shelf.take();
         Self {
-            schema: plan.arrow_schema(),
-            root: Object::new(&plan.root, rows),
-            rescued: Column::rescued(),
+            plan,
+            root: Object::new(&plan.root, rows, &mut spare),
+            rescued: Column::rescued(&mut spare),
+            spare,
             rows: 0,
             context: Context { path: Vec::new(), rescue: Rescue::new(plan.fit), scratch: Vec::new() },
         }
@@ -256,12 +268,29 @@ impl<'p> Columns<'p> {
         self.context.rescue.finish().0
     }
 
-    fn finish(self) -> Result<(Data, Option<Schema>, u64), ArrowError> {
-        let mut arrays: Vec<ArrayRef> = self.root.finish(self.rows)?;
-        arrays.push(self.rescued.finish(self.rows)?);
-        let batch = RecordBatch::try_new(Arc::clone(self.schema), arrays)?;
+    /// The batch, the bytes that it takes, what was seen beside the schema, and how many values were rescued.
+    fn finish(mut self) -> Result<(RecordBatch, u64, Option<Schema>, u64), ArrowError> {
+        self.root.end(self.rows);
+        self.rescued.end(self.rows);
+        let mut size = 0;
+        self.buffers(&mut |buffer| size += Filling::size(buffer));
+        let mut filling = Filling::new(size);
+        self.buffers(&mut |buffer| filling.add(buffer));
+        let mut block = Block::from(filling);
+        let mut arrays = self.root.arrays(&mut block)?;
+        arrays.push(self.rescued.array(&mut block)?);
+        let bytes = block.bytes() + arrays.len() * ARRAY;
+        let batch = RecordBatch::try_new(Arc::clone(self.plan.arrow_schema()), arrays)?;
+        self.rescued.give_back(&mut self.spare);
+        self.root.give_back(&mut self.spare);
+        self.plan.shelf.give(self.spare);
         let (observed, count) = self.context.rescue.finish();
-        Ok((Data::Batch(batch), observed, count))
+        Ok((batch, bytes as u64, observed, count))
+    }
+
+    fn buffers(&self, see: &mut dyn FnMut(&[u8])) {
+        self.root.buffers(see);
+        self.rescued.buffers(see);
     }
 }
 

@@ -5,8 +5,9 @@ use super::{SOURCE_PER_BYTE, refused};
 use crate::base::clock;
 use crate::base::pool::{Pool, Started};
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::errors::ParquetError;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -21,14 +22,17 @@ const GATHERED: u64 = 4 << 20;
 /// The columns of a row group that is not written yet.
 pub struct RowGroup {
     shares: Shares,
-    schema: SchemaRef,
+    columns: usize,
     /// Pages that wait to be encoded.
-    pages: Vec<RecordBatch>,
+    pages: Vec<Page>,
     gathered: u64,
     /// JSON bytes of the pages that are being encoded.
     away: u64,
     encoded: u64,
 }
+
+/// The columns of a page, those within lists and structs each by itself, with their levels.
+type Page = Vec<ArrowLeafColumn>;
 
 /// The shares of a row group's columns.
 enum Shares {
@@ -48,10 +52,9 @@ impl Shares {
     }
 }
 
-/// Neighbouring fields of the schema, with the writers of all columns below them.
+/// Writers of neighbouring columns. (Of columns and not of fields: one field may have most of what there is to do.)
 struct Share {
     first: usize,
-    fields: usize,
     writers: Vec<ArrowColumnWriter>,
     /// What its last pages took: the longest are begun first, so that nobody is waited for at the end.
     took: Duration,
@@ -59,36 +62,32 @@ struct Share {
 
 impl RowGroup {
     /// An empty row group, the `number`th of its file.
-    pub fn new(columns: &ArrowRowGroupWriterFactory, number: usize, schema: &SchemaRef) -> Result<Self, FormatError> {
-        let mut writers = columns.create_column_writers(number).map_err(refused)?.into_iter();
-        let fields = schema.fields();
-        let size = fields.len().div_ceil(SHARES).max(1);
-        let mut shares = Vec::with_capacity(fields.len().div_ceil(size));
-        for (n, part) in fields.chunks(size).enumerate() {
-            let leaves = part.iter().map(|field| leaves(field.data_type())).sum();
-            let writers = writers.by_ref().take(leaves).collect();
-            shares.push(Share { first: n * size, fields: part.len(), writers, took: Duration::ZERO });
-        }
-        Ok(Self {
-            shares: Shares::Idle(shares),
-            schema: Arc::clone(schema),
-            pages: Vec::new(),
-            gathered: 0,
-            away: 0,
-            encoded: 0,
-        })
+    pub fn new(columns: &ArrowRowGroupWriterFactory, number: usize) -> Result<Self, FormatError> {
+        let writers = columns.create_column_writers(number).map_err(refused)?;
+        let (columns, size) = (writers.len(), writers.len().div_ceil(SHARES).max(1));
+        let mut writers = writers.into_iter();
+        let share = |first| Share { first, writers: writers.by_ref().take(size).collect(), took: Duration::ZERO };
+        let shares = Shares::Idle((0..columns).step_by(size).map(share).collect());
+        Ok(Self { shares, columns, pages: Vec::new(), gathered: 0, away: 0, encoded: 0 })
     }
 
     /// Adds a page that was made of so many bytes of JSON.
-    pub fn write(&mut self, page: RecordBatch, source: u64, pool: &Pool) -> Result<(), FormatError> {
-        self.pages.push(page);
+    pub fn write(&mut self, page: &RecordBatch, source: u64, pool: &Pool) -> Result<(), FormatError> {
+        let mut columns = Vec::with_capacity(self.columns);
+        for (field, column) in page.schema_ref().fields().iter().zip(page.columns()) {
+            columns.extend(compute_leaves(field, column).map_err(refused)?);
+        }
+        if columns.len() != self.columns {
+            return Err(refused(ParquetError::General("not every column has a writer".into())));
+        }
+        self.pages.push(columns);
         self.gathered += source;
         if self.gathered >= GATHERED { self.encode(pool) } else { Ok(()) }
     }
 
     /// Begins to encode the pages that are gathered.
     fn encode(&mut self, pool: &Pool) -> Result<(), FormatError> {
-        let (pages, schema) = (Arc::new(std::mem::take(&mut self.pages)), Arc::clone(&self.schema));
+        let pages = Arc::new(std::mem::take(&mut self.pages));
         let mut shares = std::mem::replace(&mut self.shares, Shares::Idle(Vec::new())).idle()?;
         let writers = shares.iter().flat_map(|share| &share.writers);
         self.encoded = writers.map(|writer| writer.get_estimated_total_bytes() as u64).sum();
@@ -96,8 +95,7 @@ impl RowGroup {
         shares.sort_by_key(|share| Reverse(share.took));
         // The last share that is encoded frees the pages.
         let shares = shares.into_iter().map(|share| (share, pages.clone())).collect();
-        let write = move |(share, pages): (Share, Arc<Vec<RecordBatch>>)| share.write(&schema, &pages);
-        self.shares = Shares::Busy(pool.start(shares, write));
+        self.shares = Shares::Busy(pool.start(shares, |(share, pages): (Share, Arc<Vec<Page>>)| share.write(&pages)));
         Ok(())
     }
 
@@ -122,30 +120,14 @@ impl RowGroup {
 
 impl Share {
     /// Encodes its columns of some pages. The bytes depend on where pages end, so each is written by itself.
-    fn write(mut self, schema: &SchemaRef, pages: &[RecordBatch]) -> Result<Self, ParquetError> {
+    fn write(mut self, pages: &[Page]) -> Result<Self, ParquetError> {
         let began = clock::monotonic();
         for page in pages {
-            let mut writers = self.writers.iter_mut();
-            let fields = schema.fields().iter().zip(page.columns()).skip(self.first).take(self.fields);
-            for (field, column) in fields {
-                for leaf in compute_leaves(field, column)? {
-                    let writer =
-                        writers.next().ok_or_else(|| ParquetError::General("a column has no writer".into()))?;
-                    writer.write(&leaf)?;
-                }
+            for (writer, column) in self.writers.iter_mut().zip(page.iter().skip(self.first)) {
+                writer.write(column)?;
             }
         }
         self.took = clock::since(began);
         Ok(self)
-    }
-}
-
-/// Columns below a field of this type.
-fn leaves(kind: &arrow_schema::DataType) -> usize {
-    use arrow_schema::DataType::{List, Struct};
-    match kind {
-        List(item) => leaves(item.data_type()),
-        Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
-        _ => 1,
     }
 }

@@ -1,22 +1,15 @@
 //! One column while it is filled: its buffers, and which JSON values it takes.
 
+use super::bits::Bits;
 use super::fit::Misfit;
+use super::memory::Spare;
 use super::object::Object;
 use super::plan::Kind;
 use super::rescue::{Rescue, Segment};
 use super::take;
-use super::validity::Validity;
 use crate::record::json::{JsonError, Scanner, Text};
 use crate::record::scalar;
-use arrow_array::types::{
-    Date32Type, Decimal128Type, Float64Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
-};
-use arrow_array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray,
-};
-use arrow_buffer::{BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, FieldRef, Fields};
-use std::sync::Arc;
+use arrow_schema::{FieldRef, Fields};
 
 /// What the columns of a page share.
 pub struct Context<'p> {
@@ -45,13 +38,14 @@ impl Context<'_> {
 
 /// A column. Rows without a value are not written until a later one has one, or the end.
 pub struct Column<'p> {
-    validity: Validity,
-    values: Values<'p>,
+    pub(super) validity: Bits,
+    pub(super) values: Values<'p>,
 }
 
-enum Values<'p> {
+/// What a column holds, a row each but for structs.
+pub(super) enum Values<'p> {
     Unknown(Pieces),
-    Boolean(BooleanBufferBuilder),
+    Boolean(Bits),
     Integer(Vec<i64>),
     Float(Vec<f64>),
     Text(Pieces),
@@ -70,14 +64,12 @@ enum Values<'p> {
 pub struct Pieces {
     pub bytes: Vec<u8>,
     /// Where each one ends; starts with 0.
-    ends: Vec<i32>,
+    pub ends: Vec<i32>,
 }
 
 impl Pieces {
-    fn with_capacity(rows: usize, bytes: usize) -> Self {
-        let mut ends = Vec::with_capacity(rows + 1);
-        ends.push(0);
-        Self { bytes: Vec::with_capacity(bytes), ends }
+    fn new(rows: usize, bytes: usize, spare: &mut Spare) -> Self {
+        Self { bytes: spare.take(bytes), ends: ends(rows, spare) }
     }
 
     /// Ends the string that has been appended to `bytes`. (No page reaches 2 GiB, see `MAX_PAGE`.)
@@ -97,35 +89,36 @@ const TEXT_GUESS: usize = 16;
 
 impl<'p> Column<'p> {
     /// An empty column with room for `rows`.
-    pub fn new(kind: &'p Kind, rows: usize) -> Self {
+    pub fn new(kind: &'p Kind, rows: usize, spare: &mut Spare) -> Self {
+        let validity = Bits::new(rows, spare);
+        let texts = rows * TEXT_GUESS;
         let values = match kind {
-            Kind::Unknown => Values::Unknown(Pieces::with_capacity(rows, 0)),
-            Kind::Boolean => Values::Boolean(BooleanBufferBuilder::new(rows)),
-            Kind::Integer => Values::Integer(Vec::with_capacity(rows)),
-            Kind::Float => Values::Float(Vec::with_capacity(rows)),
-            Kind::Text => Values::Text(Pieces::with_capacity(rows, rows * TEXT_GUESS)),
-            Kind::Timestamp => Values::Timestamp(Vec::with_capacity(rows)),
-            Kind::Date => Values::Date(Vec::with_capacity(rows)),
-            Kind::Time => Values::Time(Vec::with_capacity(rows)),
+            Kind::Unknown => Values::Unknown(Pieces::new(rows, 0, spare)),
+            Kind::Boolean => Values::Boolean(Bits::new(rows, spare)),
+            Kind::Integer => Values::Integer(spare.take(rows)),
+            Kind::Float => Values::Float(spare.take(rows)),
+            Kind::Text => Values::Text(Pieces::new(rows, texts, spare)),
+            Kind::Timestamp => Values::Timestamp(spare.take(rows)),
+            Kind::Date => Values::Date(spare.take(rows)),
+            Kind::Time => Values::Time(spare.take(rows)),
             Kind::Decimal { precision, scale } => {
-                Values::Decimal { values: Vec::with_capacity(rows), precision: *precision, scale: *scale }
+                Values::Decimal { values: spare.take(rows), precision: *precision, scale: *scale }
             }
-            Kind::Binary => Values::Binary(Pieces::with_capacity(rows, rows * TEXT_GUESS)),
-            Kind::Json => Values::Json(Pieces::with_capacity(rows, rows * TEXT_GUESS)),
-            Kind::Empty => Values::Empty(Pieces::with_capacity(rows, 0)),
+            Kind::Binary => Values::Binary(Pieces::new(rows, texts, spare)),
+            Kind::Json => Values::Json(Pieces::new(rows, texts, spare)),
+            Kind::Empty => Values::Empty(Pieces::new(rows, 0, spare)),
             Kind::List(field, item) => {
-                let mut ends = Vec::with_capacity(rows + 1);
-                ends.push(0);
-                Values::List { ends, item: Box::new(Self::new(item, rows)), field }
+                let ends = ends(rows, spare);
+                Values::List { ends, item: Box::new(Self::new(item, rows, spare)), field }
             }
-            Kind::Struct(fields, plan) => Values::Struct { object: Box::new(Object::new(plan, rows)), fields },
+            Kind::Struct(fields, plan) => Values::Struct { object: Box::new(Object::new(plan, rows, spare)), fields },
         };
-        Self { validity: Validity::default(), values }
+        Self { validity, values }
     }
 
     /// The column of what did not fit.
-    pub fn rescued() -> Self {
-        Self { validity: Validity::default(), values: Values::Json(Pieces::with_capacity(0, 0)) }
+    pub fn rescued(spare: &mut Spare) -> Self {
+        Self { validity: Bits::new(0, spare), values: Values::Json(Pieces::new(0, 0, spare)) }
     }
 
     /// Rows written so far.
@@ -136,7 +129,7 @@ impl<'p> Column<'p> {
 
     /// Writes nulls up to row `row`.
     #[inline]
-    fn fill_up(&mut self, row: usize) {
+    pub(super) fn fill_up(&mut self, row: usize) {
         if row > self.len() {
             self.push_nulls(row - self.len());
         }
@@ -144,7 +137,7 @@ impl<'p> Column<'p> {
 
     #[inline(never)]
     fn push_nulls(&mut self, count: usize) {
-        self.validity.push_nulls(count);
+        self.validity.push_unset(count);
         fn extend<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
             values.resize(values.len() + count, T::default());
         }
@@ -152,7 +145,7 @@ impl<'p> Column<'p> {
             ends.resize(ends.len() + count, ends.last().copied().unwrap_or(0));
         }
         match &mut self.values {
-            Values::Boolean(values) => values.append_n(count, false),
+            Values::Boolean(values) => values.push_unset(count),
             Values::Integer(values) | Values::Timestamp(values) | Values::Time(values) => extend(values, count),
             Values::Float(values) => extend(values, count),
             Values::Date(values) => extend(values, count),
@@ -183,7 +176,7 @@ impl<'p> Column<'p> {
         self.fill_up(row);
         let start = scanner.pos();
         if self.take(first, segment, scanner, context)? {
-            self.validity.push();
+            self.validity.push(true);
             return Ok(());
         }
         if scanner.pos() == start {
@@ -251,7 +244,7 @@ impl<'p> Column<'p> {
         if let Values::Json(pieces) = &mut self.values {
             pieces.bytes.extend_from_slice(text);
             pieces.end();
-            self.validity.push();
+            self.validity.push(true);
         }
         rescue.commit();
         Ok(())
@@ -288,45 +281,11 @@ impl<'p> Column<'p> {
             Values::Struct { object, .. } => object.truncate(rows),
         }
     }
-
-    /// The array of `rows` rows.
-    pub fn finish(mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
-        self.fill_up(rows);
-        let nulls = self.validity.finish();
-        Ok(match self.values {
-            Values::Boolean(values) => Arc::new(BooleanArray::new(values.build(), nulls)),
-            Values::Integer(values) => Arc::new(primitive::<Int64Type>(values, nulls)?),
-            Values::Float(values) => Arc::new(primitive::<Float64Type>(values, nulls)?),
-            Values::Timestamp(values) => {
-                Arc::new(primitive::<TimestampMicrosecondType>(values, nulls)?.with_timezone("+00:00"))
-            }
-            Values::Date(values) => Arc::new(primitive::<Date32Type>(values, nulls)?),
-            Values::Time(values) => Arc::new(primitive::<Time64MicrosecondType>(values, nulls)?),
-            Values::Decimal { values, precision, scale } => {
-                Arc::new(primitive::<Decimal128Type>(values, nulls)?.with_precision_and_scale(precision, scale)?)
-            }
-            Values::Binary(pieces) => Arc::new(BinaryArray::try_new(offsets(pieces.ends), pieces.bytes.into(), nulls)?),
-            Values::Unknown(pieces) | Values::Text(pieces) | Values::Json(pieces) | Values::Empty(pieces) => {
-                Arc::new(StringArray::try_new(offsets(pieces.ends), pieces.bytes.into(), nulls)?)
-            }
-            Values::List { ends, item, field } => {
-                let items = ends.last().map_or(0, |end| *end as usize);
-                Arc::new(ListArray::try_new(Arc::clone(field), offsets(ends), item.finish(items)?, nulls)?)
-            }
-            Values::Struct { object, fields } => {
-                Arc::new(StructArray::try_new_with_length(fields.clone(), object.finish(rows)?, nulls, rows)?)
-            }
-        })
-    }
 }
 
-fn primitive<T: ArrowPrimitiveType>(
-    values: Vec<T::Native>,
-    nulls: Option<NullBuffer>,
-) -> Result<PrimitiveArray<T>, ArrowError> {
-    PrimitiveArray::try_new(ScalarBuffer::from(values), nulls)
-}
-
-fn offsets(ends: Vec<i32>) -> OffsetBuffer<i32> {
-    OffsetBuffer::new(ends.into())
+/// An empty list of ends with room for `rows`: the first row starts at 0.
+fn ends(rows: usize, spare: &mut Spare) -> Vec<i32> {
+    let mut ends = spare.take(rows + 1);
+    ends.push(0);
+    ends
 }

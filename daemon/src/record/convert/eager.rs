@@ -42,8 +42,7 @@ impl<'p> Eager<'p> {
         if self.gave_up || self.columns.rows != records {
             return None;
         }
-        let (Data::Batch(batch), observed, rescued) = self.columns.finish().ok()? else { return None };
-        let bytes = batch.get_array_memory_size() as u64;
+        let (batch, bytes, observed, rescued) = self.columns.finish().ok()?;
         let data = Data::Batch(batch);
         let read = records as u64;
         let counts = Counts { read, written: read, rescued, ..Counts::default() };

@@ -1,6 +1,7 @@
 //! The columns of an object's members while they are filled.
 
 use super::column::{Column, Context};
+use super::memory::{Block, Spare};
 use super::plan::ObjectPlan;
 use super::rescue::Segment;
 use crate::record::json::{JsonError, Scanner};
@@ -54,8 +55,8 @@ impl<'p> Guess<'p> {
 
 impl<'p> Object<'p> {
     /// Empty columns with room for `rows`.
-    pub fn new(plan: &'p ObjectPlan, rows: usize) -> Self {
-        let columns: Vec<_> = plan.kinds.iter().map(|kind| Column::new(kind, rows)).collect();
+    pub fn new(plan: &'p ObjectPlan, rows: usize, spare: &mut Spare) -> Self {
+        let columns: Vec<_> = plan.kinds.iter().map(|kind| Column::new(kind, rows, spare)).collect();
         let after = (0..=columns.len()).map(|member| Guess::new(member, plan.key(member))).collect();
         Self { plan, columns, after }
     }
@@ -129,9 +130,24 @@ impl<'p> Object<'p> {
         }
     }
 
-    /// The arrays of the columns, filled up to `rows`.
-    pub fn finish(self, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.columns.into_iter().map(|column| column.finish(rows)).collect()
+    /// Ends the columns behind row `rows`.
+    pub fn end(&mut self, rows: usize) {
+        self.columns.iter_mut().for_each(|column| column.end(rows));
+    }
+
+    /// Shows each buffer of the columns, once they have ended.
+    pub fn buffers(&self, see: &mut dyn FnMut(&[u8])) {
+        self.columns.iter().for_each(|column| column.buffers(see));
+    }
+
+    /// The arrays of the columns, from a block that has their buffers.
+    pub fn arrays(&self, block: &mut Block) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.columns.iter().map(|column| column.array(block)).collect()
+    }
+
+    /// Gives the memory of the columns back.
+    pub fn give_back(self, spare: &mut Spare) {
+        self.columns.into_iter().rev().for_each(|column| column.give_back(spare));
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the fields of a schema become columns of a layout.
 
 use super::fit::{Fit, React};
+use super::memory::Shelf;
 use crate::model::schema::{Field, RESCUED, Schema, Type};
 use crate::record::rules::Checker;
 use arrow_schema::{DataType, Field as ArrowField, FieldRef, Fields, SchemaRef, TimeUnit};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub(super) shadow: Option<Box<Plan>>,
     /// What every record is checked with, and what is done with the invalid ones.
     pub(super) checker: Option<(Arc<Checker>, React)>,
+    /// Memory for the columns of the next pages.
+    pub(super) shelf: Shelf,
 }
 
 impl Plan {
@@ -44,7 +47,7 @@ impl Plan {
         };
         fields.push(Arc::new(ArrowField::new(RESCUED, DataType::Utf8, true)));
         let arrow = Arc::new(arrow_schema::Schema::new(fields));
-        Self { layout, root, arrow, fit: Fit::default(), shadow: None, checker: None }
+        Self { layout, root, arrow, fit: Fit::default(), shadow: None, checker: None, shelf: Shelf::default() }
     }
 
     /// The same plan, which does something with what does not fit `schema`. Lines fit anywhere; so that they are looked at,

@@ -1,12 +1,12 @@
 //! Which JSON values a column takes. Each function takes one value if it fits; if it does not, the buffers are as before
 //! and the scanner stands before the value or behind it.
 
+use super::bits::Bits;
 use super::column::{Column, Context, Pieces};
 use super::lines;
 use super::rescue::Segment;
 use crate::record::json::{JsonError, Scanner};
 use crate::record::scalar;
-use arrow_buffer::BooleanBufferBuilder;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -53,13 +53,13 @@ fn number<T>(first: u8, scanner: &mut Scanner, values: &mut Vec<T>, read: impl F
 
 /// true or false.
 #[inline]
-pub fn boolean(first: u8, scanner: &mut Scanner, values: &mut BooleanBufferBuilder) -> Taken {
+pub fn boolean(first: u8, scanner: &mut Scanner, values: &mut Bits) -> Taken {
     match first {
         b't' => scanner.word(b"true")?,
         b'f' => scanner.word(b"false")?,
         _ => return Ok(false),
     }
-    values.append(first == b't');
+    values.push(first == b't');
     Ok(true)
 }
 

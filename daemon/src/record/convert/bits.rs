@@ -1,28 +1,40 @@
-//! Which rows of a column hold a value: one bit a row, kept in the column itself until a word is full.
+//! One bit a row, as Arrow keeps them (the lowest bit of a byte first): which rows hold a value, and which values are true.
 
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
+use super::memory::Spare;
+use arrow_buffer::ToByteSlice as _;
 
-/// The bits of the rows so far.
+/// The bits of the rows so far; those of the last rows are kept in the value itself until a word is full.
 #[derive(Debug, Default)]
-pub struct Validity {
+pub struct Bits {
     len: usize,
     /// The bits of the rows after the full words.
     word: u64,
     words: Vec<u64>,
-    nulls: bool,
+    unset: bool,
 }
 
-impl Validity {
+impl Bits {
+    /// No rows yet, with room for some.
+    pub fn new(rows: usize, spare: &mut Spare) -> Self {
+        Self { words: spare.take(rows.div_ceil(64)), ..Self::default() }
+    }
+
     /// Rows so far.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds a row with a value.
+    /// Whether no row has an unset bit.
+    pub fn all_set(&self) -> bool {
+        !self.unset
+    }
+
+    /// Adds a row.
     #[inline]
-    pub fn push(&mut self) {
-        self.word |= 1 << (self.len % 64);
+    pub fn push(&mut self, bit: bool) {
+        self.word |= u64::from(bit) << (self.len % 64);
+        self.unset |= !bit;
         self.len += 1;
         if self.len.is_multiple_of(64) {
             self.next_word();
@@ -34,9 +46,9 @@ impl Validity {
         self.word = 0;
     }
 
-    /// Adds rows without a value.
-    pub fn push_nulls(&mut self, count: usize) {
-        self.nulls |= count > 0;
+    /// Adds rows whose bit is not set.
+    pub fn push_unset(&mut self, count: usize) {
+        self.unset |= count > 0;
         let full = self.len / 64;
         self.len += count;
         for _ in full..self.len / 64 {
@@ -57,15 +69,20 @@ impl Validity {
         self.len = len;
     }
 
-    /// The bits, if there is a null at all.
-    pub fn finish(mut self) -> Option<NullBuffer> {
-        if !self.nulls {
-            return None;
-        }
+    /// Ends it: nothing is added any more.
+    pub fn end(&mut self) {
         self.next_word();
-        // Arrow counts bits from the lowest of the first byte.
-        let words: Vec<u64> = self.words.into_iter().map(u64::to_le).collect();
-        Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(words), 0, self.len)))
+        self.words.iter_mut().for_each(|word| *word = word.to_le());
+    }
+
+    /// The bits, once it has ended.
+    pub fn bytes(&self) -> &[u8] {
+        self.words.to_byte_slice()
+    }
+
+    /// Gives its memory back.
+    pub fn give_back(self, spare: &mut Spare) {
+        spare.give(self.words);
     }
 }
 
@@ -90,26 +107,28 @@ mod tests {
                 (0usize..400).prop_map(Step::Truncate),
             ], 0..12)
         ) {
-            let (mut expected, mut validity) = (Vec::new(), Validity::default());
+            let (mut expected, mut bits) = (Vec::new(), Bits::default());
             for step in steps {
                 match step {
                     Step::Values(count) => {
-                        (0..count).for_each(|_| validity.push());
+                        (0..count).for_each(|_| bits.push(true));
                         expected.resize(expected.len() + count, true);
                     }
                     Step::Nulls(count) => {
-                        validity.push_nulls(count);
+                        bits.push_unset(count);
                         expected.resize(expected.len() + count, false);
                     }
                     Step::Truncate(len) => {
-                        validity.truncate(len);
+                        bits.truncate(len);
                         expected.truncate(len);
                     }
                 }
-                prop_assert_eq!(validity.len(), expected.len());
+                prop_assert_eq!(bits.len(), expected.len());
             }
-            let bits = validity.finish().map_or(vec![true; expected.len()], |nulls| nulls.iter().collect());
-            prop_assert_eq!(bits, expected);
+            bits.end();
+            prop_assert!(!bits.all_set() || expected.iter().all(|bit| *bit));
+            let found = arrow_buffer::BooleanBuffer::new(bits.bytes().into(), 0, expected.len());
+            prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected);
         }
     }
 }
