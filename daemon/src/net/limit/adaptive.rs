@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 /// The pace of a source of which nothing is known, in requests a second.
 const FIRST: f64 = 50.0;
-/// The pace doubles in this time, while nothing is refused: a fast API is at its full speed after half a second.
-const DOUBLING: Duration = Duration::from_millis(100);
+/// The pace doubles in this time, while requests are answered and nothing is refused: a fast API is at its full speed after a
+/// quarter of a second.
+const DOUBLING: Duration = Duration::from_millis(50);
 /// From here on the pace is no limit.
 const UNLIMITED: f64 = 20_000.0;
 /// The slowest pace: what grows again must first be asked at all.
