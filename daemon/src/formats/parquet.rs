@@ -2,6 +2,7 @@
 //! give the same bytes.
 
 mod group;
+mod small;
 mod splice;
 mod whole;
 
@@ -189,7 +190,7 @@ impl SegmentEncoder for Encoder {
                 }),
             };
             match group {
-                Group::Growing(group) => group.write(&batch, source, pool)?,
+                Group::Growing(group) => group.write(batch, source, pool)?,
                 Group::Whole(group) => group.write(batch, source)?,
             }
         }

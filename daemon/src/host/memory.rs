@@ -1,7 +1,7 @@
 //! Tells the system's allocator to give back what a page or a row group has left.
 
-/// The largest piece that the C library's allocator takes from a heap of its own. Smaller ones are the buffers of pages and
-/// columns, which come and go all the time: mapping each anew took a quarter of the processor's time.
+/// The largest piece that the C library's allocator takes from a heap of its own. Smaller ones are bodies and columns of
+/// most pages, which come and go all the time: mapping each anew took a quarter of the processor's time.
 #[cfg(target_env = "gnu")]
 const FROM_HEAP: std::ffi::c_int = 1 << 20;
 

@@ -45,9 +45,6 @@ pub const MAX_RECORD: usize = 16_000_000;
 /// Most JSON bytes of one page that become columns, so that no column outgrows the 2 GiB that its offsets can address.
 const MAX_PAGE: u64 = 1 << 30;
 
-/// About the bytes of an array beside those of its buffers.
-const ARRAY: usize = 200;
-
 /// A converted page.
 #[derive(Debug)]
 pub struct Converted {
@@ -279,7 +276,7 @@ impl<'p> Columns<'p> {
         let mut block = Block::from(filling);
         let mut arrays = self.root.arrays(&mut block)?;
         arrays.push(self.rescued.array(&mut block)?);
-        let bytes = block.bytes() + arrays.len() * ARRAY;
+        let bytes = block.bytes();
         let batch = RecordBatch::try_new(Arc::clone(self.plan.arrow_schema()), arrays)?;
         self.rescued.give_back(&mut self.spare);
         self.root.give_back(&mut self.spare);

@@ -1,6 +1,7 @@
 //! A row group in the making: its columns in shares, which threads encode side by side, each in the order of the pages.
 
 use super::super::FormatError;
+use super::small::Small;
 use super::{SOURCE_PER_BYTE, refused};
 use crate::base::clock;
 use crate::base::pool::{Pool, Started};
@@ -25,6 +26,7 @@ pub struct RowGroup {
     columns: usize,
     /// Pages that wait to be encoded.
     pages: Vec<Page>,
+    small: Small,
     gathered: u64,
     /// JSON bytes of the pages that are being encoded.
     away: u64,
@@ -68,11 +70,19 @@ impl RowGroup {
         let mut writers = writers.into_iter();
         let share = |first| Share { first, writers: writers.by_ref().take(size).collect(), took: Duration::ZERO };
         let shares = Shares::Idle((0..columns).step_by(size).map(share).collect());
-        Ok(Self { shares, columns, pages: Vec::new(), gathered: 0, away: 0, encoded: 0 })
+        Ok(Self { shares, columns, pages: Vec::new(), small: Small::default(), gathered: 0, away: 0, encoded: 0 })
     }
 
     /// Adds a page that was made of so many bytes of JSON.
-    pub fn write(&mut self, page: &RecordBatch, source: u64, pool: &Pool) -> Result<(), FormatError> {
+    pub fn write(&mut self, page: RecordBatch, source: u64, pool: &Pool) -> Result<(), FormatError> {
+        for page in self.small.add(page)?.into_iter().flatten() {
+            self.add(&page)?;
+        }
+        self.gathered += source;
+        if self.gathered >= GATHERED { self.encode(pool) } else { Ok(()) }
+    }
+
+    fn add(&mut self, page: &RecordBatch) -> Result<(), FormatError> {
         let mut columns = Vec::with_capacity(self.columns);
         for (field, column) in page.schema_ref().fields().iter().zip(page.columns()) {
             columns.extend(compute_leaves(field, column).map_err(refused)?);
@@ -81,12 +91,14 @@ impl RowGroup {
             return Err(refused(ParquetError::General("not every column has a writer".into())));
         }
         self.pages.push(columns);
-        self.gathered += source;
-        if self.gathered >= GATHERED { self.encode(pool) } else { Ok(()) }
+        Ok(())
     }
 
     /// Begins to encode the pages that are gathered.
     fn encode(&mut self, pool: &Pool) -> Result<(), FormatError> {
+        if let Some(page) = self.small.join()? {
+            self.add(&page)?;
+        }
         let pages = Arc::new(std::mem::take(&mut self.pages));
         let mut shares = std::mem::replace(&mut self.shares, Shares::Idle(Vec::new())).idle()?;
         let writers = shares.iter().flat_map(|share| &share.writers);
@@ -106,9 +118,7 @@ impl RowGroup {
 
     /// Ends its columns; their chunks in the order of the file.
     pub fn finish(mut self, pool: &Pool) -> Result<Vec<ArrowColumnChunk>, FormatError> {
-        if !self.pages.is_empty() {
-            self.encode(pool)?;
-        }
+        self.encode(pool)?;
         let mut shares = self.shares.idle()?;
         shares.sort_by_key(|share| share.first);
         let close =

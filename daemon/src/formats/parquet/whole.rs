@@ -4,13 +4,13 @@
 //! more memory than the values, and making them anew for each row group more time than a tenth of the work.
 
 use super::super::FormatError;
+use super::small::Small;
 use super::{SOURCE_PER_BYTE, refused};
 use crate::base::pool::{Pool, Started};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Float64Type;
 use arrow_schema::{DataType, Schema, SchemaRef};
-use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
@@ -21,8 +21,6 @@ use std::sync::Arc;
 
 /// Fields that are encoded by the same thread: their writers are there at the same time.
 const SHARE: usize = 16;
-/// Rows from which on a page is kept as it came: a batch costs some hundred bytes and a call for each column, however few rows it has.
-const ENOUGH_ROWS: usize = 64;
 /// Values of a column that are looked at to see whether it repeats itself.
 const LOOKED_AT: usize = 256;
 
@@ -39,34 +37,20 @@ pub struct Columns {
 pub struct WholeGroup {
     columns: Arc<Columns>,
     pages: Vec<RecordBatch>,
-    /// The last pages, until they have enough rows to become one.
-    small: Vec<RecordBatch>,
-    small_rows: usize,
+    small: Small,
     source: u64,
 }
 
 impl WholeGroup {
     /// An empty one.
     pub fn new(columns: Arc<Columns>) -> Self {
-        Self { columns, pages: Vec::new(), small: Vec::new(), small_rows: 0, source: 0 }
+        Self { columns, pages: Vec::new(), small: Small::default(), source: 0 }
     }
 
     /// Adds a page that was made of so many bytes of JSON.
     pub fn write(&mut self, page: RecordBatch, source: u64) -> Result<(), FormatError> {
         self.source += source;
-        self.small_rows += page.num_rows();
-        self.small.push(page);
-        if self.small_rows >= ENOUGH_ROWS { self.join() } else { Ok(()) }
-    }
-
-    /// Makes one page of the small ones.
-    fn join(&mut self) -> Result<(), FormatError> {
-        self.small_rows = 0;
-        self.pages.extend(match self.small.len() {
-            0 | 1 => self.small.pop(),
-            _ => Some(concat_batches(&self.columns.schema, &self.small).map_err(|error| refused(error.into()))?),
-        });
-        self.small.clear();
+        self.pages.extend(self.small.add(page)?.into_iter().flatten());
         Ok(())
     }
 
@@ -77,7 +61,7 @@ impl WholeGroup {
 
     /// Begins to encode it.
     pub fn encode(mut self, pool: &Pool) -> Result<Encoding, FormatError> {
-        self.join()?;
+        self.pages.extend(self.small.join()?);
         let Self { columns, pages, source, .. } = self;
         // The last share that is encoded frees the pages.
         let pages = Arc::new(pages);
@@ -174,26 +158,6 @@ fn repeats(column: usize, kind: &DataType, pages: &[RecordBatch]) -> bool {
 mod tests {
     use super::*;
     use arrow_array::{ArrayRef, Float64Array};
-
-    #[test]
-    fn pages_of_few_rows_become_one() {
-        let schema = Arc::new(Schema::new(vec![arrow_schema::Field::new("f", DataType::Float64, true)]));
-        let root = parquet::arrow::ArrowSchemaConverter::new().convert(&schema).unwrap().root_schema_ptr();
-        let columns = Columns::new(schema.clone(), root, WriterProperties::builder());
-        let mut group = WholeGroup::new(Arc::new(columns));
-        let rows = [3, ENOUGH_ROWS - 4, 1, 200, 2, ENOUGH_ROWS, 1, 1];
-        for (n, rows) in rows.into_iter().enumerate() {
-            let values: ArrayRef = Arc::new(Float64Array::from(vec![n as f64; rows]));
-            group.write(RecordBatch::try_new(schema.clone(), vec![values]).unwrap(), 10).unwrap();
-        }
-        let kept = |group: &WholeGroup| group.pages.iter().map(RecordBatch::num_rows).collect::<Vec<_>>();
-        assert_eq!(kept(&group), [ENOUGH_ROWS, 200, ENOUGH_ROWS + 2]);
-        group.join().unwrap();
-        assert_eq!((kept(&group).last(), group.source, group.small.len()), (Some(&2), 80, 0));
-        let values = group.pages.iter().flat_map(|page| page.column(0).as_primitive::<Float64Type>().values().to_vec());
-        let wanted = rows.into_iter().enumerate().flat_map(|(n, rows)| vec![n as f64; rows]);
-        assert_eq!(values.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
-    }
 
     #[test]
     fn only_floats_that_are_all_different_have_no_dictionary() {

@@ -9,7 +9,7 @@ use arrow_array::types::{
 use arrow_array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray,
 };
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ToByteSlice as _};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ToByteSlice as _};
 use arrow_schema::{ArrowError, Fields};
 use std::sync::Arc;
 
@@ -55,20 +55,25 @@ impl Column<'_> {
 
     /// The array of its buffers in the block, which were added in the order in which it shows them.
     pub fn array(&self, block: &mut Block) -> Result<ArrayRef, ArrowError> {
-        let rows = self.len();
-        let bits = |bits: &Bits, block: &mut Block| block.bits(rows, bits.bytes().len());
+        block.array();
         let nulls = (!self.validity.all_set()).then(|| NullBuffer::new(bits(&self.validity, block)));
         Ok(match &self.values {
-            Values::Boolean(values) => Arc::new(BooleanArray::new(bits(values, block), nulls)),
-            Values::Integer(_) => Arc::new(primitive::<Int64Type>(rows, block, nulls)?),
-            Values::Float(_) => Arc::new(primitive::<Float64Type>(rows, block, nulls)?),
-            Values::Timestamp(_) => {
-                Arc::new(primitive::<TimestampMicrosecondType>(rows, block, nulls)?.with_timezone("+00:00"))
+            Values::Boolean(values) => {
+                let values = bits(values, block);
+                if values.len() != self.len() {
+                    return Err(ArrowError::InvalidArgumentError("a column has lost a value".to_owned()));
+                }
+                Arc::new(BooleanArray::new(values, nulls))
             }
-            Values::Date(_) => Arc::new(primitive::<Date32Type>(rows, block, nulls)?),
-            Values::Time(_) => Arc::new(primitive::<Time64MicrosecondType>(rows, block, nulls)?),
-            Values::Decimal { precision, scale, .. } => {
-                let values = primitive::<Decimal128Type>(rows, block, nulls)?;
+            Values::Integer(values) => Arc::new(primitive::<Int64Type>(values, block, nulls)?),
+            Values::Float(values) => Arc::new(primitive::<Float64Type>(values, block, nulls)?),
+            Values::Timestamp(values) => {
+                Arc::new(primitive::<TimestampMicrosecondType>(values, block, nulls)?.with_timezone("+00:00"))
+            }
+            Values::Date(values) => Arc::new(primitive::<Date32Type>(values, block, nulls)?),
+            Values::Time(values) => Arc::new(primitive::<Time64MicrosecondType>(values, block, nulls)?),
+            Values::Decimal { values, precision, scale } => {
+                let values = primitive::<Decimal128Type>(values, block, nulls)?;
                 Arc::new(values.with_precision_and_scale(*precision, *scale)?)
             }
             Values::Binary(pieces) => {
@@ -85,7 +90,7 @@ impl Column<'_> {
             }
             Values::Struct { object, fields } => {
                 let (fields, columns) = (Fields::clone(fields), object.arrays(block)?);
-                Arc::new(StructArray::try_new_with_length(fields, columns, nulls, rows)?)
+                Arc::new(StructArray::try_new_with_length(fields, columns, nulls, self.len())?)
             }
         })
     }
@@ -116,12 +121,16 @@ impl Column<'_> {
     }
 }
 
+fn bits(bits: &Bits, block: &mut Block) -> BooleanBuffer {
+    block.bits(bits.len(), bits.bytes().len())
+}
+
 fn primitive<T: ArrowPrimitiveType>(
-    rows: usize,
+    values: &[T::Native],
     block: &mut Block,
     nulls: Option<NullBuffer>,
 ) -> Result<PrimitiveArray<T>, ArrowError> {
-    PrimitiveArray::try_new(block.values(rows), nulls)
+    PrimitiveArray::try_new(block.values(values.len()), nulls)
 }
 
 fn texts(pieces: &Pieces, block: &mut Block) -> (OffsetBuffer<i32>, Buffer) {

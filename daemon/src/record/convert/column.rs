@@ -256,9 +256,6 @@ impl<'p> Column<'p> {
 
     /// Drops what rows from `rows` on have written.
     pub fn truncate(&mut self, rows: usize) {
-        if self.len() <= rows {
-            return;
-        }
         self.validity.truncate(rows);
         match &mut self.values {
             Values::Boolean(values) => values.truncate(rows),
@@ -274,6 +271,7 @@ impl<'p> Column<'p> {
                 pieces.ends.truncate(rows + 1);
                 pieces.undo();
             }
+            // What was written within a list or struct that was not ended is dropped, too.
             Values::List { ends, item, .. } => {
                 ends.truncate(rows + 1);
                 item.truncate(ends.last().map_or(0, |end| *end as usize));

@@ -7,11 +7,15 @@ use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, MutableBuffer, Scalar
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// Most bytes of buffers that are kept for the next page.
+/// Most bytes of buffers that are kept of one page, and of all pages of a plan.
 const MOST_SPARE: usize = 8 << 20;
+const MOST_ON_SHELF: usize = 16 << 20;
 
 /// What a buffer in the block begins at a multiple of: the size of the largest value.
 const ALIGNMENT: usize = size_of::<i128>();
+
+/// About the bytes of an array beside those of its buffers.
+const ARRAY: usize = 200;
 
 /// Empty buffers of an earlier page. They are taken in the order in which columns are made and given back in the opposite one,
 /// so that each column gets its own again.
@@ -53,14 +57,13 @@ impl Spare {
         buffer
     }
 
-    /// Keeps a buffer, unless there are enough.
+    /// Keeps a buffer, or one without room in its place where enough is kept.
     pub fn give<T: Value>(&mut self, mut buffer: Vec<T>) {
         let bytes = buffer.capacity() * size_of::<T>();
-        if self.held + bytes <= MOST_SPARE {
-            self.held += bytes;
-            buffer.clear();
-            T::of(self).push(buffer);
-        }
+        let fits = self.held + bytes <= MOST_SPARE;
+        self.held += if fits { bytes } else { 0 };
+        buffer.clear();
+        T::of(self).push(if fits { buffer } else { Vec::new() });
     }
 }
 
@@ -74,9 +77,12 @@ impl Shelf {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    /// Keeps them for another page.
+    /// Keeps them for another page, unless enough is kept.
     pub fn give(&self, spare: Spare) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(spare);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.iter().map(|spare| spare.held).sum::<usize>() + spare.held <= MOST_ON_SHELF {
+            kept.push(spare);
+        }
     }
 }
 
@@ -111,12 +117,18 @@ impl Filling {
 pub struct Block {
     buffer: Buffer,
     at: usize,
+    arrays: usize,
 }
 
 impl Block {
-    /// Bytes of the block.
+    /// About the bytes of the block and of the arrays that were made of it.
     pub fn bytes(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() + self.arrays * ARRAY
+    }
+
+    /// Counts an array.
+    pub fn array(&mut self) {
+        self.arrays += 1;
     }
 
     /// The next buffer, which has so many bytes.
@@ -139,7 +151,7 @@ impl Block {
 
 impl From<Filling> for Block {
     fn from(filling: Filling) -> Self {
-        Self { buffer: filling.0.into(), at: 0 }
+        Self { buffer: filling.0.into(), at: 0, arrays: 0 }
     }
 }
 
@@ -163,11 +175,17 @@ mod tests {
     fn a_page_of_unusual_size_leaves_nothing() {
         let mut spare = Spare::default();
         spare.give::<u8>(Vec::with_capacity(MOST_SPARE + 1));
-        assert!(spare.bytes.is_empty());
+        assert!(spare.bytes == [b""] && spare.bytes[0].capacity() == 0);
         for _ in 0..20 {
             spare.give::<f64>(Vec::with_capacity(MOST_SPARE / 8 / 10));
         }
-        assert_eq!(spare.f64s.len(), 10);
+        let kept = |buffer: &&Vec<f64>| buffer.capacity() > 0;
+        assert_eq!((spare.f64s.len(), spare.f64s.iter().filter(kept).count()), (20, 10));
+        let shelf = Shelf::default();
+        for _ in 0..10 {
+            shelf.give(Spare { held: MOST_SPARE, ..Spare::default() });
+        }
+        assert_eq!(shelf.0.lock().unwrap().len(), MOST_ON_SHELF / MOST_SPARE);
     }
 
     #[test]
@@ -178,7 +196,8 @@ mod tests {
         filling.add(&7_i128.to_ne_bytes());
         filling.add(&[0b101]);
         let mut block = Block::from(filling);
-        assert_eq!(block.bytes(), 48);
+        block.array();
+        assert_eq!(block.bytes(), 48 + ARRAY);
         assert_eq!(block.next(3).as_slice(), b"abc");
         assert!(block.values::<i64>(0).is_empty());
         assert_eq!(block.values::<i128>(1).as_ref(), [7]);

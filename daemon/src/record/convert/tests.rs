@@ -188,6 +188,14 @@ fn bad_records_are_rejected_and_leave_no_trace() {
     assert_eq!(batch, expected);
     assert_eq!((converted.counts.read, converted.counts.written, converted.counts.rescued), (8, 2, 0));
 
+    // It breaks off within what is not ended.
+    for half in
+        [r#"{"l":[{"b":[9,8]},{"b":[7,tru]}]}"#, r#"{"l":[{"b":[9]},{"b":[1]},tru]}"#, r#"{"o":{"c":true,"d":tru}}"#]
+    {
+        let (batch, converted) = columns(&schema, &[half, good, half, good]);
+        assert_eq!((converted.rejected.len(), batch), (2, expected.clone()), "{half}");
+    }
+
     let mut page = Page::of(&[good, good]);
     let mut body = page.body.to_vec();
     let at = body.iter().position(|byte| *byte == b'y').unwrap();
