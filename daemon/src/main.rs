@@ -41,8 +41,9 @@ fn main() -> ExitCode {
     if cli.check_config {
         return check_config(&files);
     }
-    // These wait for sockets and clocks; whatever takes long has threads of its own, as many as there are processors.
-    let workers = std::thread::available_parallelism().map_or(2, |count| count.get().div_ceil(2).max(2));
+    // These wait for sockets and clocks; whatever takes long has threads of its own, as many as there are processors. One more
+    // than is needed is woken with each piece of an answer, finds nothing to do, and takes a converting thread's turn.
+    let workers = std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
     let runtime = match runtime("export", workers) {
         Ok(runtime) => runtime,
         Err(error) => return no_threads(&error),

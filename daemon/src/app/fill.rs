@@ -1,6 +1,7 @@
 //! What a back-fill needs: a destination of the configuration, and the files of the task somewhere.
 
 use super::engine::AppEngine;
+use crate::base::blocking::aside;
 use crate::base::error::Chain;
 use crate::base::fsio;
 use crate::base::ids::{Name, TaskId};
@@ -15,7 +16,6 @@ use crate::queue::handle::Refusal;
 use crate::transfer::spool::{self, Spool};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Files that are looked for at the same time.
@@ -136,7 +136,8 @@ impl Source {
         segment: &SegmentRow,
         moved: Option<&'a str>,
     ) -> Result<(bool, Option<&'a str>), LedgerError> {
-        if Path::new(&self.spool.segment(&segment.id.stream, &segment.name)).exists() {
+        let spooled = self.spool.segment(&segment.id.stream, &segment.name);
+        if aside(|| spooled.exists()) {
             return Ok((true, None));
         }
         let key = object_key(&task.export, &segment.id.stream, &task.id, &segment.name);

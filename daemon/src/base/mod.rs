@@ -1,5 +1,6 @@
 //! The foundation every other module stands on: ids, clock, secrets, errors, retry, byte budget, durable files, threads, crash points.
 
+pub mod blocking;
 pub mod budget;
 pub mod clock;
 pub mod crash;

@@ -5,6 +5,7 @@
 
 use super::error::PruneError;
 use super::places::Places;
+use crate::base::blocking::aside;
 use crate::base::error::Chain;
 use crate::base::ids::TaskId;
 use crate::base::{crash, fsio};
@@ -140,7 +141,7 @@ pub(super) async fn rejected_records(state_dir: &Path, task: &TaskId) -> Result<
 
 /// Removes a directory of this machine unless something is in it.
 pub(super) fn empty(dir: &Path) -> Result<(), PruneError> {
-    match std::fs::remove_dir(dir) {
+    match aside(|| std::fs::remove_dir(dir)) {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
         Err(source) => return Err(PruneError::Remove { path: dir.to_owned(), source }),
@@ -150,10 +151,10 @@ pub(super) fn empty(dir: &Path) -> Result<(), PruneError> {
 
 /// Removes a directory of this machine with all that is in it.
 pub(super) fn directory(dir: &Path) -> Result<(), PruneError> {
-    if !dir.is_dir() {
+    if !aside(|| dir.is_dir()) {
         return Ok(());
     }
     let parent = dir.parent().unwrap_or(Path::new("/"));
-    let removed = std::fs::remove_dir_all(dir).and_then(|()| fsio::sync_dir(parent));
+    let removed = aside(|| std::fs::remove_dir_all(dir)).and_then(|()| fsio::sync_dir(parent));
     removed.map_err(|source| PruneError::Remove { path: dir.to_owned(), source })
 }

@@ -4,6 +4,7 @@ use super::error::PruneError;
 use super::places::Places;
 use super::prune::Pruner;
 use super::remove;
+use crate::base::blocking::aside;
 use crate::base::clock;
 use crate::base::error::Chain;
 use crate::base::ids::Name;
@@ -40,7 +41,7 @@ pub async fn sweep(pruner: &Pruner) -> Result<bool, LedgerError> {
                 "failed to withdraw the manifests of task {}, trying again later: {}", task.id, Chain(&error)
             ),
         }
-        let Some(left) = Left::of(&task, pruner.state_dir()) else { continue };
+        let Some(left) = aside(|| Left::of(&task, pruner.state_dir())) else { continue };
         match left.sweep(pruner, &task).await {
             Ok(()) => tracing::info!(
                 MESSAGE_ID = Message::RetentionRemoved.id(), EXPORT_TASK = %task.id, EXPORT_NAME = %task.export,

@@ -4,6 +4,7 @@ use super::TaskRun;
 use super::deliver::key;
 use super::error::TransferError;
 use super::room::Booked;
+use crate::base::blocking::aside;
 use crate::base::error::{Chain, ErrorClass};
 use crate::base::{crash, fsio};
 use crate::destinations::{Destination, DestinationError};
@@ -102,7 +103,7 @@ async fn copy(task: &TaskRun, segment: &SegmentRow, from: &dyn Destination, to: 
     let io = |action| TransferError::spool(action, &temporary);
     let created = fsio::create_fresh(&temporary, 0o600).map_err(io("create"))?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(task.spool.mode());
-    created.set_permissions(mode).map_err(io("chmod"))?;
+    aside(|| created.set_permissions(mode)).map_err(io("chmod"))?;
     let mut file = tokio::fs::File::from_std(created);
     let mut digester = Digester::default();
     let mut length = 0;

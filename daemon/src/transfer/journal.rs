@@ -11,6 +11,7 @@
 
 use super::error::TransferError;
 use super::protect;
+use crate::base::blocking::aside;
 use crate::base::fsio;
 use crate::base::ids::hex;
 use crate::host::messages::Message;
@@ -138,7 +139,7 @@ impl Journal {
 
     /// Makes what was added durable.
     pub fn sync(&mut self) -> Result<(), TransferError> {
-        self.file.sync_data().map_err(|error| self.failed(error))?;
+        aside(|| self.file.sync_data()).map_err(|error| self.failed(error))?;
         self.unsynced = 0;
         Ok(())
     }
@@ -208,7 +209,7 @@ pub enum Found {
 impl Replay {
     /// Opens a journal, which `own` must have sealed, if there is one.
     pub fn open(path: &Path, own: Option<&Arc<Seal>>) -> Result<Found, TransferError> {
-        let file = match File::open(path) {
+        let file = match aside(|| File::open(path)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(TransferError::spool("open", path)(error)),
@@ -257,7 +258,7 @@ impl Replay {
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
-        match open() {
+        match aside(open) {
             Ok(file) => Ok(Some(Journal { file, path: self.path, unsynced: 0, binding: self.binding })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(TransferError::spool("open", &self.path)(error)),

@@ -4,6 +4,7 @@ use super::error::TransferError;
 use super::journal::{Header, Journal, PageDigest};
 use super::pages::Known;
 use super::spool::Spool;
+use crate::base::blocking::aside;
 use crate::base::{clock, crash};
 use crate::model::offset::Offset;
 use crate::model::segment::SegmentId;
@@ -106,7 +107,7 @@ impl Keeper {
         {
             journal.sync()?;
             crash::point("journal.synced");
-            self.size = std::fs::metadata(&self.path).map_or(self.size, |meta| meta.len());
+            self.size = aside(|| std::fs::metadata(&self.path)).map_or(self.size, |meta| meta.len());
         }
         self.synced = clock::monotonic();
         Ok(())

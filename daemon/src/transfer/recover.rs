@@ -2,6 +2,7 @@
 
 use super::TaskRun;
 use super::error::TransferError;
+use crate::base::blocking::aside;
 use crate::base::fsio;
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +15,7 @@ pub async fn clean(task: &TaskRun) -> Result<(), TransferError> {
         wanted.insert(task.spool.segment(&row.id.stream, &row.name));
     }
     for stream in &task.streams {
-        clean_dir(&task.spool.stream(stream.name.as_str()), &wanted)?;
+        aside(|| clean_dir(&task.spool.stream(stream.name.as_str()), &wanted))?;
     }
     Ok(())
 }

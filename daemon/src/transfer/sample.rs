@@ -8,6 +8,7 @@ use super::keeper::{Growth, Keeper};
 use super::lane::next_segment;
 use super::limit::Left;
 use super::pages::{Fetched, Known, Open, Pages};
+use crate::base::blocking::aside;
 use crate::ledger::rows::LaneRow;
 use crate::model::schema::Schema;
 use crate::record::infer::Sample;
@@ -42,7 +43,7 @@ pub async fn sample(
             }
             // What came beside the last page that is wanted waits for its lane.
             if !sample.is_full() {
-                sample.add(page);
+                aside(|| sample.add(page));
             }
         }
     }
@@ -86,7 +87,7 @@ impl Sampled {
             self.keeper.adopt(journal);
         }
         if fetched.known == Known::No {
-            fetched.known = self.keeper.add(&fetched.page, fetched.at, UNKNOWN, false)?;
+            fetched.known = aside(|| self.keeper.add(&fetched.page, fetched.at, UNKNOWN, false))?;
         }
         if self.keeper.wants_sync() {
             self.keeper.sync()?;

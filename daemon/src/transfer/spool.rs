@@ -2,6 +2,7 @@
 
 use super::error::TransferError;
 use super::protect::{self, Protection};
+use crate::base::blocking::aside;
 use crate::base::error::ErrorClass;
 use crate::base::ids::{Name, TaskId};
 use crate::base::pool::Pool;
@@ -135,7 +136,7 @@ impl Spool {
             file.set_permissions(fs::Permissions::from_mode(self.mode))?;
             Ok(file)
         };
-        create().map_err(TransferError::spool("create", path))
+        aside(create).map_err(TransferError::spool("create", path))
     }
 
     /// Bytes missing for another two segments of `chunk_size`; 0 when there is room.
@@ -145,14 +146,14 @@ impl Spool {
 
     /// Bytes missing for a file of this size; 0 when there is room.
     pub fn missing_for(&self, bytes: u64) -> Result<u64, TransferError> {
-        let existing = self.dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
+        let existing = aside(|| self.dir.ancestors().find(|dir| dir.is_dir())).unwrap_or(Path::new("/"));
         let free = fsio::free_space(existing).map_err(TransferError::spool("look at", existing))?;
         Ok(bytes.saturating_add(HEADROOM).saturating_sub(free))
     }
 
     /// Removes everything of the task.
     pub fn remove(&self) -> Result<(), TransferError> {
-        match fs::remove_dir_all(&self.dir) {
+        match aside(|| fs::remove_dir_all(&self.dir)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(TransferError::spool("remove", &self.dir)(error))
             }

@@ -1,0 +1,32 @@
+//! Short calls that may wait for a disk, on a thread of the async runtime.
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Does `work` on this very thread, whose other work another thread takes over meanwhile: a mount that hangs stops its caller
+/// alone. What is done for each page or record is for blocking threads: handing over takes some ten microseconds.
+pub fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let shared = Handle::try_current().is_ok_and(|threads| threads.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if shared { tokio::task::block_in_place(work) } else { work() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Each waits for another one's word, on a single thread.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_waits_for_a_disk_holds_up_nobody() {
+        let (say, said) = mpsc::channel();
+        let waits = tokio::spawn(async move { aside(|| said.recv_timeout(Duration::from_secs(10))) });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::spawn(async move { say.send(7).unwrap() }).await.unwrap();
+        assert_eq!(waits.await.unwrap(), Ok(7));
+    }
+
+    #[tokio::test]
+    async fn where_there_is_one_thread_alone_it_waits() {
+        assert_eq!(aside(|| aside(|| 7)), 7);
+    }
+}
