@@ -3,10 +3,14 @@
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Does `work` on this very thread, whose other work another thread takes over meanwhile: a mount that hangs stops its caller
-/// alone. What is done for each page or record is for blocking threads: handing over takes some ten microseconds.
+/// alone. Handing over takes some ten microseconds: what is done for each page of an export is for blocking threads.
 pub fn aside<T>(work: impl FnOnce() -> T) -> T {
-    let shared = Handle::try_current().is_ok_and(|threads| threads.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if shared { tokio::task::block_in_place(work) } else { work() }
+    if takes_over() { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// Whether this thread is one of several that an async runtime has, or may have.
+pub fn takes_over() -> bool {
+    Handle::try_current().is_ok_and(|threads| threads.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 #[cfg(test)]

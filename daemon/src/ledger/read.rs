@@ -7,6 +7,7 @@ use super::segments::{COLUMNS as SEGMENT_COLUMNS, segment_row};
 use super::streams::{self, newest_schema, stream_row};
 use super::tasks::{self, COLUMNS, task_row};
 use super::{Ledger, exports, manifests, open, outbox, spooled};
+use crate::base::blocking;
 use crate::base::clock;
 use crate::base::ids::TaskId;
 use crate::model::schema::Schema;
@@ -15,7 +16,6 @@ use rusqlite::{Connection, params_from_iter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 /// Questions answered at the same time; more wait.
@@ -50,7 +50,7 @@ impl Readers {
             let _permit = permit;
             readers.ask(work).map_err(|error| error.located(&readers.path))
         };
-        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        if blocking::takes_over() {
             // On this very thread, whose other work a second one takes over: where every processor is busy, to wait for another
             // thread takes ten times as long as most answers do, and once more on the way back.
             let answer = AssertUnwindSafe(answer);

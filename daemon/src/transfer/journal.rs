@@ -209,7 +209,11 @@ pub enum Found {
 impl Replay {
     /// Opens a journal, which `own` must have sealed, if there is one.
     pub fn open(path: &Path, own: Option<&Arc<Seal>>) -> Result<Found, TransferError> {
-        let file = match aside(|| File::open(path)) {
+        aside(|| Self::find(path, own))
+    }
+
+    fn find(path: &Path, own: Option<&Arc<Seal>>) -> Result<Found, TransferError> {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(TransferError::spool("open", path)(error)),
