@@ -23,6 +23,7 @@ mod journal;
 mod journald;
 mod keep;
 mod lanes;
+mod large;
 mod ledger_adopt;
 mod ledger_keep;
 mod ledger_refused;
