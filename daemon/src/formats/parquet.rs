@@ -42,6 +42,10 @@ const WHOLE_GROUP_SOURCE: u64 = 128 << 20;
 /// after a few thousand rows instead of many: measured, that is both faster and smaller than the library's 1 MiB.
 const DICTIONARY: usize = 128 << 10;
 
+/// Largest data page before compression. It and what it becomes stay in a processor's cache, and their memory is used again by the
+/// next one: measured, a tenth faster than with the library's 1 MiB, and the files a hundredth larger.
+const DATA_PAGE: usize = 256 << 10;
+
 /// Columns from which on a row group is encoded only when it is whole.
 const MANY: usize = 256;
 
@@ -168,6 +172,7 @@ fn properties(settings: &ParquetFormat) -> Result<WriterPropertiesBuilder, Forma
         .set_compression(compression)
         // The encoder ends row groups itself.
         .set_max_row_group_row_count(None)
+        .set_data_page_size_limit(DATA_PAGE)
         .set_dictionary_page_size_limit(DICTIONARY)
         .set_statistics_enabled(EnabledStatistics::Chunk))
 }
