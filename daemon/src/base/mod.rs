@@ -1,4 +1,4 @@
-//! The foundation every other module stands on: ids, clock, secrets, errors, retry, byte budget, durable files, threads, crash points.
+//! The foundation every other module stands on: ids, clock, secrets, errors, retry, byte budget, buffers, durable files, threads, crash points.
 
 pub mod blocking;
 pub mod budget;
@@ -9,6 +9,7 @@ pub mod fault;
 pub mod fsio;
 pub mod ids;
 pub mod pool;
+pub mod reserve;
 pub mod retry;
 pub mod secret;
 #[cfg(test)]

@@ -12,10 +12,11 @@ use super::refusal::haste;
 use super::retry::{LONGEST_WAIT, RetryBudget, retry_after};
 use super::stats::SourceStats;
 use crate::base::clock;
+use crate::base::reserve::Reserve;
 use crate::base::retry::RetryPolicy;
 use crate::config::units::Size;
 use crate::model::task::Waiting;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
@@ -145,6 +146,8 @@ pub struct Fetcher {
     pub mask: Arc<Mask>,
     /// Live figures.
     pub stats: Arc<SourceStats>,
+    /// What bodies are read into.
+    pub bodies: Reserve,
 }
 
 impl Fetcher {
@@ -341,24 +344,21 @@ impl Fetcher {
         if told.is_some_and(|told| told > most) {
             return Err(FetchError::TooLarge(self.max_body));
         }
-        let mut body = BytesMut::new();
+        // Bounded by `max_body` above.
+        let mut body = self.bodies.take(told.and_then(|told| usize::try_from(told).ok()));
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(body.freeze()),
+                Ok(None) => return Ok(body.full()),
                 Err(error) if error.is_timeout() => return Err(FetchError::TimedOut(self.read_timeout)),
                 Err(error) => {
-                    return Err(FetchError::Cut { received: body.len() as u64, cause: error.without_url() });
+                    return Err(FetchError::Cut { received: body.bytes() as u64, cause: error.without_url() });
                 }
             };
-            if (body.len() + chunk.len()) as u64 > most {
+            if (body.bytes() + chunk.len()) as u64 > most {
                 return Err(FetchError::TooLarge(self.max_body));
             }
-            if body.is_empty() {
-                // Bounded by `max_body` above.
-                body.reserve(usize::try_from(told.unwrap_or_default()).unwrap_or_default().max(chunk.len()));
-            }
-            body.extend_from_slice(&chunk);
+            body.extend(&chunk);
         }
     }
 }

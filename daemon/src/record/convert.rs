@@ -271,7 +271,7 @@ impl<'p> Columns<'p> {
         self.rescued.end(self.rows);
         let mut size = 0;
         self.buffers(&mut |buffer| size += Filling::size(buffer));
-        let mut filling = Filling::new(size);
+        let mut filling = self.plan.shelf.block(size);
         self.buffers(&mut |buffer| filling.add(buffer));
         let mut block = Block::from(filling);
         let mut arrays = self.root.arrays(&mut block)?;

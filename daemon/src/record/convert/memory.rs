@@ -3,13 +3,17 @@
 //! Columns are made by one thread and freed by another one, and an allocator makes the two wait for one another. A page asks
 //! it for one block instead of some buffers for each column, of just the size that it takes.
 
-use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, MutableBuffer, ScalarBuffer};
+use crate::base::reserve::{self, Reserve};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, ScalarBuffer};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// Most bytes of buffers that are kept of one page, and of all pages of a plan.
 const MOST_SPARE: usize = 8 << 20;
 const MOST_ON_SHELF: usize = 16 << 20;
+
+/// Most bytes of blocks that wait for a page: a row group of many columns gives back all of its pages at once.
+const MOST_BLOCKS: usize = 64 << 20;
 
 /// What a buffer in the block begins at a multiple of: the size of the largest value.
 const ALIGNMENT: usize = size_of::<i128>();
@@ -67,19 +71,32 @@ impl Spare {
     }
 }
 
-/// Spare buffers of the pages of a plan: as many as are converted at the same time.
-#[derive(Default)]
-pub struct Shelf(Mutex<Vec<Spare>>);
+/// Memory for the pages of a plan: spare buffers, as many as are converted at the same time, and blocks that nobody reads any more.
+pub struct Shelf {
+    spare: Mutex<Vec<Spare>>,
+    blocks: Reserve,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self { spare: Mutex::default(), blocks: Reserve::new(MOST_BLOCKS) }
+    }
+}
 
 impl Shelf {
+    /// An empty block with room for so many bytes.
+    pub fn block(&self, bytes: usize) -> Filling {
+        Filling(self.blocks.take(Some(bytes)))
+    }
+
     /// Those of an earlier page, or none.
     pub fn take(&self) -> Spare {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
     /// Keeps them for another page, unless enough is kept.
     pub fn give(&self, spare: Spare) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.iter().map(|spare| spare.held).sum::<usize>() + spare.held <= MOST_ON_SHELF {
             kept.push(spare);
         }
@@ -93,14 +110,9 @@ impl fmt::Debug for Shelf {
 }
 
 /// A block while it is filled.
-pub struct Filling(MutableBuffer);
+pub struct Filling(reserve::Filling);
 
 impl Filling {
-    /// An empty one with room for so many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self(MutableBuffer::with_capacity(bytes))
-    }
-
     /// Bytes that a buffer takes in the block.
     pub fn size(buffer: &[u8]) -> usize {
         buffer.len().next_multiple_of(ALIGNMENT)
@@ -108,7 +120,7 @@ impl Filling {
 
     /// Adds a buffer.
     pub fn add(&mut self, buffer: &[u8]) {
-        self.0.extend_from_slice(buffer);
+        self.0.extend(buffer);
         self.0.extend_zeros(Self::size(buffer) - buffer.len());
     }
 }
@@ -151,7 +163,7 @@ impl Block {
 
 impl From<Filling> for Block {
     fn from(filling: Filling) -> Self {
-        Self { buffer: filling.0.into(), at: 0, arrays: 0 }
+        Self { buffer: filling.0.full().into(), at: 0, arrays: 0 }
     }
 }
 
@@ -185,12 +197,12 @@ mod tests {
         for _ in 0..10 {
             shelf.give(Spare { held: MOST_SPARE, ..Spare::default() });
         }
-        assert_eq!(shelf.0.lock().unwrap().len(), MOST_ON_SHELF / MOST_SPARE);
+        assert_eq!(shelf.spare.lock().unwrap().len(), MOST_ON_SHELF / MOST_SPARE);
     }
 
     #[test]
     fn a_block_gives_back_what_was_added() {
-        let mut filling = Filling::new(0);
+        let mut filling = Shelf::default().block(0);
         filling.add(b"abc");
         filling.add(&[]);
         filling.add(&7_i128.to_ne_bytes());

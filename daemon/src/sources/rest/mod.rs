@@ -32,6 +32,7 @@ pub use spec::fingerprint;
 use crate::auth::{Party, Registry};
 use crate::base::ids::Name;
 use crate::base::pool::Pool;
+use crate::base::reserve::Reserve;
 use crate::base::retry::RetryPolicy;
 use crate::base::secret::Resolve;
 use crate::config::settings::Rest;
@@ -56,6 +57,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use url::Url;
+
+/// Most bytes of bodies that a task keeps to read the next answers into.
+const MOST_BODIES: usize = 64 << 20;
 
 /// A configured REST API, for one task: the compiled streams are shared, parameters, retry budget and figures are its own.
 #[derive(Clone, Debug)]
@@ -133,6 +137,7 @@ impl RestSource {
             answer_timeout: settings.keep_alive.answer_timeout.0,
             mask: Arc::new(mask),
             stats: Arc::default(),
+            bodies: Reserve::new(0),
         };
         let api = Arc::new(Api { name, streams, retries_per_task: settings.retry.per_task });
         Ok(Self { api, params: Arc::default(), fetcher, pool: None })
@@ -144,6 +149,7 @@ impl RestSource {
         let mut fetcher = self.fetcher.clone();
         fetcher.budget = Arc::new(RetryBudget::new(self.api.retries_per_task));
         fetcher.stats = Arc::default();
+        fetcher.bodies = Reserve::new(MOST_BODIES);
         Self { api: self.api.clone(), params: Arc::new(params), fetcher, pool: self.pool.clone() }
     }
 
