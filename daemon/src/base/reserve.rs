@@ -1,19 +1,22 @@
 //! Large buffers that are filled again: of new memory, the system clears each 4 KiB when it is first touched.
 
-use arrow_buffer::MutableBuffer;
+use arrow_buffer::{MutableBuffer, MutableBufferError};
 use bytes::Bytes;
+use std::alloc::handle_alloc_error;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The least room of a buffer that is kept: smaller ones come from the allocator's heap, not from the system.
-const LEAST: usize = 1 << 20;
+/// The least room of a buffer that is kept: smaller ones come from the allocator's heap, not from the system. Debug builds keep
+/// small ones, too, so that tests need no large pages.
+const LEAST: usize = if cfg!(debug_assertions) { 4 << 10 } else { 1 << 20 };
 
 /// Buffers whose bytes nobody reads any more, the oldest first; clones share them.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Reserve(Arc<Mutex<Kept>>);
 
+#[derive(Default)]
 struct Kept {
     buffers: VecDeque<MutableBuffer>,
     held: usize,
@@ -25,35 +28,51 @@ struct Kept {
 impl Reserve {
     /// A reserve that keeps so many bytes at most.
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Mutex::new(Kept { buffers: VecDeque::new(), held: 0, most, last: 0 })))
+        let reserve = Self::default();
+        reserve.keep(most);
+        reserve
     }
 
-    /// An empty buffer with room for so many bytes, or for as many as the last one had, aligned for every type of values. One of
-    /// much more room is left for those that need it.
+    /// Keeps so many bytes at most from now on.
+    pub fn keep(&self, most: usize) {
+        self.kept().most = most;
+    }
+
+    /// An empty buffer with room for so many bytes, or for as many as the last one had, aligned for every type of values: the
+    /// smallest that is kept, unless it has room for half as much again.
     pub fn take(&self, room: Option<usize>) -> Filling {
         let mut kept = self.kept();
+        // Pages differ a little: an eighth more room, whose memory is not touched, so that it fits the next one, too.
+        let spare = room.is_none_or(|room| room >= LEAST);
         let room = room.unwrap_or(kept.last);
-        let fits = |buffer: &MutableBuffer| (room..=room.saturating_mul(2)).contains(&buffer.capacity());
-        let found = kept.buffers.iter().position(fits).and_then(|at| kept.buffers.remove(at));
+        let fits = |buffer: &MutableBuffer| (room..=room.saturating_add(room / 2)).contains(&buffer.capacity());
+        let fitting = kept.buffers.iter().enumerate().filter(|(_, buffer)| fits(buffer));
+        let best = fitting.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at);
+        let found = best.and_then(|at| kept.buffers.remove(at));
         kept.held -= found.as_ref().map_or(0, MutableBuffer::capacity);
         drop(kept);
-        // Pages differ a little: a large one gets an eighth more room, whose memory is not touched, so that it fits the next.
-        let room = if room < LEAST { room } else { room.saturating_add(room / 8) };
-        Filling { buffer: found.unwrap_or_else(|| MutableBuffer::with_capacity(room)), reserve: self.clone() }
+        let buffer = found.unwrap_or_else(|| new(if spare { room.saturating_add(room / 8) } else { room }));
+        Filling { buffer, reserve: self.clone() }
     }
 
     fn give(&self, mut buffer: MutableBuffer) {
         let mut kept = self.kept();
         let room = buffer.capacity();
-        if (LEAST..=kept.most).contains(&room) {
-            buffer.clear();
-            while kept.held + room > kept.most {
-                let oldest = kept.buffers.pop_front();
-                kept.held -= oldest.map_or(0, |oldest| oldest.capacity());
-            }
-            kept.held += room;
-            kept.buffers.push_back(buffer);
+        if !(LEAST..=kept.most).contains(&room) {
+            return;
         }
+        let mut left = Vec::new();
+        while kept.held + room > kept.most {
+            let Some(oldest) = kept.buffers.pop_front() else { break };
+            kept.held -= oldest.capacity();
+            left.push(oldest);
+        }
+        buffer.clear();
+        kept.held += room;
+        kept.buffers.push_back(buffer);
+        drop(kept);
+        // To give them back to the system takes a while, for which nobody is to wait.
+        drop(left);
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -67,6 +86,14 @@ impl fmt::Debug for Reserve {
     }
 }
 
+/// A buffer with room for so many bytes. Where there is no memory, the daemon ends, as for every other want of it.
+fn new(room: usize) -> MutableBuffer {
+    match MutableBuffer::try_with_capacity(room) {
+        Err(MutableBufferError::AllocationError(layout)) => handle_alloc_error(layout),
+        buffer => buffer.expect("a size that is bounded"),
+    }
+}
+
 /// A buffer while it is filled; it goes back to its reserve when nobody needs its bytes any more.
 pub struct Filling {
     buffer: MutableBuffer,
@@ -76,12 +103,24 @@ pub struct Filling {
 impl Filling {
     /// Adds bytes, making room for them.
     pub fn extend(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
         self.buffer.extend_from_slice(bytes);
     }
 
     /// Adds so many zeros.
     pub fn extend_zeros(&mut self, bytes: usize) {
+        self.make_room(bytes);
         self.buffer.extend_zeros(bytes);
+    }
+
+    /// Goes on in a buffer of twice the room where that is needed.
+    fn make_room(&mut self, bytes: usize) {
+        let needed = self.buffer.len() + bytes;
+        if needed > self.buffer.capacity() {
+            let mut larger = self.reserve.take(Some(needed.max(2 * self.buffer.capacity())));
+            larger.buffer.extend_from_slice(self.buffer.as_slice());
+            mem::swap(&mut self.buffer, &mut larger.buffer);
+        }
     }
 
     /// Bytes in it.
@@ -89,10 +128,16 @@ impl Filling {
         self.buffer.len()
     }
 
-    /// What was filled in.
+    /// What was filled in. Few bytes do not keep the memory of many.
     pub fn full(self) -> Bytes {
-        self.reserve.kept().last = self.buffer.len();
-        Bytes::from_owner(self)
+        let bytes = self.bytes();
+        self.reserve.kept().last = bytes;
+        if self.buffer.capacity() < LEAST || bytes > self.buffer.capacity() / 2 {
+            return Bytes::from_owner(self);
+        }
+        let mut own = Self { buffer: new(bytes), reserve: self.reserve.clone() };
+        own.buffer.extend_from_slice(self.buffer.as_slice());
+        Bytes::from_owner(own)
     }
 }
 
@@ -118,10 +163,11 @@ mod tests {
         filling.full()
     }
 
-    fn kept(reserve: &Reserve) -> usize {
+    /// The room of the buffers that are kept, in units of the least.
+    fn kept(reserve: &Reserve) -> Vec<usize> {
         let kept = reserve.kept();
         assert_eq!(kept.held, kept.buffers.iter().map(MutableBuffer::capacity).sum::<usize>());
-        kept.buffers.len()
+        kept.buffers.iter().map(|buffer| buffer.capacity() / LEAST).collect()
     }
 
     #[test]
@@ -130,42 +176,63 @@ mod tests {
         let first = filled(&reserve, 2 * LEAST);
         let (at, part) = (first.as_ptr(), first.slice(5..9));
         drop(first);
-        assert_eq!(kept(&reserve), 0);
+        assert!(kept(&reserve).is_empty());
         assert_eq!(&part[..], b"xxxx");
         drop(part);
-        assert_eq!(kept(&reserve), 1);
+        assert_eq!(kept(&reserve), [2]);
         let mut second = reserve.take(Some(2 * LEAST + 100));
         assert!(second.as_ref().is_empty() && second.as_ref().as_ptr() == at);
-        second.extend(b"y");
+        second.extend(&vec![b'y'; 2 * LEAST]);
         second.extend_zeros(2);
-        assert_eq!((second.bytes(), &second.full()[..]), (3, &b"y\0\0"[..]));
-        assert_eq!(kept(&reserve), 1);
+        assert_eq!(second.bytes(), 2 * LEAST + 2);
+        let full = second.full();
+        assert!(full.as_ptr() == at && full.ends_with(b"yy\0\0") && !full.contains(&b'x'));
     }
 
     #[test]
     fn one_of_another_size_is_left() {
         let reserve = Reserve::new(20 * LEAST);
         drop(filled(&reserve, 8 * LEAST));
-        let small = filled(&reserve, LEAST);
-        assert_eq!(kept(&reserve), 1);
+        let small = filled(&reserve, 4 * LEAST);
+        assert_eq!(kept(&reserve), [9]);
         let larger = filled(&reserve, 16 * LEAST);
-        assert_eq!(kept(&reserve), 1);
-        drop((small, larger));
-        assert_eq!(kept(&reserve), 2, "the newest take the place of the oldest");
-        drop(filled(&reserve, 100));
+        assert_eq!(kept(&reserve), [9]);
+        drop(small);
+        assert_eq!(kept(&reserve), [9, 4]);
+        drop(filled(&reserve, 3 * LEAST));
+        assert_eq!(kept(&reserve), [9, 4], "the smallest that fits");
+        drop((larger, filled(&reserve, 100)));
+        assert_eq!(kept(&reserve), [18], "the newest takes the place of the oldest");
         drop(filled(&reserve, 21 * LEAST));
-        assert_eq!(kept(&reserve), 2, "nothing small is kept, and nothing that is too large");
+        assert_eq!(kept(&reserve), [18], "nothing small is kept, and nothing that is too large");
     }
 
     #[test]
     fn where_no_size_is_told_it_is_that_of_the_last() {
-        let reserve = Reserve::new(10 * LEAST);
-        let mut first = reserve.take(None);
-        first.extend(&vec![b'x'; 3 * LEAST]);
-        drop(first.full());
-        assert_eq!(kept(&reserve), 1);
-        let second = reserve.take(None);
-        assert_eq!(kept(&reserve), 0);
-        assert!(second.buffer.capacity() >= 3 * LEAST);
+        let reserve = Reserve::new(100 * LEAST);
+        let untold = |bytes: usize| {
+            let mut filling = reserve.take(None);
+            let room = filling.buffer.capacity();
+            (0..bytes / 16).for_each(|_| filling.extend(b"sixteen bytes of"));
+            (filling.full(), room)
+        };
+        let (first, _) = untold(3 * LEAST);
+        assert_eq!((first.len(), &first[first.len() - 18..]), (3 * LEAST, &b"ofsixteen bytes of"[..]));
+        drop(first);
+        let grown = kept(&reserve).len();
+        let (few, room) = untold(16);
+        assert!(room >= 3 * LEAST);
+        assert_eq!(&few[..], b"sixteen bytes of");
+        assert_eq!(kept(&reserve).len(), grown + 1, "few bytes keep nothing large");
+    }
+
+    #[test]
+    fn a_reserve_of_nothing_keeps_nothing() {
+        let reserve = Reserve::default();
+        drop(filled(&reserve, LEAST));
+        assert!(kept(&reserve).is_empty());
+        reserve.keep(2 * LEAST);
+        drop(filled(&reserve, LEAST));
+        assert_eq!(kept(&reserve), [1]);
     }
 }

@@ -28,7 +28,7 @@ use std::io::Write;
 
 /// Size of a segment from which on encoders go on with the next pages while what was gathered is encoded. It counts one step
 /// later then, which is little beside such a segment; smaller ones would grow by half.
-const AHEAD: u64 = 16 << 20;
+const AHEAD: u64 = 16_000_000;
 
 /// The form in which a format takes records.
 pub fn layout(format: &Format) -> Layout {

@@ -1,7 +1,7 @@
 //! The memory of columns: buffers that are filled anew for each page, and one block a page that keeps what they held.
 //!
 //! Columns are made by one thread and freed by another one, and an allocator makes the two wait for one another. A page asks
-//! it for one block instead of some buffers for each column, of just the size that it takes.
+//! it for one block instead of some buffers for each column, of about the size that it takes.
 
 use crate::base::reserve::{self, Reserve};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, ScalarBuffer};

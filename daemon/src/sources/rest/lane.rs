@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 /// The most bytes of pages that are read ahead, unless somebody says otherwise.
 const READ_AHEAD: u64 = 32_000_000;
 
+/// Most bytes of buffers that a lane keeps to read its next answers into.
+const MOST_BODIES: usize = 64 << 20;
+
 /// Partitions that are open before it is known whether they are short.
 const FIRST_OPEN: usize = 2;
 
@@ -75,6 +78,7 @@ impl RestPages {
     #[must_use]
     pub fn within(mut self, bytes: u64) -> Self {
         self.ahead = bytes / u64::from(self.lane.of);
+        self.reader.fetcher.bodies.keep(usize::try_from(self.ahead).unwrap_or(MOST_BODIES).min(MOST_BODIES));
         self
     }
 

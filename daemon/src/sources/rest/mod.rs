@@ -58,9 +58,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use url::Url;
 
-/// Most bytes of bodies that a task keeps to read the next answers into.
-const MOST_BODIES: usize = 64 << 20;
-
 /// A configured REST API, for one task: the compiled streams are shared, parameters, retry budget and figures are its own.
 #[derive(Clone, Debug)]
 pub struct RestSource {
@@ -137,7 +134,7 @@ impl RestSource {
             answer_timeout: settings.keep_alive.answer_timeout.0,
             mask: Arc::new(mask),
             stats: Arc::default(),
-            bodies: Reserve::new(0),
+            bodies: Reserve::default(),
         };
         let api = Arc::new(Api { name, streams, retries_per_task: settings.retry.per_task });
         Ok(Self { api, params: Arc::default(), fetcher, pool: None })
@@ -149,7 +146,6 @@ impl RestSource {
         let mut fetcher = self.fetcher.clone();
         fetcher.budget = Arc::new(RetryBudget::new(self.api.retries_per_task));
         fetcher.stats = Arc::default();
-        fetcher.bodies = Reserve::new(MOST_BODIES);
         Self { api: self.api.clone(), params: Arc::new(params), fetcher, pool: self.pool.clone() }
     }
 
@@ -210,7 +206,8 @@ impl RestSource {
             stream: stream.clone(),
             spec: self.spec(stream)?.clone(),
             params: self.params.clone(),
-            fetcher: self.fetcher.clone(),
+            // What a lane has read into goes with it.
+            fetcher: Fetcher { bodies: Reserve::default(), ..self.fetcher.clone() },
             misled: AtomicBool::new(false),
             pool: self.pool.clone(),
             plan: OnceLock::new(),
