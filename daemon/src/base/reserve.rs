@@ -39,7 +39,7 @@ impl Reserve {
     }
 
     /// An empty buffer with room for so many bytes, or for as many as the last one had, aligned for every type of values: the
-    /// smallest that is kept, unless it has room for half as much again.
+    /// smallest that is kept and fits, unless it has more than half as much room again.
     pub fn take(&self, room: Option<usize>) -> Filling {
         let mut kept = self.kept();
         // Pages differ a little: an eighth more room, whose memory is not touched, so that it fits the next one, too.
@@ -113,7 +113,7 @@ impl Filling {
         self.buffer.extend_zeros(bytes);
     }
 
-    /// Goes on in a buffer of twice the room where that is needed.
+    /// Goes on in a buffer of twice the room and more where that is needed.
     fn make_room(&mut self, bytes: usize) {
         let needed = self.buffer.len() + bytes;
         if needed > self.buffer.capacity() {
@@ -128,7 +128,7 @@ impl Filling {
         self.buffer.len()
     }
 
-    /// What was filled in. Few bytes do not keep the memory of many.
+    /// What was filled in. Few bytes do not keep the memory of many: no more than twice what they take.
     pub fn full(self) -> Bytes {
         let bytes = self.bytes();
         self.reserve.kept().last = bytes;

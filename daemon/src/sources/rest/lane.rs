@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 /// The most bytes of pages that are read ahead, unless somebody says otherwise.
 const READ_AHEAD: u64 = 32_000_000;
 
-/// Most bytes of buffers that a lane keeps to read its next answers into.
-const MOST_BODIES: usize = 64 << 20;
+/// Most bytes of buffers that the lanes of a stream keep to read their next answers into.
+const MOST_BODIES: u64 = 64 << 20;
 
 /// Partitions that are open before it is known whether they are short.
 const FIRST_OPEN: usize = 2;
@@ -77,8 +77,9 @@ impl RestPages {
     /// counted: it must come, whatever its size.
     #[must_use]
     pub fn within(mut self, bytes: u64) -> Self {
-        self.ahead = bytes / u64::from(self.lane.of);
-        self.reader.fetcher.bodies.keep(usize::try_from(self.ahead).unwrap_or(MOST_BODIES).min(MOST_BODIES));
+        let share = |of: u64| of / u64::from(self.lane.of);
+        self.ahead = share(bytes);
+        self.reader.fetcher.bodies.keep(usize::try_from(share(bytes.min(MOST_BODIES))).unwrap_or_default());
         self
     }
 
