@@ -1,8 +1,6 @@
 //! Large buffers that are filled again: of new memory, the system clears each 4 KiB when it is first touched.
 
-use arrow_buffer::{MutableBuffer, MutableBufferError};
 use bytes::Bytes;
-use std::alloc::handle_alloc_error;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -18,7 +16,7 @@ pub struct Reserve(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    buffers: VecDeque<MutableBuffer>,
+    buffers: VecDeque<Vec<u8>>,
     held: usize,
     most: usize,
     /// The size of the last one that was filled.
@@ -38,24 +36,25 @@ impl Reserve {
         self.kept().most = most;
     }
 
-    /// An empty buffer with room for so many bytes, or for as many as the last one had, aligned for every type of values: the
-    /// smallest that is kept and fits, unless it has more than half as much room again.
+    /// An empty buffer with room for so many bytes, or for as many as the last one had: the smallest that is kept and fits, unless it
+    /// has more than half as much room again.
     pub fn take(&self, room: Option<usize>) -> Filling {
         let mut kept = self.kept();
         // Pages differ a little: an eighth more room, whose memory is not touched, so that it fits the next one, too.
         let spare = room.is_none_or(|room| room >= LEAST);
         let room = room.unwrap_or(kept.last);
-        let fits = |buffer: &MutableBuffer| (room..=room.saturating_add(room / 2)).contains(&buffer.capacity());
+        let fits = |buffer: &Vec<u8>| (room..=room.saturating_add(room / 2)).contains(&buffer.capacity());
         let fitting = kept.buffers.iter().enumerate().filter(|(_, buffer)| fits(buffer));
         let best = fitting.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at);
         let found = best.and_then(|at| kept.buffers.remove(at));
-        kept.held -= found.as_ref().map_or(0, MutableBuffer::capacity);
+        kept.held -= found.as_ref().map_or(0, Vec::capacity);
         drop(kept);
-        let buffer = found.unwrap_or_else(|| new(if spare { room.saturating_add(room / 8) } else { room }));
+        let room = if spare { room.saturating_add(room / 8) } else { room };
+        let buffer = found.unwrap_or_else(|| Vec::with_capacity(room));
         Filling { buffer, reserve: self.clone() }
     }
 
-    fn give(&self, mut buffer: MutableBuffer) {
+    fn give(&self, mut buffer: Vec<u8>) {
         let mut kept = self.kept();
         let room = buffer.capacity();
         if !(LEAST..=kept.most).contains(&room) {
@@ -86,41 +85,21 @@ impl fmt::Debug for Reserve {
     }
 }
 
-/// A buffer with room for so many bytes. Where there is no memory, the daemon ends, as for every other want of it.
-fn new(room: usize) -> MutableBuffer {
-    match MutableBuffer::try_with_capacity(room) {
-        Err(MutableBufferError::AllocationError(layout)) => handle_alloc_error(layout),
-        buffer => buffer.expect("a size that is bounded"),
-    }
-}
-
 /// A buffer while it is filled; it goes back to its reserve when nobody needs its bytes any more.
 pub struct Filling {
-    buffer: MutableBuffer,
+    buffer: Vec<u8>,
     reserve: Reserve,
 }
 
 impl Filling {
     /// Adds bytes, making room for them.
     pub fn extend(&mut self, bytes: &[u8]) {
-        self.make_room(bytes.len());
         self.buffer.extend_from_slice(bytes);
     }
 
     /// Adds so many zeros.
     pub fn extend_zeros(&mut self, bytes: usize) {
-        self.make_room(bytes);
-        self.buffer.extend_zeros(bytes);
-    }
-
-    /// Goes on in a buffer of twice the room and more where that is needed.
-    fn make_room(&mut self, bytes: usize) {
-        let needed = self.buffer.len() + bytes;
-        if needed > self.buffer.capacity() {
-            let mut larger = self.reserve.take(Some(needed.max(2 * self.buffer.capacity())));
-            larger.buffer.extend_from_slice(self.buffer.as_slice());
-            mem::swap(&mut self.buffer, &mut larger.buffer);
-        }
+        self.buffer.resize(self.buffer.len() + bytes, 0);
     }
 
     /// Bytes in it.
@@ -135,15 +114,13 @@ impl Filling {
         if self.buffer.capacity() < LEAST || bytes > self.buffer.capacity() / 2 {
             return Bytes::from_owner(self);
         }
-        let mut own = Self { buffer: new(bytes), reserve: self.reserve.clone() };
-        own.buffer.extend_from_slice(self.buffer.as_slice());
-        Bytes::from_owner(own)
+        Bytes::copy_from_slice(&self.buffer)
     }
 }
 
 impl AsRef<[u8]> for Filling {
     fn as_ref(&self) -> &[u8] {
-        self.buffer.as_slice()
+        &self.buffer
     }
 }
 
@@ -166,7 +143,7 @@ mod tests {
     /// The room of the buffers that are kept, in units of the least.
     fn kept(reserve: &Reserve) -> Vec<usize> {
         let kept = reserve.kept();
-        assert_eq!(kept.held, kept.buffers.iter().map(MutableBuffer::capacity).sum::<usize>());
+        assert_eq!(kept.held, kept.buffers.iter().map(Vec::capacity).sum::<usize>());
         kept.buffers.iter().map(|buffer| buffer.capacity() / LEAST).collect()
     }
 
@@ -219,11 +196,11 @@ mod tests {
         let (first, _) = untold(3 * LEAST);
         assert_eq!((first.len(), &first[first.len() - 18..]), (3 * LEAST, &b"ofsixteen bytes of"[..]));
         drop(first);
-        let grown = kept(&reserve).len();
+        assert_eq!(kept(&reserve).len(), 1);
         let (few, room) = untold(16);
         assert!(room >= 3 * LEAST);
         assert_eq!(&few[..], b"sixteen bytes of");
-        assert_eq!(kept(&reserve).len(), grown + 1, "few bytes keep nothing large");
+        assert_eq!(kept(&reserve).len(), 1, "few bytes keep nothing large");
     }
 
     #[test]

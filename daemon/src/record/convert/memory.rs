@@ -163,7 +163,11 @@ impl Block {
 
 impl From<Filling> for Block {
     fn from(filling: Filling) -> Self {
-        Self { buffer: filling.0.full().into(), at: 0, arrays: 0 }
+        let bytes = filling.0.full();
+        // Every allocator that is known gives memory for values of any size; where one does not, the block is copied.
+        let aligned = bytes.as_ptr().align_offset(ALIGNMENT) == 0;
+        let buffer = if aligned { bytes.into() } else { Buffer::from(bytes.as_ref()) };
+        Self { buffer, at: 0, arrays: 0 }
     }
 }
 
