@@ -61,7 +61,11 @@ struct Hop<'a> {
     reach: Reach,
     permit: &'a RequestPermit,
     credential: Option<&'a Credential>,
+    begun: &'a Begun<'a>,
 }
+
+/// Who is told of an answer of status 2xx when its headers are there, and its body still empty. It may yet turn out to be none.
+type Begun<'a> = dyn Fn(&Answer) + Send + Sync + 'a;
 
 /// Credentials and whatever else the configuration made secret: for the configured origin alone.
 #[derive(Clone, Default)]
@@ -151,15 +155,16 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Sends `ask` until `read` can use the answer. A body that `read` calls cut is asked for again.
-    pub async fn fetch<T, F>(&self, ask: &Ask, read: impl Fn(Answer) -> F) -> Result<T, FetchError>
+    /// Sends `ask` until `read` can use the answer; `begun` is told of each that comes, before its body does. A body that `read`
+    /// calls cut is asked for again.
+    pub async fn fetch<T, F>(&self, ask: &Ask, begun: &Begun<'_>, read: impl Fn(Answer) -> F) -> Result<T, FetchError>
     where
         F: Future<Output = Result<T, Unreadable>>,
     {
         let mut waits = self.policy.waits();
         let mut stale_retry = ask.method == Method::GET;
         loop {
-            let error = match self.once(ask).await {
+            let error = match self.once(ask, begun).await {
                 Ok(answer) => match read(answer).await {
                     Ok(value) => return Ok(value),
                     Err(Unreadable { reason, cut }) => {
@@ -198,7 +203,7 @@ impl Fetcher {
     }
 
     /// One try: the request and the redirects it leads to, under one permit.
-    async fn once(&self, ask: &Ask) -> Result<Answer, FetchError> {
+    async fn once(&self, ask: &Ask, begun: &Begun<'_>) -> Result<Answer, FetchError> {
         let permit = self.permit().await;
         let mut url = ask.url.clone();
         ask.private.strip(&mut url);
@@ -207,7 +212,7 @@ impl Fetcher {
             if hop > 0 {
                 permit.turn().await;
             }
-            let hop = Hop { url: &url, reach, permit: &permit, credential: None };
+            let hop = Hop { url: &url, reach, permit: &permit, credential: None, begun };
             let location = match self.answered(ask, hop).await? {
                 Said::Answer(answer) => return Ok(answer),
                 Said::Elsewhere(location) => location,
@@ -258,7 +263,7 @@ impl Fetcher {
         let response = self.send(ask, &hop).await?;
         let status = response.status();
         if status.is_success() {
-            return self.answer(ask, hop.url.clone(), response).await.map(Said::Answer);
+            return self.answer(ask, &hop, response).await.map(Said::Answer);
         }
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Err(self.refusal(ask, response).await);
@@ -311,22 +316,24 @@ impl Fetcher {
         Ok(response)
     }
 
-    async fn answer(&self, ask: &Ask, url: Url, mut response: Response) -> Result<Answer, FetchError> {
+    async fn answer(&self, ask: &Ask, hop: &Hop<'_>, mut response: Response) -> Result<Answer, FetchError> {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let body = self.body(response).await?;
-        self.stats.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        let begun = Answer { url: hop.url.clone(), status, headers, body: Bytes::new() };
+        (hop.begun)(&begun);
+        let answer = Answer { body: self.body(response).await?, ..begun };
+        self.stats.bytes.fetch_add(answer.body.len() as u64, Ordering::Relaxed);
         if ask.digests {
-            let compared = digest::compare((&ask.method, &ask.headers), status, &headers, &body);
+            let compared = digest::compare((&ask.method, &ask.headers), status, &answer.headers, &answer.body);
             self.stats.compared(compared.map_err(FetchError::Digest)?);
         }
         let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
-        match judge.and_then(|judge| judge.judge(status, &body)) {
+        match judge.and_then(|judge| judge.judge(status, &answer.body)) {
             Some(Ruling { verdict: Verdict::Page, .. }) => {}
             Some(ruling) => {
                 if ruling.wait.is_some() {
                     self.stats.throttled.fetch_add(1, Ordering::Relaxed);
                 }
-                let wait = ruling.wait.or_else(|| retry_after(&headers));
+                let wait = ruling.wait.or_else(|| retry_after(&answer.headers));
                 return Err(FetchError::Ruled { status, ruling: Box::new(ruling), wait });
             }
             // Each page of such a request would make something more, for ever; what is only accepted is not there yet.
@@ -334,7 +341,7 @@ impl Fetcher {
             None if status == StatusCode::ACCEPTED => return Err(FetchError::Accepted),
             None => {}
         }
-        Ok(Answer { url, status, headers, body })
+        Ok(answer)
     }
 
     /// The body, never more than `max_body` of it: a compressed one is counted as it unfolds.

@@ -297,7 +297,10 @@ impl PartitionPages {
         let (reader, request) = (self.reader.clone(), self.run.request.clone());
         let hint = (!self.reader.misled()).then(|| self.hint.clone());
         let reading = Arc::new(Reading { reader: reader.clone(), request, cursor: cursor.clone(), hint });
-        let fetch = async move { reader.fetcher.fetch(&ask, |answer| reading.clone().read(answer)).await };
+        let fetch = async move {
+            let read = |answer| reading.clone().read(answer);
+            reader.fetcher.fetch(&ask, &|answer| reading.begun(answer), read).await
+        };
         self.window.push(cursor, fetch);
         Ok(())
     }

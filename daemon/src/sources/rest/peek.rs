@@ -1,4 +1,5 @@
-//! Where an answer leads, looked up before it is read: the next request is on its way while the records of this one are found.
+//! Where an answer leads, looked up before it is read: the next request is on its way while the records of this one are found, or,
+//! where headers say it, while its body is still coming.
 //!
 //! What is found is a guess. The answer is read from its start all the same, and a request that was guessed wrong is dropped.
 
@@ -16,7 +17,7 @@ use tokio::sync::Notify;
 const NEAR: usize = 1024;
 
 /// How it is looked up where a paginator's next page stands.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Peek {
     /// In the headers.
     Headers,

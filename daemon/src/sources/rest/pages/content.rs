@@ -2,7 +2,7 @@
 
 use super::super::error::RestError;
 use super::super::paginate::{Lead, Pager};
-use super::super::peek::Hint;
+use super::super::peek::{Hint, Peek};
 use super::super::request::Request;
 use super::super::spec::StreamSpec;
 use super::{Held, Reader};
@@ -62,16 +62,18 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Looks up where an answer leads that has only its headers yet: the next request need not wait until its body is there.
+    pub fn begun(&self, answer: &Answer) {
+        if self.reader.spec.peek == Some(Peek::Headers) {
+            self.look_up(answer, true);
+        }
+    }
+
     /// Reads an answer.
     pub async fn read(self: Arc<Self>, answer: Answer) -> Result<Held, Unreadable> {
         // Where the next request need not wait for what this answer says, it is read when its turn has come, and converted.
-        let mut known = self.reader.spec.pager.addressable();
-        if let Some(hint) = &self.hint
-            && let Some(next) = lead(&self.reader, &self.request, &self.cursor, &answer)
-        {
-            hint.tell(self.cursor.clone(), next);
-            known = true;
-        }
+        let tell = self.reader.spec.peek != Some(Peek::Headers);
+        let known = self.reader.spec.pager.addressable() || self.look_up(&answer, tell);
         let Some(pool) = self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) else {
             return self.found(answer, false);
         };
@@ -82,6 +84,16 @@ impl Reading {
         read.unwrap_or_else(|lost| {
             Err(Unreadable { reason: format!("reading it failed ({lost:?}): this is a bug"), cut: false })
         })
+    }
+
+    /// Whether it can be looked up where an answer leads; it is told to whoever starts requests.
+    fn look_up(&self, answer: &Answer, tell: bool) -> bool {
+        let Some(hint) = &self.hint else { return false };
+        let Some(next) = lead(&self.reader, &self.request, &self.cursor, answer) else { return false };
+        if tell {
+            hint.tell(self.cursor.clone(), next);
+        }
+        true
     }
 
     /// Whether records go on as they are found, with others under way beside them: then they may be converted on the way.

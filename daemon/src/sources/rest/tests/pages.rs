@@ -3,6 +3,8 @@
 use super::*;
 use crate::model::offset::PageCursor;
 use crate::net::http::tests::server::{Got, Reply, Server};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 const TOTAL: u64 = 47;
@@ -261,6 +263,30 @@ async fn the_next_cursor_is_asked_for_while_a_page_is_used() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.got().len(), 2, "one page ahead, and no more");
     assert_eq!(first.offset_after.pages, 1);
+}
+
+#[tokio::test]
+async fn headers_that_lead_on_are_followed_while_their_body_is_still_coming() {
+    for (case, stream) in cases().into_iter().filter(|(case, _)| ["cursor", "header cursor", "link"].contains(case)) {
+        let server = Server::start(|got, _| Reply::StallAfter(10, Box::new(api(got)))).await;
+        for (concurrency, ahead) in [(1, 0), (4, usize::from(case != "cursor"))] {
+            let before = server.got().len();
+            let mut pages = open_all(&source(&server.url, stream.clone(), rest(concurrency)));
+            assert!(tokio::time::timeout(Duration::from_millis(200), pages.next()).await.is_err());
+            let asked = server.got().len() - before;
+            assert_eq!(asked, 1 + ahead, "{case}: nothing is known of the first page but where it leads");
+        }
+        // Each answer is cut the first time, when the request that it led to is out.
+        let seen = Mutex::new(BTreeSet::new());
+        let server = Server::start(move |got, _| match seen.lock().unwrap().insert(got.target.clone()) {
+            true => Reply::CutAfter(10, Box::new(api(got))),
+            false => api(got),
+        })
+        .await;
+        let pages = read(open_all(&source(&server.url, stream, rest(4)))).await;
+        assert_eq!(ids(&pages), (0..TOTAL).collect::<Vec<_>>(), "{case}");
+        assert_eq!(server.got().len(), 20, "{case}: each of ten pages twice");
+    }
 }
 
 #[tokio::test]
