@@ -64,7 +64,7 @@ struct Hop<'a> {
     begun: &'a Begun<'a>,
 }
 
-/// Who is told of an answer of status 2xx when its headers are there, and its body still empty. It may yet turn out to be none.
+/// Who is told of an answer when its headers are there and say that it is one, and its body is still empty.
 type Begun<'a> = dyn Fn(&Answer) + Send + Sync + 'a;
 
 /// Credentials and whatever else the configuration made secret: for the configured origin alone.
@@ -318,15 +318,18 @@ impl Fetcher {
 
     async fn answer(&self, ask: &Ask, hop: &Hop<'_>, mut response: Response) -> Result<Answer, FetchError> {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
         let begun = Answer { url: hop.url.clone(), status, headers, body: Bytes::new() };
-        (hop.begun)(&begun);
+        // What its body may make a refusal must not be followed before that is known.
+        if judge.is_none() && !matches!(status, StatusCode::CREATED | StatusCode::ACCEPTED) {
+            (hop.begun)(&begun);
+        }
         let answer = Answer { body: self.body(response).await?, ..begun };
         self.stats.bytes.fetch_add(answer.body.len() as u64, Ordering::Relaxed);
         if ask.digests {
             let compared = digest::compare((&ask.method, &ask.headers), status, &answer.headers, &answer.body);
             self.stats.compared(compared.map_err(FetchError::Digest)?);
         }
-        let judge = ask.judge.as_ref().filter(|judge| judge.looks_at(status));
         match judge.and_then(|judge| judge.judge(status, &answer.body)) {
             Some(Ruling { verdict: Verdict::Page, .. }) => {}
             Some(ruling) => {

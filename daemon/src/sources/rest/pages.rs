@@ -296,7 +296,8 @@ impl PartitionPages {
         let ask = ask.ok_or_else(foreign)?;
         let (reader, request) = (self.reader.clone(), self.run.request.clone());
         let hint = (!self.reader.misled()).then(|| self.hint.clone());
-        let reading = Arc::new(Reading { reader: reader.clone(), request, cursor: cursor.clone(), hint });
+        let told = AtomicBool::new(false);
+        let reading = Arc::new(Reading { reader: reader.clone(), request, cursor: cursor.clone(), hint, told });
         let fetch = async move {
             let read = |answer| reading.clone().read(answer);
             reader.fetcher.fetch(&ask, &|answer| reading.begun(answer), read).await

@@ -27,9 +27,14 @@ pub struct Room {
 }
 
 impl Room {
+    /// Whether there is room for a request.
+    fn fits(&self) -> bool {
+        self.slots > 0 && self.page <= self.bytes
+    }
+
     /// Takes the room of one request, if there is some.
     fn take(&mut self) -> bool {
-        let fits = self.slots > 0 && self.page <= self.bytes;
+        let fits = self.fits();
         if fits {
             self.slots -= 1;
             self.bytes -= self.page;
@@ -54,8 +59,8 @@ impl PartitionPages {
                     self.wanted()
                 }
                 None if held < if current { self.width() } else { PAGES_AHEAD } && room.take() => self.wanted(),
-                // Told by the last page itself, before its records are found.
-                Some(last) if held < self.hinted() => match self.hint.take(last) {
+                // Told by the last page itself, before its records are found; kept until there is room.
+                Some(last) if held < self.hinted() && room.fits() => match self.hint.take(last) {
                     Some(next) if next != *last && room.take() => next,
                     _ => return Ok(()),
                 },
@@ -97,12 +102,8 @@ impl PartitionPages {
     /// How many pages may be here or under way where each may say itself where it leads.
     fn hinted(&self) -> usize {
         let may = !self.reader.misled() && self.reader.spec.peek.is_some() && matches!(self.doubt, Doubt::None);
-        match (may, self.run.pages) {
-            (false, _) => 0,
-            // Neither their size is known, nor whether what they say is right.
-            (true, 0) => 2,
-            (true, _) => HINTED,
-        }
+        // One more with each page: at first neither their size is known, nor whether what they say is right.
+        if may { (self.run.pages.saturating_add(1) as usize).clamp(2, HINTED) } else { 0 }
     }
 
     /// Whether the last page is probably the last one: it has fewer records than were asked for, and an API that never

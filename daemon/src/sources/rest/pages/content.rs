@@ -20,7 +20,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of a body from which on it is read on the pool: about a tenth of a millisecond. The programs that tests kill, whose
 /// pages are small, go the same way.
@@ -57,23 +57,23 @@ pub struct Reading {
     pub request: Arc<Request>,
     /// The page that was asked for.
     pub cursor: PageCursor,
-    /// Who is told where the answer probably leads, before it is read.
+    /// Who is told where the answer probably leads, before it is read; and whether that was done.
     pub hint: Option<Hint>,
+    pub told: AtomicBool,
 }
 
 impl Reading {
     /// Looks up where an answer leads that has only its headers yet: the next request need not wait until its body is there.
     pub fn begun(&self, answer: &Answer) {
         if self.reader.spec.peek == Some(Peek::Headers) {
-            self.look_up(answer, true);
+            self.look_up(answer);
         }
     }
 
     /// Reads an answer.
     pub async fn read(self: Arc<Self>, answer: Answer) -> Result<Held, Unreadable> {
         // Where the next request need not wait for what this answer says, it is read when its turn has come, and converted.
-        let tell = self.reader.spec.peek != Some(Peek::Headers);
-        let known = self.reader.spec.pager.addressable() || self.look_up(&answer, tell);
+        let known = self.reader.spec.pager.addressable() || self.look_up(&answer);
         let Some(pool) = self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) else {
             return self.found(answer, false);
         };
@@ -86,11 +86,12 @@ impl Reading {
         })
     }
 
-    /// Whether it can be looked up where an answer leads; it is told to whoever starts requests.
-    fn look_up(&self, answer: &Answer, tell: bool) -> bool {
+    /// Whether it can be looked up where an answer leads; whoever starts requests is told once, or a second try would wipe out what
+    /// a later page has told since.
+    fn look_up(&self, answer: &Answer) -> bool {
         let Some(hint) = &self.hint else { return false };
         let Some(next) = lead(&self.reader, &self.request, &self.cursor, answer) else { return false };
-        if tell {
+        if !self.told.swap(true, Ordering::Relaxed) {
             hint.tell(self.cursor.clone(), next);
         }
         true

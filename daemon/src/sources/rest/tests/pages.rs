@@ -1,10 +1,10 @@
 //! Every paginator, resumed anywhere and read by any number of connections, gives the same pages.
 
+mod leads;
+
 use super::*;
 use crate::model::offset::PageCursor;
 use crate::net::http::tests::server::{Got, Reply, Server};
-use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::time::Duration;
 
 const TOTAL: u64 = 47;
@@ -252,41 +252,6 @@ async fn requests_run_ahead_within_the_concurrency_and_never_past_the_total() {
     let all = read(open_all(&source)).await;
     assert_eq!(all.len(), 11, "ten with records, and the empty one that is the end");
     assert!(server.got().iter().all(|got| got.number("page").unwrap() <= 11));
-}
-
-#[tokio::test]
-async fn the_next_cursor_is_asked_for_while_a_page_is_used() {
-    let server = Server::start(|got, _| api(got)).await;
-    let (_, stream) = cases().swap_remove(0);
-    let mut pages = open_all(&source(&server.url, stream, rest(4)));
-    let first = pages.next().await.unwrap().unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.got().len(), 2, "one page ahead, and no more");
-    assert_eq!(first.offset_after.pages, 1);
-}
-
-#[tokio::test]
-async fn headers_that_lead_on_are_followed_while_their_body_is_still_coming() {
-    for (case, stream) in cases().into_iter().filter(|(case, _)| ["cursor", "header cursor", "link"].contains(case)) {
-        let server = Server::start(|got, _| Reply::StallAfter(10, Box::new(api(got)))).await;
-        for (concurrency, ahead) in [(1, 0), (4, usize::from(case != "cursor"))] {
-            let before = server.got().len();
-            let mut pages = open_all(&source(&server.url, stream.clone(), rest(concurrency)));
-            assert!(tokio::time::timeout(Duration::from_millis(200), pages.next()).await.is_err());
-            let asked = server.got().len() - before;
-            assert_eq!(asked, 1 + ahead, "{case}: nothing is known of the first page but where it leads");
-        }
-        // Each answer is cut the first time, when the request that it led to is out.
-        let seen = Mutex::new(BTreeSet::new());
-        let server = Server::start(move |got, _| match seen.lock().unwrap().insert(got.target.clone()) {
-            true => Reply::CutAfter(10, Box::new(api(got))),
-            false => api(got),
-        })
-        .await;
-        let pages = read(open_all(&source(&server.url, stream, rest(4)))).await;
-        assert_eq!(ids(&pages), (0..TOTAL).collect::<Vec<_>>(), "{case}");
-        assert_eq!(server.got().len(), 20, "{case}: each of ten pages twice");
-    }
 }
 
 #[tokio::test]
