@@ -1,13 +1,16 @@
 //! Sends a request for a credential: bounded in time, size and tries, never followed elsewhere.
 
 use crate::base::clock;
+use crate::base::reserve::Reserve;
 use crate::base::retry::RetryPolicy;
 use crate::config::units::Size;
+use crate::net::coding::{self, Coding};
 use crate::net::error::FetchError;
 use crate::net::limit::Limiter;
 use crate::net::origin::Origin;
 use crate::net::retry::{LONGEST_WAIT, retry_after};
 use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{Client, Response};
 use std::fmt;
@@ -102,7 +105,9 @@ impl Endpoint {
     }
 
     async fn exchange(&self, call: &Call) -> Result<Got, FetchError> {
-        let mut request = self.client.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
+        let mut headers = call.headers.clone();
+        headers.entry(ACCEPT_ENCODING).or_insert(coding::ACCEPTED);
+        let mut request = self.client.request(call.method.clone(), call.url.clone()).headers(headers);
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }
@@ -113,6 +118,12 @@ impl Endpoint {
             return Ok(Got { status, headers, body: Bytes::new(), sent });
         }
         let body = self.body(response).await?;
+        let body = match Coding::of(&headers) {
+            Some(coding) => coding
+                .unpack(&body, MAX_ANSWER as u64, Reserve::default().take(None))
+                .map_err(|error| error.of_fetch(Size(MAX_ANSWER as u64)))?,
+            None => body,
+        };
         Ok(Got { status, headers, body, sent })
     }
 

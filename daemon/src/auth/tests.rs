@@ -88,6 +88,23 @@ async fn one_renewal_serves_all_who_wait() {
 }
 
 #[tokio::test]
+async fn a_compressed_token_is_unpacked_up_to_the_limit() {
+    let packed = |body: &[u8]| {
+        let body = zstd::encode_all(body, 3).unwrap();
+        Reply::Answer { status: 200, headers: vec![("content-encoding", "zstd".to_owned())], body }
+    };
+    let small = scene(move |_, _| packed(br#"{"access_token":"canary-7","expires_in":60}"#)).await;
+    assert_eq!(bearer(&small.provider.current(None).await.unwrap()), "Bearer canary-7");
+    assert!(small.server.got()[0].headers["accept-encoding"].contains("zstd"));
+    let bomb = scene(move |_, _| packed(&[b' '; 2 << 20])).await;
+    let (_, text) = told(bomb.provider.current(None).await);
+    assert!(text.contains("larger than"), "{text}");
+    let broken = scene(move |_, _| Reply::status(200, &[("content-encoding", "gzip")], "canary")).await;
+    let (class, text) = told(broken.provider.current(None).await);
+    assert!(class == ErrorClass::Transient && text.contains("calls itself gzip"), "{text}");
+}
+
+#[tokio::test]
 async fn a_wait_that_is_given_up_ends_no_renewal() {
     let scene = scene(|_, n| Reply::Late(Duration::from_millis(80), Box::new(token(n, 3600.0)))).await;
     let early = tokio::time::timeout(Duration::from_millis(20), scene.provider.current(None)).await;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::{self, Read};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,8 +20,9 @@ struct Kept {
     buffers: VecDeque<Vec<u8>>,
     held: usize,
     most: usize,
-    /// The size of the last one that was filled.
-    last: usize,
+    /// The size of the next one where nobody tells it: that of the last, or a little less than before
+    /// where a small one came between large ones.
+    likely: usize,
 }
 
 impl Reserve {
@@ -36,21 +38,22 @@ impl Reserve {
         self.kept().most = most;
     }
 
-    /// An empty buffer with room for so many bytes, or for as many as the last one had: the smallest that is kept and fits, unless it
+    /// An empty buffer with room for so many bytes, or for as many as are likely: the smallest that is kept and fits, unless it
     /// has more than half as much room again.
     pub fn take(&self, room: Option<usize>) -> Filling {
         let mut kept = self.kept();
-        // Pages differ a little: an eighth more room, whose memory is not touched, so that it fits the next one, too.
-        let spare = room.is_none_or(|room| room >= LEAST);
-        let room = room.unwrap_or(kept.last);
-        let fits = |buffer: &Vec<u8>| (room..=room.saturating_add(room / 2)).contains(&buffer.capacity());
+        let wanted = room.unwrap_or(kept.likely);
+        let fits = |buffer: &Vec<u8>| (wanted..=wanted.saturating_add(wanted / 2)).contains(&buffer.capacity());
         let fitting = kept.buffers.iter().enumerate().filter(|(_, buffer)| fits(buffer));
         let best = fitting.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at);
         let found = best.and_then(|at| kept.buffers.remove(at));
         kept.held -= found.as_ref().map_or(0, Vec::capacity);
         drop(kept);
-        let room = if spare { room.saturating_add(room / 8) } else { room };
-        let buffer = found.unwrap_or_else(|| Vec::with_capacity(room));
+        let buffer = found.unwrap_or_else(|| {
+            // Pages differ a little: an eighth more room, whose memory is not touched, so that it fits the next one, too.
+            let spare = if room.is_none_or(|room| room >= LEAST) { wanted / 8 } else { 0 };
+            Vec::with_capacity(wanted.saturating_add(spare))
+        });
         Filling { buffer, reserve: self.clone() }
     }
 
@@ -97,6 +100,11 @@ impl Filling {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Adds all that a reader has; when it fails, what came before.
+    pub fn read(&mut self, reader: &mut impl Read) -> io::Result<()> {
+        reader.read_to_end(&mut self.buffer).map(drop)
+    }
+
     /// Adds so many zeros.
     pub fn extend_zeros(&mut self, bytes: usize) {
         self.buffer.resize(self.buffer.len() + bytes, 0);
@@ -110,7 +118,9 @@ impl Filling {
     /// What was filled in. Few bytes do not keep the memory of many: no more than twice what they take.
     pub fn full(self) -> Bytes {
         let bytes = self.bytes();
-        self.reserve.kept().last = bytes;
+        let mut kept = self.reserve.kept();
+        kept.likely = bytes.max(kept.likely - kept.likely / 8);
+        drop(kept);
         if self.buffer.capacity() < LEAST || bytes > self.buffer.capacity() / 2 {
             return Bytes::from_owner(self);
         }
@@ -185,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_size_is_told_it_is_that_of_the_last() {
+    fn where_no_size_is_told_it_is_that_of_the_last_ones() {
         let reserve = Reserve::new(100 * LEAST);
         let untold = |bytes: usize| {
             let mut filling = reserve.take(None);
@@ -201,6 +211,9 @@ mod tests {
         assert!(room >= 3 * LEAST);
         assert_eq!(&few[..], b"sixteen bytes of");
         assert_eq!(kept(&reserve).len(), 1, "few bytes keep nothing large");
+        assert!(untold(16).1 >= 5 * LEAST / 2, "one small one may be the exception");
+        (0..100).for_each(|_| drop(untold(16)));
+        assert!(untold(16).1 < LEAST, "where all are small, nothing large is asked for");
     }
 
     #[test]

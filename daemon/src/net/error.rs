@@ -104,7 +104,7 @@ pub enum FetchError {
     /// The body broke off.
     #[error("the body of the answer broke off after {received} bytes")]
     Cut {
-        /// Bytes received, after decompression.
+        /// Bytes received.
         received: u64,
         /// Why.
         #[source]

@@ -1,5 +1,6 @@
 //! Sends one request until it is answered: limits, redirects, body limits and retries in one place.
 
+use super::coding::{self, Coding};
 use super::credential::{Credential, CredentialProvider};
 use super::digest;
 use super::error::FetchError;
@@ -12,12 +13,13 @@ use super::refusal::haste;
 use super::retry::{LONGEST_WAIT, RetryBudget, retry_after};
 use super::stats::SourceStats;
 use crate::base::clock;
+use crate::base::pool::Pool;
 use crate::base::reserve::Reserve;
 use crate::base::retry::RetryPolicy;
 use crate::config::units::Size;
 use crate::model::task::Waiting;
 use bytes::Bytes;
-use http::header::LOCATION;
+use http::header::{ACCEPT_ENCODING, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use reqwest::{Client, Response};
@@ -102,7 +104,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The decoded body.
+    /// The body, unpacked.
     pub body: Bytes,
 }
 
@@ -152,6 +154,8 @@ pub struct Fetcher {
     pub stats: Arc<SourceStats>,
     /// What bodies are read into.
     pub bodies: Reserve,
+    /// Where large bodies are unpacked and read, so that nobody waits behind them; without it that is done where they come in.
+    pub pool: Option<Pool>,
 }
 
 impl Fetcher {
@@ -279,6 +283,7 @@ impl Fetcher {
     async fn send(&self, ask: &Ask, hop: &Hop<'_>) -> Result<Response, FetchError> {
         let mut url = hop.url.clone();
         let mut headers = ask.headers.clone();
+        headers.entry(ACCEPT_ENCODING).or_insert(coding::ACCEPTED);
         if hop.reach == Reach::Home {
             if !ask.private.query.is_empty() {
                 url.query_pairs_mut().extend_pairs(&ask.private.query);
@@ -324,12 +329,19 @@ impl Fetcher {
         if judge.is_none() && !matches!(status, StatusCode::CREATED | StatusCode::ACCEPTED) {
             (hop.begun)(&begun);
         }
-        let answer = Answer { body: self.body(response).await?, ..begun };
-        self.stats.bytes.fetch_add(answer.body.len() as u64, Ordering::Relaxed);
+        let coding = Coding::of(&begun.headers);
+        let sent = self.body(response, coding).await?;
+        let body = match coding {
+            Some(coding) => self.unpacked(coding, sent.clone()).await?,
+            None => sent.clone(),
+        };
+        self.stats.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         if ask.digests {
-            let compared = digest::compare((&ask.method, &ask.headers), status, &answer.headers, &answer.body);
+            let unpacked = coding.map(|_| &body[..]);
+            let compared = digest::compare(&ask.method, status, &begun.headers, (&sent, unpacked));
             self.stats.compared(compared.map_err(FetchError::Digest)?);
         }
+        let answer = Answer { body, ..begun };
         match judge.and_then(|judge| judge.judge(status, &answer.body)) {
             Some(Ruling { verdict: Verdict::Page, .. }) => {}
             Some(ruling) => {
@@ -347,15 +359,22 @@ impl Fetcher {
         Ok(answer)
     }
 
-    /// The body, never more than `max_body` of it: a compressed one is counted as it unfolds.
-    async fn body(&self, mut response: Response) -> Result<Bytes, FetchError> {
-        let most = self.max_body.0.min(u64::from(u32::MAX));
+    /// Bytes that a body may have, unpacked.
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.max_body.0.min(u64::from(u32::MAX))
+    }
+
+    /// The body as it was sent.
+    async fn body(&self, mut response: Response, coding: Option<Coding>) -> Result<Bytes, FetchError> {
+        let most = self.most_bytes();
         let told = response.content_length();
         if told.is_some_and(|told| told > most) {
             return Err(FetchError::TooLarge(self.max_body));
         }
         // Bounded by `max_body` above.
-        let mut body = self.bodies.take(told.and_then(|told| usize::try_from(told).ok()));
+        let told = told.and_then(|told| usize::try_from(told).ok());
+        // One that is unpacked soon is of another size than those that stay.
+        let mut body = if coding.is_some() { Reserve::default().take(told) } else { self.bodies.take(told) };
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,

@@ -31,33 +31,13 @@ pub struct ClientSettings<'a> {
     pub needs_tls: bool,
 }
 
-/// Builds a client; the proxy's secrets go into `mask`. Call it where files may be read.
+/// Builds a client, which takes bodies as they are; the proxy's secrets go into `mask`. Call it where files may be read.
 pub fn client(settings: &ClientSettings<'_>, secrets: &dyn Resolve, mask: &mut Mask) -> Result<Client, SetupError> {
-    let decoding = Client::builder().gzip(true).brotli(true).zstd(true);
-    build(decoding, settings, secrets, mask)
-}
-
-/// The same for a client that takes bodies as they are: a file that is compressed must not be unfolded on its way.
-pub fn plain_client(
-    settings: &ClientSettings<'_>,
-    secrets: &dyn Resolve,
-    mask: &mut Mask,
-) -> Result<Client, SetupError> {
-    let plain = Client::builder().gzip(false).brotli(false).zstd(false);
-    build(plain, settings, secrets, mask)
-}
-
-fn build(
-    builder: ClientBuilder,
-    settings: &ClientSettings<'_>,
-    secrets: &dyn Resolve,
-    mask: &mut Mask,
-) -> Result<Client, SetupError> {
     static RING: Once = Once::new();
     // An error says that a provider is already there, which is just as good.
     RING.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 
-    let mut builder = connections(builder, settings.keep_alive)
+    let mut builder = connections(Client::builder(), settings.keep_alive)
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
         .referer(false)

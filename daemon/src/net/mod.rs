@@ -1,5 +1,6 @@
 //! HTTP as every source needs it: a tuned client, origin rules, a shared budget of requests, retries that end.
 
+pub mod coding;
 pub mod credential;
 pub mod digest;
 pub mod error;

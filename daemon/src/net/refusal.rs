@@ -1,5 +1,6 @@
 //! What an answer other than 2xx is taken for: the server's own words, how long it asks to wait, what the rules say of it.
 
+use super::coding::Coding;
 use super::error::{FetchError, OwnCode};
 use super::fetch::{Ask, Fetcher};
 use super::judge::Verdict;
@@ -55,6 +56,10 @@ impl Fetcher {
                 break;
             }
         }
+        let body = match Coding::of(response.headers()) {
+            Some(coding) => coding.beginning(&body, most),
+            None => body.into(),
+        };
         let message = self.mask.clean(&own_words(&body), MAX_SAID);
         match judge.and_then(|judge| judge.judge(status, &body)).filter(|ruling| ruling.verdict != Verdict::Page) {
             Some(ruling) => FetchError::Ruled { status, wait: ruling.wait.or(wait), ruling: Box::new(ruling) },

@@ -27,7 +27,7 @@ pub struct SourceStats {
     pub bytes: AtomicU64,
     /// Bodies that are what the digests say that came with them.
     pub same: AtomicU64,
-    /// Bodies that came with a digest, but compressed, so that it could not be compared.
+    /// Bodies that came compressed, with a digest of something else.
     pub not_compared: AtomicU64,
     waiting: watch::Sender<Option<Waiting>>,
     waiters: Mutex<u32>,
@@ -109,7 +109,8 @@ impl SourceStats {
     /// What to say of the answers that could not be compared since this was last asked; `None` where there are none.
     pub fn uncompared(&self) -> Option<String> {
         let count = self.not_compared.swap(0, Ordering::Relaxed);
-        let why = "not compared with the digest that came with it, because it was compressed on its way";
+        let why =
+            "compressed, and the digest that came with it is neither that of the compressed body nor that of the body";
         (count > 0).then(|| format!("answers whose body could not be checked: {count} ({why})"))
     }
 

@@ -13,7 +13,7 @@ use crate::destinations::pace::Pace;
 use crate::net::credential::{Credential, CredentialProvider};
 use crate::net::error::FetchError;
 use crate::net::fetch::Private;
-use crate::net::http::{ClientSettings, plain_client};
+use crate::net::http::{ClientSettings, client};
 use crate::net::limit::Limiter;
 use crate::net::mask::Mask;
 use crate::net::origin::Origin;
@@ -74,13 +74,13 @@ impl Asker {
             None => Private::default(),
         };
         let keep_alive = KeepAlive { read_timeout: Span(NEVER), ..settings.keep_alive.clone() };
-        let client = ClientSettings {
+        let wanted = ClientSettings {
             keep_alive: &keep_alive,
             proxy: settings.proxy.as_ref(),
             tls: &settings.tls,
             needs_tls: example.scheme() == "https",
         };
-        let client = plain_client(&client, secrets, &mut mask);
+        let client = client(&wanted, secrets, &mut mask);
         let client = client.map_err(|error| setup("tls", Chain(&error).to_string()))?;
         let credentials = credentials(settings, &origin, secrets, registry)?;
         let pace = Arc::new(Pace::new(settings.transfer.per_second.map(|rate| rate.0)));

@@ -64,7 +64,6 @@ pub struct RestSource {
     api: Arc<Api>,
     params: Arc<BTreeMap<String, String>>,
     fetcher: Fetcher,
-    pool: Option<Pool>,
 }
 
 /// What all tasks of a source share.
@@ -135,9 +134,10 @@ impl RestSource {
             mask: Arc::new(mask),
             stats: Arc::default(),
             bodies: Reserve::default(),
+            pool: None,
         };
         let api = Arc::new(Api { name, streams, retries_per_task: settings.retry.per_task });
-        Ok(Self { api, params: Arc::default(), fetcher, pool: None })
+        Ok(Self { api, params: Arc::default(), fetcher })
     }
 
     /// The source as one task sees it: its parameters for `{{ param.NAME }}`, a fresh budget of retries, figures from zero.
@@ -146,13 +146,13 @@ impl RestSource {
         let mut fetcher = self.fetcher.clone();
         fetcher.budget = Arc::new(RetryBudget::new(self.api.retries_per_task));
         fetcher.stats = Arc::default();
-        Self { api: self.api.clone(), params: Arc::new(params), fetcher, pool: self.pool.clone() }
+        Self { api: self.api.clone(), params: Arc::new(params), fetcher }
     }
 
     /// The same, which reads large answers on the threads of `pool`.
     #[must_use]
     pub fn on(self, pool: Pool) -> Self {
-        Self { pool: Some(pool), ..self }
+        Self { fetcher: Fetcher { pool: Some(pool), ..self.fetcher }, ..self }
     }
 
     /// Its name.
@@ -209,7 +209,6 @@ impl RestSource {
             // What a lane has read into goes with it.
             fetcher: Fetcher { bodies: Reserve::default(), ..self.fetcher.clone() },
             misled: AtomicBool::new(false),
-            pool: self.pool.clone(),
             plan: OnceLock::new(),
             rows: AtomicUsize::new(0),
         };

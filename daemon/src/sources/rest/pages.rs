@@ -24,7 +24,6 @@ use super::run::Run;
 use super::spec::StreamSpec;
 use super::window::{Ended, Window};
 use crate::base::ids::Name;
-use crate::base::pool::Pool;
 use crate::model::offset::{Offset, PageCursor};
 use crate::model::partitions::Partitions;
 use crate::net::error::FetchError;
@@ -51,8 +50,6 @@ pub struct Reader {
     pub fetcher: Fetcher,
     /// Whether a page of the stream led elsewhere than it seemed to before it was read.
     pub misled: AtomicBool,
-    /// Where large answers are read, so that nobody waits behind them; without it they are read where they come in.
-    pub pool: Option<Pool>,
     /// What records become, once that is known; and how many the page before had.
     pub plan: OnceLock<Arc<Plan>>,
     pub rows: AtomicUsize,

@@ -74,7 +74,7 @@ impl Reading {
     pub async fn read(self: Arc<Self>, answer: Answer) -> Result<Held, Unreadable> {
         // Where the next request need not wait for what this answer says, it is read when its turn has come, and converted.
         let known = self.reader.spec.pager.addressable() || self.look_up(&answer);
-        let Some(pool) = self.reader.pool.clone().filter(|_| answer.body.len() >= LARGE) else {
+        let Some(pool) = self.reader.fetcher.pool.clone().filter(|_| answer.body.len() >= LARGE) else {
             return self.found(answer, false);
         };
         let read = match known && self.is_plain() {

@@ -225,9 +225,13 @@ async fn the_servers_words_are_only_taken_from_a_message() {
         (r#"{"customers":["Ms Private"]}"#, "404 Not Found"),
         ("<html>Ms Private</html>", "404 Not Found"),
     ] {
-        let server = Server::start(move |_, _| Reply::status(404, &[], body)).await;
-        let (_, text) = failure(&source(&server.url, paged(), json!({}))).await;
-        assert!(text.ends_with(says) && !text.contains("Private"), "{text}");
+        let packed = (vec![("content-encoding", "zstd".to_owned())], zstd::encode_all(body.as_bytes(), 3).unwrap());
+        for (headers, body) in [(vec![], body.as_bytes().to_vec()), packed] {
+            let reply = move || Reply::Answer { status: 404, headers: headers.clone(), body: body.clone() };
+            let server = Server::start(move |_, _| reply()).await;
+            let (_, text) = failure(&source(&server.url, paged(), json!({}))).await;
+            assert!(text.ends_with(says) && !text.contains("Private"), "{text}");
+        }
     }
 }
 
