@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Time and memory over the number of records and over the number of columns, to Parquet, release build.
 #
-#   tests/bench/curve.sh [--records "10000 100000 1000000 10000000"] [--columns "10 30 100 300 1000 3000"] [--values 10000000]
+#   tests/bench/curve.sh [--records "10000 100000 1000000 10000000 30000000"] [--columns "10 30 100 300 1000 3000"] [--values 10000000]
 #
 # The first curve has 12 columns; the second has so many records that there are as many values in each. The server is
 # tests/bench/pages.py: its records repeat, so that the files are small, and the figures compare with one another only.
 # BENCH_BIN measures the programs in that directory instead of building them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-records="10000 100000 1000000 10000000" columns="10 30 100 300 1000 3000" values=10000000
+records="10000 100000 1000000 10000000 30000000" columns="10 30 100 300 1000 3000" values=10000000
 while [ $# -gt 0 ]; do
   case $1 in
     --records) records=$2; shift 2 ;;

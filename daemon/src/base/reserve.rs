@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// small ones, too, so that tests need no large pages.
 const LEAST: usize = if cfg!(debug_assertions) { 4 << 10 } else { 1 << 20 };
 
+/// What is asked of a reader at once.
+const STEP: u64 = 256 << 10;
+
 /// Buffers whose bytes nobody reads any more, the oldest first; clones share them.
 #[derive(Clone, Default)]
 pub struct Reserve(Arc<Mutex<Kept>>);
@@ -102,7 +105,9 @@ impl Filling {
 
     /// Adds all that a reader has; when it fails, what came before.
     pub fn read(&mut self, reader: &mut impl Read) -> io::Result<()> {
-        reader.read_to_end(&mut self.buffer).map(drop)
+        // In steps: the library clears all the room that it hands to a reader, and hands out more and more of it.
+        while reader.by_ref().take(STEP).read_to_end(&mut self.buffer)? > 0 {}
+        Ok(())
     }
 
     /// Adds so many zeros.

@@ -4,7 +4,9 @@ use super::error::FetchError;
 use super::fetch::Fetcher;
 use crate::base::reserve::{Filling, Reserve};
 use crate::config::units::Size;
+use brotli_decompressor::{BrotliDecoderParameter, Decompressor};
 use bytes::Bytes;
+use flate2::bufread::GzDecoder;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use std::io::{self, Read};
@@ -12,9 +14,13 @@ use std::io::{self, Read};
 /// What is asked for.
 pub const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, br, zstd");
 
-/// Compressed bytes from which on they are unpacked on the pool: about a tenth of a millisecond. The programs that tests kill,
-/// whose pages are small, go the same way.
+/// Compressed bytes from which on they are unpacked on the pool, and unpacked ones behind which that is begun again there: about
+/// a tenth of a millisecond, and at most one. The programs that tests kill, whose pages are small, go the same way.
 const LARGE: usize = if cfg!(debug_assertions) { 256 } else { 16 << 10 };
+const LARGE_UNPACKED: u64 = if cfg!(debug_assertions) { 4 << 10 } else { 1 << 20 };
+
+/// The first byte of a member of gzip (RFC 1952, section 2.3.1).
+const GZIP: u8 = 0x1f;
 
 /// What a reader of Brotli reads at once.
 const BROTLI_BUFFER: usize = 4 << 10;
@@ -87,9 +93,14 @@ impl Coding {
 
     fn reader(self, packed: &[u8]) -> io::Result<Box<dyn Read + '_>> {
         Ok(match self {
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+            Self::Gzip => Box::new(Members(GzDecoder::new(packed))),
             Self::Deflate => Box::new(flate2::bufread::ZlibDecoder::new(packed)),
-            Self::Brotli => Box::new(brotli_decompressor::Decompressor::new(packed, BROTLI_BUFFER)),
+            Self::Brotli => {
+                let mut reader = Decompressor::new(packed, BROTLI_BUFFER);
+                // It would keep up to 1 GiB before it hands out the first byte. RFC 7932 has 16 MiB at most.
+                reader.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
+                Box::new(reader)
+            }
             Self::Zstd => {
                 let mut reader = zstd::stream::read::Decoder::with_buffer(packed)?;
                 reader.window_log_max(ZSTD_WINDOW)?;
@@ -122,19 +133,44 @@ impl Coding {
     }
 }
 
+/// The members of gzip, one after the other. What begins like none is not looked at: some servers send zeros behind the last.
+struct Members<'a>(GzDecoder<&'a [u8]>);
+
+impl Read for Members<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let bytes = self.0.read(into)?;
+            let rest = *self.0.get_ref();
+            if bytes > 0 || into.is_empty() || rest.first() != Some(&GZIP) {
+                return Ok(bytes);
+            }
+            self.0 = GzDecoder::new(rest);
+        }
+    }
+}
+
 impl Fetcher {
     /// A body as it was before it was packed.
     pub(super) async fn unpacked(&self, coding: Coding, packed: Bytes) -> Result<Bytes, FetchError> {
-        let (most, large, into) = (self.most_bytes(), packed.len() >= LARGE, self.bodies.take(None));
-        let unpack = move || coding.unpack(&packed, most, into);
-        let unpacked = match self.pool.as_ref().filter(|_| large) {
+        let most = self.most_bytes();
+        let here = match &self.pool {
+            None => most,
+            Some(_) if packed.len() < LARGE => most.min(LARGE_UNPACKED),
+            Some(_) => 0,
+        };
+        let mut unpacked = Err(UnpackError::TooLarge(here));
+        if here > 0 {
+            unpacked = coding.unpack(&packed, here, self.bodies.take(None));
+        }
+        if let (Err(UnpackError::TooLarge(_)), Some(pool)) = (&unpacked, self.pool.as_ref().filter(|_| here < most)) {
+            let into = self.bodies.take(None);
             // Who waits for it waits for it alone: the next request may be in it.
-            Some(pool) => pool.run_first(unpack).await.map_err(|lost| FetchError::Unreadable {
+            let done = pool.run_first(move || coding.unpack(&packed, most, into)).await;
+            unpacked = done.map_err(|lost| FetchError::Unreadable {
                 reason: format!("unpacking it failed ({lost:?}): this is a bug"),
                 cut: false,
-            })?,
-            None => unpack(),
-        };
+            })?;
+        }
         unpacked.map_err(|error| error.of_fetch(self.max_body))
     }
 }
@@ -203,7 +239,7 @@ mod tests {
             assert_eq!(unpack(coding, &packed, most).unwrap(), body, "{coding:?}");
             assert!(matches!(unpack(coding, &packed, most - 1), Err(UnpackError::TooLarge(_))), "{coding:?}");
             assert!(unpack(coding, b"", 0).unwrap().is_empty(), "{coding:?}");
-            for cut in [1, packed.len() / 2, packed.len() - 1] {
+            for cut in [1, 9, packed.len() / 2, packed.len() - 9, packed.len() - 1] {
                 let error = unpack(coding, &packed[..cut], most).unwrap_err();
                 assert!(matches!(error, UnpackError::Broken { .. }), "{coding:?} {cut}: {error}");
             }
@@ -214,11 +250,23 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_members_of_gzip_is_left() {
+        for (behind, read) in [(&b"\0\0\0"[..], true), (b"\n", true), (b"\x1f", false), (b"\x1f\x8b\x08\0", false)] {
+            let packed = [&gzip(b"one"), &gzip(b" two")[..], behind].concat();
+            let found = unpack(Coding::Gzip, &packed, 100);
+            assert_eq!(found.ok().as_deref(), read.then_some(&b"one two"[..]), "{behind:?}");
+        }
+    }
+
+    #[test]
     fn memory_is_bounded_whatever_a_frame_asks_for() {
         let body = vec![b' '; 20 << 20];
         assert_eq!(unpack(Coding::Zstd, &zstd_with_window(&body, 23), 1 << 30).unwrap(), body);
         let error = unpack(Coding::Zstd, &zstd_with_window(&body, 24), 1 << 30).unwrap_err().to_string();
         assert_eq!(error, "it calls itself zstd, and cannot be unpacked: Frame requires too much memory for decoding");
+        // "Large Window Brotli", which is none: a window of 1 GiB, and an empty last meta-block.
+        let error = unpack(Coding::Brotli, &[0x11, 0x1e | 0x03 << 6, 0], 100).unwrap_err().to_string();
+        assert_eq!(error, "it calls itself br, and cannot be unpacked: Invalid Data");
     }
 
     proptest! {

@@ -122,7 +122,10 @@ pub enum FetchError {
         cut: bool,
     },
     /// The body is not the one that its header tells of.
-    #[error("the body of the answer is not what its {} says: the {} differs", .0.header, .0.algorithm)]
+    #[error(
+        "the body of the answer is not what its {} says: the {} differs (if it always does: `checksum.ignore_standard`)",
+        .0.header, .0.algorithm
+    )]
     Digest(Differs),
     /// An answer other than 2xx.
     #[error("the server answered {status}{}", said(.message))]

@@ -5,6 +5,7 @@ mod ends;
 mod faults;
 mod order;
 mod origins;
+mod packed;
 mod pages;
 mod parts;
 

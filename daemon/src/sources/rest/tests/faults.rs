@@ -236,69 +236,6 @@ async fn the_servers_words_are_only_taken_from_a_message() {
 }
 
 #[tokio::test]
-async fn a_bomb_stops_at_the_limit() {
-    let bomb = zstd::encode_all(std::io::repeat(b' ').take_exactly(50_000_000), 3).unwrap();
-    assert!(bomb.len() < 20_000);
-    let server = Server::start(move |_, _| Reply::Answer {
-        status: 200,
-        headers: vec![("content-encoding", "zstd".to_owned())],
-        body: bomb.clone(),
-    })
-    .await;
-    let (error, text) = failure(&source(&server.url, paged(), json!({ "max_body": "1MB" }))).await;
-    assert_eq!(error.class(), ErrorClass::Data);
-    assert!(text.contains("larger than 1MB after decompression (`max_body`)"), "{text}");
-    assert_eq!(server.got().len(), 1, "the same body would come again");
-    let server = Server::start(|_, _| Reply::status(200, &[], &"x".repeat(2000))).await;
-    let (_, text) = failure(&source(&server.url, paged(), json!({ "max_body": "1kB" }))).await;
-    assert!(text.contains("`max_body`"), "{text}");
-}
-
-trait TakeExactly: std::io::Read + Sized {
-    fn take_exactly(self, bytes: u64) -> std::io::Take<Self> {
-        self.take(bytes)
-    }
-}
-impl TakeExactly for std::io::Repeat {}
-
-#[tokio::test]
-async fn a_compressed_answer_is_read() {
-    let body = zstd::encode_all(&b"{\"data\":[{\"id\":7}]}"[..], 3).unwrap();
-    let server = Server::start(move |_, _| Reply::Answer {
-        status: 200,
-        headers: vec![("content-encoding", "zstd".to_owned())],
-        body: body.clone(),
-    })
-    .await;
-    let source = source(&server.url, json!({}), json!({}));
-    assert_eq!(ids(&read(open_all(&source)).await), [7]);
-    assert_eq!(source.stats().bytes.load(Ordering::Relaxed), 19);
-}
-
-/// Brotli (RFC 7932) without compression: one meta-block as it is, and an empty last one.
-fn brotli(body: &[u8]) -> Vec<u8> {
-    let head = (u32::try_from(body.len()).unwrap() - 1) << 4 | 1 << 20;
-    [&head.to_le_bytes()[..3], body, &[3]].concat()
-}
-
-#[tokio::test]
-async fn a_brotli_answer_is_read_and_counted_as_it_unfolds() {
-    let reply =
-        |body: Vec<u8>| Reply::Answer { status: 200, headers: vec![("content-encoding", "br".to_owned())], body };
-    let server = Server::start(move |_, _| reply(brotli(b"{\"data\":[{\"id\":7}]}"))).await;
-    let source = source(&server.url, json!({}), json!({}));
-    assert_eq!(ids(&read(open_all(&source)).await), [7]);
-    assert!(server.got()[0].headers["accept-encoding"].contains("br"));
-    assert_eq!(source.stats().bytes.load(Ordering::Relaxed), 19);
-    let large = Server::start(move |_, _| reply(brotli(&[b' '; 2000]))).await;
-    let (_, text) = failure(&super::source(&large.url, json!({}), json!({ "max_body": "1kB" }))).await;
-    assert!(text.contains("`max_body`"), "{text}");
-    let cut = Server::start(move |_, _| reply(brotli(b"{}")[..4].to_vec())).await;
-    let (error, _) = failure(&super::source(&cut.url, json!({}), json!({ "retry": { "attempts": 1 } }))).await;
-    assert_eq!(error.class(), ErrorClass::Transient);
-}
-
-#[tokio::test]
 async fn a_path_that_finds_nothing_is_a_mistake_of_the_configuration() {
     let server = Server::start(|_, _| Reply::json(&json!({ "items": [] }))).await;
     let (_, text) = failure(&source(&server.url, paged(), json!({}))).await;
